@@ -1,0 +1,51 @@
+# `make demo` and `make test` need Python 3.11 or later with its venv module, and make. Nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench check help-text lock clean
+
+help: ## show these lines
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+demo: $(INSTALLED) ## a record's whole life, on bundled files with invented data
+	@rm -rf demo-vault
+	@$(BIN)/trafficvault demo --directory demo-vault
+
+test: lint check ## what CI runs: lint, types, import layers, tests with coverage, documentation
+
+lint: $(INSTALLED) ## ruff, mypy and the import layers
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+check: $(INSTALLED) ## the tests alone, with coverage; WORKERS=4 for more processes
+	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term
+
+bench: $(INSTALLED) ## ingest, lookup and expiry, timed; figures stand in benchmarks/README.md
+	$(BIN)/python -m pytest benchmarks -p no:xdist -m bench -o python_files='bench_*.py' -o timeout=1800 --benchmark-only
+
+help-text: $(INSTALLED) ## write the help text of every verb into README.md
+	$(BIN)/python docs/help.py
+
+lock: ## requirements.txt anew from pyproject.toml; needs uv
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet --upgrade -o requirements.new
+	{ printf '%s\n' '# Everything `make` installs, by hash. Written by `make lock` from pyproject.toml.' && cat requirements.new; } > requirements.txt
+	rm requirements.new
+
+clean: ## remove the environment, caches and the demonstration's vault
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks .coverage .coverage.* demo-vault
+
+# The stamp is the last step: an installation that was cut short is done again.
+$(INSTALLED): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'Python 3.11 or later is needed; name it: make PYTHON=python3.12'; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo 'installing into $(VENV) (once)'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@

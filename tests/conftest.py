@@ -1,0 +1,22 @@
+"""What every test shares: how much chance property tests take, and none of the outer environment."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# No deadline: the machine that runs CI is as slow as it is. In CI the examples are the same each time; elsewhere they
+# differ, and a failure prints how to repeat it.
+settings.register_profile("desk", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("desk"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "desk")
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the vault, the passwords or the terminal of the person who runs it."""
+    for name in [*os.environ]:
+        if name.startswith("TRAFFICVAULT_") or name in {"COLUMNS", "LINES", "FORCE_COLOR"}:
+            monkeypatch.delenv(name)
