@@ -1,0 +1,341 @@
+"""Reads delimited text: bytes in, raw text columns, rejections and an account of every line out.
+
+Nothing is sniffed. The feed declares the shapes that its files take; a file's shape is the one that most of its rows
+fit, by number of columns. Where shapes of the same number fit, the source names the one. In this order:
+
+1. frame the lines; set apart empty ones, and the header with its repetitions;
+2. find each line's separators, per dialect that a shape uses;
+3. choose the shape, refuse a file of another form and a truncated one;
+4. reject the rows that do not fit; read the others, all columns as text.
+
+Without a quote character a quote is an ordinary character. With one, a quote inside a quoted field is doubled
+(RFC 4180 §2), a record is one line, and a quote anywhere else makes the line a rejection: it is never guessed at.
+Once the form of every line is proven, Polars' CSV reader reads them where all are of one encoding; the reader here
+does where they are not, and a test holds each to the result of the other. A file cut inside its last column, or between
+two lines, cannot be told from a whole one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from ingest.errors import FeedError, FileRefused, IngestError
+from ingest.lines import (
+    CONTROL,
+    EMPTY_LINE,
+    Lines,
+    Mask,
+    Positions,
+    cells,
+    codec_name,
+    controlled,
+    count,
+    decode,
+    doubtful,
+    finish,
+    frame,
+    plural,
+    reject,
+)
+from ingest.raw import READ_NOTE, ROW, Dialect, Raw, Shape
+
+HEADER: Final = "header"
+QUOTING: Final = "quoting"
+
+_SLICE: Final = 1 << 24
+"""Bytes of quoted text whose separators are searched at once: bounds the positions in memory to a few times as much."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scan:
+    """What a dialect makes of the lines: which octets separate, how many columns, whose quoting is broken or left open.
+
+    `quote` is None where the file holds none.
+    """
+
+    delimiter: str
+    quote: str | None
+    separating: Mask
+    columns: Positions
+    broken: Mask
+    open: Mask
+
+
+def parse(data: bytes, shapes: Sequence[Shape], dialect: Dialect, named_shape: str | None) -> Raw:
+    """The rows of `data` as text columns in the order of the shape's columns; with a header, null where it names none.
+
+    Raises `FileRefused` for a file that is not text, is truncated, fits no shape with at least half of its rows, fits
+    several equally well while `named_shape` is none of them, or holds a field that no declared encoding decodes.
+    """
+    _require_sound(shapes, dialect)
+    if named_shape is not None and named_shape not in {shape.name for shape in shapes}:
+        names = ", ".join(shape.name for shape in shapes)
+        raise FileRefused(f"the source names the shape {named_shape}, the feed has {names}; correct sources.toml")
+    lines = frame(data)
+    asked = next((shape for shape in shapes if shape.name == named_shape), shapes[0])
+    rows = ~lines.empty
+    ignored = Counter({EMPTY_LINE: lines.units - int(np.count_nonzero(rows))})
+    wanted = tuple(shapes)
+    if dialect.header and rows.any():
+        first = int(np.argmax(rows))
+        wanted = _by_header(lines, first, shapes, dialect)
+        headers = _same(lines, first)
+        rows &= ~headers
+        ignored[HEADER] = int(np.count_nonzero(headers))
+    if not rows.any():
+        fields = finish(_absent(asked.columns, 0), (), np.zeros(0, dtype=np.int64), ())
+        return Raw(fields, reject(lines, np.zeros(0, dtype=np.int64), ()), dict(+ignored), 0, lines.units, None)
+
+    clean = ~controlled(lines, [shape.delimiter or dialect.delimiter for shape in shapes])
+    scans = {pair: _scan(lines, *pair) for pair in {_pair(shape, dialect) for shape in wanted}}
+    shape, fits = _choose(lines, rows, clean, wanted, scans, dialect, named_shape)
+    scan = scans[_pair(shape, dialect)]
+    good = np.flatnonzero(fits)
+    columns, notes = _read(lines, scan, shape, good, fits, dialect)
+    declared = next(declared for declared in shapes if declared.name == shape.name)
+    columns = {**_absent(declared.columns, good.size), **columns}
+    bad = np.flatnonzero(rows & ~fits)
+    reasons = [_reason(scan, shape, int(index), bool(clean[index])) for index in bad]
+    fields = finish(columns, notes, good + 1, dialect.null)
+    return Raw(fields, reject(lines, bad, reasons), dict(+ignored), 0, lines.units, shape.name)
+
+
+def _pair(shape: Shape, dialect: Dialect) -> tuple[str, str | None]:
+    return shape.delimiter or dialect.delimiter, (dialect.quote if shape.quote is None else shape.quote) or None
+
+
+def _absent(names: Sequence[str], height: int) -> dict[str, pl.Series]:
+    nothing = pl.Series([None], dtype=pl.String).new_from_index(0, height)
+    return dict.fromkeys(names, nothing)
+
+
+def _require_sound(shapes: Sequence[Shape], dialect: Dialect) -> None:
+    if not shapes or not dialect.encodings:
+        raise FeedError("a delimited feed declares at least one shape and one encoding")
+    for encoding in dialect.encodings:
+        codec_name(encoding)
+    for shape in shapes:
+        names = set(shape.columns)
+        if len(names) != len(shape.columns) or not names or names & {ROW, READ_NOTE}:
+            raise FeedError(f"shape {shape.name}: columns have distinct names, none of them {ROW} or {READ_NOTE}")
+        delimiter, quote = _pair(shape, dialect)
+        for sign in (delimiter, quote):
+            if sign is not None and (len(sign) != 1 or not sign.isascii() or sign.isalnum() or sign in "\r\n\x00"):
+                raise FeedError(f"shape {shape.name}: delimiter and quote are one ASCII sign each, found {sign!r}")
+        if delimiter == quote:
+            raise FeedError(f"shape {shape.name}: delimiter and quote differ, found {quote!r} for both")
+
+
+# --- the header -------------------------------------------------------------------------------------------------------
+
+
+def _by_header(lines: Lines, first: int, shapes: Sequence[Shape], dialect: Dialect) -> tuple[Shape, ...]:
+    """The shapes that know every column of the header line, each with the columns as this header orders them.
+
+    No name out of the header is quoted: in a file that lacks its header it is a value out of a record.
+    """
+    problem = ""
+    found: list[Shape] = []
+    for shape in shapes:
+        scan = _scan(frame(lines.raw(first)), *_pair(shape, dialect))
+        if scan.broken[0]:
+            problem = problem or "its first line is not well quoted"
+            continue
+        names = _split(lines.raw(first), scan)
+        strange = [place for place, name in enumerate(names, 1) if name not in shape.columns]
+        if strange:
+            problem = problem or f"column {strange[0]} of its first line is none that shape {shape.name} knows"
+        elif len(set(names)) < len(names):
+            problem = problem or "its header names a column twice"
+        else:
+            found.append(replace(shape, columns=tuple(names)))
+    if not found:
+        raise FileRefused(f"the file does not start with a header of this feed: {problem}; add or correct the header")
+    return tuple(found)
+
+
+def _split(line: bytes, scan: _Scan) -> list[str]:
+    lines = frame(line)
+    spans = _fields(lines, scan, np.zeros(1, dtype=np.int64), np.ones(1, dtype=np.bool_))
+    octets = [line[int(start[0]) : int(end[0])] for start, end in spans]
+    return [value.decode("utf-8", "replace").strip() for value in octets]
+
+
+def _same(lines: Lines, first: int) -> Mask:
+    """Which lines are the header again, octet by octet."""
+    header = lines.raw(first)
+    same = np.asarray(lines.ends - lines.starts == len(header))
+    places = np.flatnonzero(same)
+    same[places] = (cells(lines, lines.starts[places], lines.ends[places]) == pl.Series([header])).to_numpy()
+    return same
+
+
+# --- separators and shape ---------------------------------------------------------------------------------------------
+
+
+def _scan(lines: Lines, delimiter: str, quote: str | None) -> _Scan:
+    separating = np.asarray(lines.octets == ord(delimiter))
+    broken, opened = np.zeros(lines.units, dtype=np.bool_), np.zeros(lines.units, dtype=np.bool_)
+    if quote is None or quote.encode() not in lines.data:
+        return _Scan(delimiter, None, separating, count(lines, separating) + 1, broken, opened)
+    first = 0
+    while first < lines.units:
+        reach = int(np.searchsorted(lines.starts, lines.starts[first] + _SLICE))
+        part = slice(first, max(reach, first + 1))
+        broken[part], opened[part] = _scan_quoted(lines, part, separating, ord(quote))
+        first = part.stop
+    return _Scan(delimiter, quote, separating, count(lines, separating) + 1, broken | opened, opened)
+
+
+def _scan_quoted(lines: Lines, part: slice, separating: Mask, quote: int) -> tuple[Mask, Mask]:
+    """Which lines of `part` are broken, which are open; takes the delimiters inside quotes out of `separating`.
+
+    A quote toggles between inside and outside. It opens a field at the start of one, or goes on with it right after the
+    quote that closed it (a doubled quote); it closes before a separator, at the end of the line, or before its double.
+    """
+    begin = int(lines.starts[part.start])
+    end = int(lines.starts[part.stop]) if part.stop < lines.units else len(lines.data)
+    starts, stops = lines.starts[part] - begin, lines.ends[part] - begin
+    delimiters = separating[begin:end]
+    quotes = lines.octets[begin:end] == quote
+    # A sum that wraps at 256 keeps its parity.
+    opened = (np.add.reduceat(quotes.view(np.uint8), starts, dtype=np.uint8) & 1).astype(np.bool_)
+    if opened.any():  # their quotes must not turn the lines after them inside out
+        quotes &= ~np.repeat(opened, lines.spans[part])
+    inside = np.logical_xor.accumulate(quotes)
+
+    signs = delimiters | quotes
+    may_open, may_close = np.zeros_like(signs), np.zeros_like(signs)
+    may_open[1:], may_close[:-1] = signs[:-1], signs[1:]
+    may_open[starts] = True
+    may_close[stops[stops > starts] - 1] = True
+    wrong = quotes & ~np.where(inside, may_open, may_close)
+    delimiters &= ~inside
+    return np.logical_or.reduceat(wrong, starts), opened
+
+
+def _choose(
+    lines: Lines,
+    rows: Mask,
+    clean: Mask,
+    shapes: Sequence[Shape],
+    scans: Mapping[tuple[str, str | None], _Scan],
+    dialect: Dialect,
+    named_shape: str | None,
+) -> tuple[Shape, Mask]:
+    """The shape that most of `rows` fit, and the rows that do."""
+    fitting: dict[str, Mask] = {}
+    for shape in shapes:
+        scan = scans[_pair(shape, dialect)]
+        fitting[shape.name] = rows & clean & ~scan.broken & (scan.columns == len(shape.columns))
+    heights = {name: int(np.count_nonzero(fits)) for name, fits in fitting.items()}
+    most, height = max(heights.values()), int(np.count_nonzero(rows))
+    best = [shape for shape in shapes if heights[shape.name] == most]
+    if len(best) > 1 and named_shape is not None:
+        best = [shape for shape in best if shape.name == named_shape] or best
+    chosen, misfit = best[0], 2 * most < height
+    if not misfit or height == 1:
+        _require_whole(lines, scans[_pair(chosen, dialect)], chosen, rows)
+    if misfit:
+        columns = Counter(scans[_pair(chosen, dialect)].columns[rows].tolist()).most_common(1)[0][0]
+        expected = ", ".join(f"{shape.name} of {plural(len(shape.columns), 'column')}" for shape in shapes)
+        raise FileRefused(
+            f"{most} of {plural(height, 'row')} fit a shape of this feed ({expected}), most rows have "
+            f"{plural(columns, 'column')}: it is of another form; choose the feed it belongs to or declare its shape"
+        )
+    if len(best) > 1:
+        names = ", ".join(shape.name for shape in best)
+        raise FileRefused(f"the rows fit the shapes {names} equally well; name one of them in sources.toml")
+    return chosen, fitting[chosen.name]
+
+
+def _require_whole(lines: Lines, scan: _Scan, shape: Shape, rows: Mask) -> None:
+    if lines.terminated or not rows[-1]:
+        return
+    if scan.open[-1] or (not scan.broken[-1] and scan.columns[-1] < len(shape.columns)):
+        raise FileRefused(
+            f"row {lines.units}, the last, ends without a line end inside its "
+            f"{'quotes' if scan.open[-1] else 'columns'}: the file is truncated; ask for it again"
+        )
+
+
+def _reason(scan: _Scan, shape: Shape, index: int, clean: bool) -> str:
+    if scan.broken[index]:
+        return QUOTING
+    found, wanted = int(scan.columns[index]), len(shape.columns)
+    if found != wanted:
+        return f"has {plural(found, 'column')} where shape {shape.name} has {wanted}"
+    return CONTROL
+
+
+# --- fields -----------------------------------------------------------------------------------------------------------
+
+
+def _read(
+    lines: Lines, scan: _Scan, shape: Shape, good: Positions, fits: Mask, dialect: Dialect
+) -> tuple[dict[str, pl.Series], list[pl.Series]]:
+    doubt = doubtful(lines, dialect.encodings)
+    if not doubt.size:
+        return _read_plain(_body(lines, good, fits), scan, shape, good.size), []
+    columns: dict[str, pl.Series] = {}
+    notes: list[pl.Series] = []
+    for name, (starts, ends) in zip(shape.columns, _fields(lines, scan, good, fits), strict=True):
+        text, note = decode(lines, starts, ends, doubt, dialect.encodings, good + 1)
+        if scan.quote is not None and text.str.contains(scan.quote, literal=True).any():
+            text = text.str.replace_all(scan.quote * 2, scan.quote, literal=True)
+        columns[name] = text
+        if note is not None:
+            notes.append(note)
+    return columns, notes
+
+
+def _body(lines: Lines, good: Positions, fits: Mask) -> bytes:
+    """The good lines alone, LF between them."""
+    body = lines.data
+    if good.size < lines.units:
+        turns = np.flatnonzero(np.diff(fits, prepend=False, append=False))
+        bounds = np.append(lines.starts, len(lines.data))[turns].reshape(-1, 2).tolist()
+        body = b"".join([lines.data[first:end] for first, end in bounds])
+    return body.replace(b"\r\n", b"\n").removesuffix(b"\r") if lines.carriage_returns else body
+
+
+def _read_plain(body: bytes, scan: _Scan, shape: Shape, height: int) -> dict[str, pl.Series]:
+    # Without a line before it Polars takes a first field `x^` for zlib, and a first U+FEFF for a byte-order mark.
+    places = [f"C{number}" for number in range(len(shape.columns))]
+    header = scan.delimiter.join(places) + "\n"
+    table = pl.read_csv(
+        header.encode() + body,
+        has_header=True,
+        separator=scan.delimiter,
+        quote_char=scan.quote,
+        schema=dict.fromkeys(places, pl.String),
+        empty_string_is_null=False,
+        truncate_ragged_lines=False,
+        encoding="utf8",
+    )
+    if table.height != height:
+        raise IngestError(f"reading shape {shape.name}: {height} rows were framed and {table.height} read")
+    return dict(zip(shape.columns, table.get_columns(), strict=True))
+
+
+def _fields(lines: Lines, scan: _Scan, good: Positions, fits: Mask) -> list[tuple[Positions, Positions]]:
+    """Start and end of each column's field in the good lines, the quotes around a field apart."""
+    number = int(scan.columns[good[0]])
+    separators = np.flatnonzero(scan.separating)
+    table = separators[np.repeat(fits, scan.columns - 1)].reshape(good.size, number - 1)
+    spans: list[tuple[Positions, Positions]] = []
+    for column in range(number):
+        starts = lines.starts[good] if column == 0 else table[:, column - 1] + 1
+        ends = lines.ends[good] if column == number - 1 else table[:, column]
+        if scan.quote is not None:
+            first = lines.octets[np.minimum(starts, len(lines.data) - 1)]
+            quoted = (starts < ends) & (first == ord(scan.quote))
+            starts, ends = starts + quoted, ends - quoted
+        spans.append((starts, ends))
+    return spans

@@ -1,0 +1,171 @@
+"""Stamps: text of a fixed form as the wall-clock time it shows, without any zone.
+
+A form is written with strftime's words, each of a fixed width, so that a column of stamps is a matrix of bytes: `%Y`
+`%y` (20xx) `%m` `%b` (English, three letters) `%d` `%H` `%M` `%S`, fractions `%2f` (hundredths) `%3f` `%6f` (also
+`%f`), `%.f` at the end (a dot and up to 9 digits, or nothing), `%F` and `%T`. Text of another width, hour 26, month
+13, 30 February and second 60 are refused, never carried over: vendors exist whose decoders print the wrong order
+without noticing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from ingest.errors import FeedError
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+SECOND: Final = 1_000_000
+"""Microseconds."""
+YEARS: Final = (1900, 2199)
+"""The years a stamp may show; beyond them it is a fault of the source."""
+
+_WIDTHS: Final = {"Y": 4, "y": 2, "m": 2, "b": 3, "d": 2, "H": 2, "M": 2, "S": 2, "f": 6}
+_MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_DAYS: Final = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """Where one word of the form stands: its letter, first byte and width."""
+
+    word: str
+    start: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A form of stamps: its fields, the bytes allowed between them, its width, and whether a fraction may follow."""
+
+    fields: tuple[Field, ...]
+    literals: tuple[tuple[int, bytes], ...]
+    width: int
+    fraction: bool
+
+    @classmethod
+    def of(cls, text: str) -> Form:
+        """The form that `text` describes. Raises `FeedError` for an unknown word, or where date or hour is missing."""
+        rest = text.replace("%F", "%Y-%m-%d").replace("%T", "%H:%M:%S")
+        fields: list[Field] = []
+        literals: list[tuple[int, bytes]] = []
+        at, fraction = 0, False
+        while rest:
+            if rest == "%.f":
+                fraction, rest = True, ""
+            elif rest[0] != "%" or rest[:2] == "%%":
+                literals.append((at, rest[:1].encode()))
+                at, rest = at + len(literals[-1][1]), rest[2 if rest[0] == "%" else 1 :]
+            else:
+                digits = rest[1:2] if rest[1:2] in ("2", "3", "6") else ""
+                word = rest[1 + len(digits) : 2 + len(digits)]
+                if word not in _WIDTHS or (digits and word != "f"):
+                    raise FeedError(f"time format {text!r}: {rest[:3]!r} is not a word of fixed width")
+                width = int(digits) if digits else _WIDTHS[word]
+                fields.append(Field(word, at, width))
+                at, rest = at + width, rest[2 + len(digits) :]
+        shown = [field.word for field in fields]
+        if len(set(shown)) != len(shown):
+            raise FeedError(f"time format {text!r}: a word stands in it twice")
+        if not ({"Y", "y"} & set(shown) and {"m", "b"} & set(shown) and {"d", "H"} <= set(shown)):
+            raise FeedError(f"time format {text!r}: year, month, day and hour must all be in it")
+        if not text.isascii():
+            raise FeedError(f"time format {text!r}: must be ASCII")
+        return cls(tuple(fields), tuple(literals), at, fraction)
+
+    @property
+    def precision(self) -> str:
+        """The precision of its stamps in the words of `time_precision`: us, ms, cs, s or min."""
+        parts = {field.word: field.width for field in self.fields}
+        if self.fraction or parts.get("f") == 6:
+            return "us"
+        if "f" in parts:
+            return {2: "cs", 3: "ms"}[parts["f"]]
+        return "s" if "S" in parts else "min"
+
+
+ISO: Final = replace(
+    Form.of("%Y-%m-%d %H:%M:%S"), literals=((4, b"-"), (7, b"-"), (10, b"Tt "), (13, b":"), (16, b":"))
+)
+"""Date and time of RFC 3339 §5.6, up to the seconds."""
+
+
+def wall_clock(text: pl.Series, form: Form) -> tuple[Ints, Bools]:
+    """Microseconds from 1970-01-01 00:00 to what `text` shows, by its own clock, and where `text` has the form."""
+    moment, ok = np.zeros(len(text), dtype=np.int64), np.zeros(len(text), dtype=np.bool_)
+    head, tail = (text.str.slice(0, form.width), text.str.slice(form.width)) if form.fraction else (text, None)
+    fits = (head.str.len_bytes() == form.width).fill_null(False)
+    rows = fits.to_numpy()
+    if not rows.any():
+        return moment, ok
+    moment[rows], ok[rows] = _moments(_columns(head if fits.all() else head.filter(fits), form.width), form)
+    if tail is not None:
+        part, good = fraction(tail.str.slice(1))
+        empty = (tail == "").fill_null(False).to_numpy()
+        ok &= empty | (good & tail.str.starts_with(".").fill_null(False).to_numpy())
+        moment += np.where(empty, 0, part)
+    return moment, ok
+
+
+def fraction(digits: pl.Series) -> tuple[Ints, Bools]:
+    """Microseconds of 1 to 9 digits behind a decimal point, cut off behind the sixth; and where they are that."""
+    good = digits.str.contains(r"^[0-9]{1,9}$").fill_null(False)
+    part = digits.str.slice(0, 6).str.pad_end(6, "0").cast(pl.Int64, strict=False)
+    return part.zip_with(good, pl.Series([0])).fill_null(0).to_numpy(), good.to_numpy()
+
+
+def _columns(text: pl.Series, width: int) -> npt.NDArray[np.uint8]:
+    """The bytes of texts that are all `width` bytes long, one row per position."""
+    array = text.rechunk().to_arrow().cast(pa.large_string())
+    offsets = np.frombuffer(array.buffers()[1], dtype=np.int64)
+    start = int(offsets[array.offset])
+    data = np.frombuffer(array.buffers()[2], dtype=np.uint8)[start : start + len(text) * width]
+    return np.ascontiguousarray(data.reshape(len(text), width).T)
+
+
+def _moments(columns: npt.NDArray[np.uint8], form: Form) -> tuple[Ints, Bools]:
+    count = columns.shape[1]
+    ok = np.ones(count, dtype=np.bool_)
+    for at, allowed in form.literals:
+        ok &= np.isin(columns[at], np.frombuffer(allowed, dtype=np.uint8))
+    parts: dict[str, Ints] = {}
+    for field in form.fields:
+        if field.word == "b":
+            parts["m"] = _month_of_name(columns[field.start : field.start + 3])
+            continue
+        number = np.zeros(count, dtype=np.int64)
+        for column in columns[field.start : field.start + field.width]:
+            digit = column - np.uint8(48)  # wraps round below "0", so that one comparison finds all that is no digit
+            ok &= digit < 10
+            number = number * 10 + digit
+        parts[field.word] = number * 10 ** (6 - field.width) if field.word == "f" else number
+    none = np.zeros(count, dtype=np.int64)
+    year = parts["Y"] if "Y" in parts else parts["y"] + 2000
+    month, day, hour = parts["m"], parts["d"], parts["H"]
+    minute, second = parts.get("M", none), parts.get("S", none)
+    ok &= (year >= YEARS[0]) & (year <= YEARS[1]) & (month >= 1) & (month <= 12)
+    ok &= (hour < 24) & (minute < 60) & (second < 60)
+    leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
+    last = _DAYS[np.where(ok, month, 0)] + (leap & (month == 2))
+    ok &= (day >= 1) & (day <= last)
+    months = np.where(ok, (year - 1970) * 12 + month - 1, 0)
+    days = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64) + day - 1
+    seconds = ((days * 24 + hour) * 60 + minute) * 60 + second
+    return np.where(ok, seconds * SECOND + parts.get("f", none), 0), ok
+
+
+def _month_of_name(letters: npt.NDArray[np.uint8]) -> Ints:
+    """1 to 12, or 0 for letters that name no month."""
+    month = np.zeros(letters.shape[1], dtype=np.int64)
+    lower = letters | np.uint8(0x20)
+    for number, name in enumerate(_MONTHS, start=1):
+        wanted = np.frombuffer(name.encode(), dtype=np.uint8)
+        month[np.equal(lower.T, wanted).all(axis=1)] = number
+    return month

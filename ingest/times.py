@@ -1,0 +1,302 @@
+"""Times: what a source wrote as a UTC instant, with the offset it stood in and a note where that had to be assumed.
+
+A local time without offset names two instants in the hour that the clock goes back, and none in the hour that it
+skips. The doubled hour is resolved by the first of these that decides, else the earlier instant is taken and noted
+`ambiguous`:
+
+1. an offset that the row itself tells;
+2. a moment near it that is known in UTC (an id that holds the epoch, the resolved start plus the duration);
+3. the other end and the duration: only one of the two instants lies that long before the end.
+
+The skipped hour (`missing`) is not resolved: no rule makes a time out of it that the source meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from ingest.errors import FeedError
+from ingest.stamps import ISO, SECOND, YEARS, Bools, Form, Ints, fraction, wall_clock
+
+MOMENT: Final = pl.Struct(
+    {
+        "utc": pl.Datetime("us", "UTC"),
+        "utc_offset": pl.Int32,
+        "note": pl.String,
+        "ok": pl.Boolean,
+        "missing": pl.Boolean,
+    }
+)
+"""What every function here gives per row: `utc`, its offset in minutes east, `note` (null or `ambiguous`), whether the
+text was a time (`ok`; true for an empty text, whose `utc` is null), and whether it names a skipped hour (`missing`)."""
+
+_MINUTE: Final = 60 * SECOND
+_HINT_REACH: Final = 30 * _MINUTE
+"""A known moment further away than this tells nothing: its row carries another call's id, or the zone is wrong."""
+_DURATION_SLACK: Final = 5 * _MINUTE
+"""By how much end − start may differ from a duration: writers round it, and some count from the answer."""
+_OFFSET_LIMIT: Final = 14 * 60
+_WHOLE_MINUTES_SINCE: Final = 3 * 366 * 1440
+"""Minutes since 1970 from which on all zones change on whole minutes (Monrovia was the last that did not, 1972)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Zoned:
+    """Offsets of local times, microseconds east: of the earlier and the later instant; and where there is none."""
+
+    early: Ints
+    late: Ints
+    missing: Bools
+
+
+def local(
+    raw: pl.Expr,
+    format: str,
+    zone: str | pl.Expr,
+    duration_ms: pl.Expr | None = None,
+    epoch_hint: pl.Expr | None = None,
+    offset: pl.Expr | None = None,
+    *,
+    end: pl.Expr | None = None,
+) -> pl.Expr:
+    """The instants of local stamps of the form `format` (see `ingest.stamps`) in `zone`, as structs of type `MOMENT`.
+
+    `zone` is an IANA name, or an expression that gives one per row (null is not ok, unless the row has an offset).
+    `offset` (`+0100`, `+01:00`, `Z`; empty: none) goes before the zone. `epoch_hint` is a moment near the stamp in
+    epoch seconds UTC. `duration_ms` with `end`, the stamp of the end in the same form, decides for a start; resolve
+    an end by the hint start + duration. Raises `FeedError` for a form or a zone that does not exist.
+    """
+    form = Form.of(format)
+    columns = {"raw": _text(raw), "zone": _text(pl.lit(zone) if isinstance(zone, str) else zone)}
+    if isinstance(zone, str):
+        _zoned(np.zeros(1, dtype=np.int64), zone)
+    if offset is not None:
+        columns["offset"] = _text(offset)
+    if epoch_hint is not None:
+        columns["hint"] = epoch_hint.cast(pl.Float64, strict=False)
+    if end is not None and duration_ms is not None:
+        columns |= {"end": _text(end), "duration": duration_ms.cast(pl.Int64, strict=False)}
+
+    def moments(rows: pl.Series) -> pl.Series:
+        frame = rows.struct.unnest()
+        return _local(frame, form, zone if isinstance(zone, str) else frame["zone"])
+
+    return _mapped(columns, moments)
+
+
+def epoch(raw: pl.Expr, unit: str) -> pl.Expr:
+    """The instants of epoch times in `unit` (s, ms, us; decimals allowed in seconds), UTC, as structs of type `MOMENT`.
+
+    An epoch tells no offset. 0 is 1970: that it means "did not happen" is for the feed's list of nulls. Raises
+    `FeedError` for another unit.
+    """
+    scales = {"s": SECOND, "ms": 1000, "us": 1}
+    if unit not in scales:
+        raise FeedError(f"epoch time: unit must be s, ms or us, found {unit!r}")
+    latest = (YEARS[1] - 1969) * 366 * 86400 * SECOND // scales[unit]
+
+    def moments(rows: pl.Series) -> pl.Series:
+        text = rows.struct.field("raw")
+        absent = (text == "").fill_null(True).to_numpy()
+        whole = text.cast(pl.UInt64, strict=False)
+        part, good = np.zeros(len(text), dtype=np.int64), np.ones(len(text), dtype=np.bool_)
+        if unit == "s" and text.str.contains(".", literal=True).any():
+            split = text.str.splitn(".", 2).struct.unnest()
+            whole = split.to_series(0).cast(pl.UInt64, strict=False)
+            part, good = fraction(split.to_series(1))
+            good |= split.to_series(1).is_null().to_numpy()
+        ok = whole.is_not_null().to_numpy() & ~text.str.starts_with("+").fill_null(False).to_numpy() & good
+        ok &= (whole <= latest).fill_null(False).to_numpy()
+        value = np.where(ok, whole.fill_null(0).to_numpy(), 0).astype(np.int64) * scales[unit] + part
+        unknown = np.zeros(len(text), dtype=np.bool_)
+        return _structs(value, None, unknown, ok | absent, unknown, present=ok & ~absent)
+
+    return _mapped({"raw": _text(raw)}, moments)
+
+
+def iso(raw: pl.Expr, zone: str) -> pl.Expr:
+    """The instants of RFC 3339 stamps, as structs of type `MOMENT`; without an offset they are local times in `zone`.
+
+    `-00:00` is UTC of unknown local offset (RFC 3339 §4.3). Second 60 is refused. Raises `FeedError` for an unknown
+    zone.
+    """
+    _zoned(np.zeros(1, dtype=np.int64), zone)
+
+    def moments(rows: pl.Series) -> pl.Series:
+        text = rows.struct.field("raw")
+        tail = _by_distinct(text.str.slice(ISO.width), _iso_tail)
+        frame = pl.DataFrame({"raw": text.str.slice(0, ISO.width), "offset": tail["offset"]})
+        return _local(frame, ISO, zone, part=tail["part"].fill_null(0).to_numpy(), good=tail["good"])
+
+    return _mapped({"raw": _text(raw)}, moments)
+
+
+def precision(format: str) -> str:
+    """The `time_precision` of stamps of the form `format`: us, ms, cs, s or min."""
+    return Form.of(format).precision
+
+
+def _text(column: pl.Expr) -> pl.Expr:
+    return column.cast(pl.String).str.strip_chars()
+
+
+def _mapped(columns: dict[str, pl.Expr], moments: Callable[[pl.Series], pl.Series]) -> pl.Expr:
+    named = [column.alias(name) for name, column in columns.items()]
+    return pl.struct(named).map_batches(moments, return_dtype=MOMENT)
+
+
+def _by_distinct(column: pl.Series, rule: Callable[[pl.Series], pl.DataFrame]) -> pl.DataFrame:
+    """`rule` of each value of `column`, worked out once per distinct value."""
+    keys = column.unique()
+    table = rule(keys).with_columns(keys.alias("key"))
+    return column.alias("key").to_frame().join(table, on="key", how="left", nulls_equal=True, maintain_order="left")
+
+
+def _iso_tail(tail: pl.Series) -> pl.DataFrame:
+    parts = tail.str.extract_groups(r"^(?:\.([0-9]{1,9}))?([Zz]|[+-][0-9]{2}:?[0-9]{2})?$").struct.unnest()
+    digits, offset = parts.to_series(0), parts.to_series(1)
+    good = tail.str.contains(r"^(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:?[0-9]{2})?$")
+    return pl.DataFrame({"part": fraction(digits)[0], "good": good, "offset": offset})
+
+
+def _offset_minutes(offset: pl.Series) -> pl.DataFrame:
+    parts = offset.str.extract_groups(r"^([+-])([0-9]{2}):?([0-5][0-9])$").struct.unnest()
+    hours, minutes = (parts.to_series(at).cast(pl.Int64, strict=False) for at in (1, 2))
+    size = (hours * 60 + minutes).set(offset.str.to_uppercase() == "Z", 0)
+    size = size.set(size > _OFFSET_LIMIT, None)
+    return pl.DataFrame({"minutes": size.zip_with((parts.to_series(0) != "-").fill_null(True), -size)})
+
+
+def _local(
+    frame: pl.DataFrame, form: Form, zone: str | pl.Series, part: Ints | None = None, good: pl.Series | None = None
+) -> pl.Series:
+    text = frame["raw"]
+    present = (text != "").fill_null(False).to_numpy()
+    wall, ok = wall_clock(text, form)
+    if part is not None:
+        wall = wall + part
+    if good is not None:
+        ok &= good.fill_null(False).to_numpy()
+    zoned = _zoned_rows(wall, ok, zone)
+    missing = zoned.missing & ok
+    doubled = ok & ~missing & (zoned.early != zoned.late)
+    east = zoned.early
+    if doubled.any():
+        later, decided = _decide(frame, form, zone, wall, zoned, doubled)
+        east = np.where(later, zoned.late, east)
+        doubled &= ~decided
+    minutes: pl.Series | None = None
+    if "offset" in frame.columns:
+        offset = frame["offset"]
+        told = ((offset != "") & offset.is_not_null()).fill_null(False).to_numpy()
+        minutes = _by_distinct(offset, _offset_minutes)["minutes"]
+        valid = minutes.is_not_null().to_numpy()
+        east = np.where(told & valid, minutes.fill_null(0).to_numpy() * _MINUTE, east)
+        doubled, missing = doubled & ~told, missing & ~told
+        ok &= ~told | valid
+        unzoned = ~told
+    else:
+        unzoned = np.ones(len(text), dtype=np.bool_)
+    if isinstance(zone, pl.Series):
+        ok &= ~(unzoned & zone.is_null().to_numpy())
+    ok &= ~missing
+    unknown = None
+    if minutes is not None:
+        unknown = (frame["offset"].is_in(["-00:00", "-0000"])).fill_null(False).to_numpy()
+    valid_rows = ok & present
+    return _structs(wall - east, east // _MINUTE, doubled, ok | ~present, missing, present=valid_rows, unknown=unknown)
+
+
+def _decide(
+    frame: pl.DataFrame, form: Form, zone: str | pl.Series, wall: Ints, zoned: _Zoned, doubled: Bools
+) -> tuple[Bools, Bools]:
+    """Which of the doubled local times are the later instant, and which of them were decided at all."""
+    first, second = wall - zoned.early, wall - zoned.late
+    later, decided = np.zeros(len(wall), dtype=np.bool_), np.zeros(len(wall), dtype=np.bool_)
+    if "hint" in frame.columns:
+        hint = frame["hint"].fill_null(float("inf")).fill_nan(float("inf")).to_numpy() * SECOND
+        gaps = np.abs(first - hint), np.abs(second - hint)
+        decided = doubled & (np.minimum(*gaps) <= _HINT_REACH)
+        later = decided & (gaps[1] < gaps[0])
+    if "end" in frame.columns:
+        end, known = wall_clock(frame["end"], form)
+        ends = _zoned_rows(end, known, zone)
+        duration = frame["duration"].fill_null(0).to_numpy() * 1000
+        known &= frame["duration"].is_not_null().to_numpy() & ~ends.missing
+
+        def fits(start: Ints) -> Bools:
+            gaps = (np.abs(end - east - start - duration) for east in (ends.early, ends.late))
+            near: Bools = np.minimum(*gaps) <= _DURATION_SLACK
+            return known & near
+
+        one, two = fits(first), fits(second)
+        told = doubled & ~decided & (one != two)
+        later, decided = later | (told & two), decided | told
+    return later, decided
+
+
+def _zoned_rows(wall: Ints, ok: Bools, zone: str | pl.Series) -> _Zoned:
+    """As `_zoned`, for rows that are `ok`, and for a zone per row."""
+    if isinstance(zone, str):
+        return _zoned(np.where(ok, wall, 0), zone)
+    early, late, missing = np.zeros(len(wall), np.int64), np.zeros(len(wall), np.int64), np.zeros(len(wall), np.bool_)
+    for name in zone.unique().drop_nulls():
+        rows = ok & (zone == name).fill_null(False).to_numpy()
+        found = _zoned(wall[rows], name)
+        early[rows], late[rows], missing[rows] = found.early, found.late, found.missing
+    return _Zoned(early, late, missing)
+
+
+def _zoned(wall: Ints, zone: str) -> _Zoned:
+    """The offsets that local times have in `zone`; by a table of all minutes in reach where that is the shorter way."""
+    if not len(wall):
+        return _Zoned(wall, wall, np.zeros(0, dtype=np.bool_))
+    minutes = wall // _MINUTE
+    low, high = int(minutes.min()), int(minutes.max())
+    if low < _WHOLE_MINUTES_SINCE or high - low >= len(wall):
+        return _looked_up(wall, zone)
+    table, at = _looked_up(np.arange(low, high + 1, dtype=np.int64) * _MINUTE, zone), minutes - low
+    return _Zoned(table.early[at], table.late[at], table.missing[at])
+
+
+def _looked_up(wall: Ints, zone: str) -> _Zoned:
+    clock = pl.Series(wall).cast(pl.Datetime("us"))
+    try:
+        instants = [
+            clock.dt.replace_time_zone(zone, ambiguous=which, non_existent="null").to_physical()
+            for which in ("earliest", "latest")
+        ]
+    except pl.exceptions.ComputeError as error:
+        raise FeedError(f"zone {zone!r} is not a time zone of the IANA database") from error
+    missing = instants[0].is_null().to_numpy()
+    early, late = (np.where(missing, 0, wall - instant.fill_null(0).to_numpy()) for instant in instants)
+    return _Zoned(early, late, missing)
+
+
+def _structs(
+    utc: Ints,
+    minutes: Ints | None,
+    ambiguous: Bools,
+    ok: Bools,
+    missing: Bools,
+    *,
+    present: Bools,
+    unknown: Bools | None = None,
+) -> pl.Series:
+    """Structs of type `MOMENT`: instant, offset and note only where `present`, the offset not where `unknown`."""
+    there = pl.Series(present)
+    told = there if unknown is None else there & ~pl.Series(unknown)
+    offset = pl.lit(None, pl.Int32) if minutes is None else pl.lit(pl.Series(minutes).cast(pl.Int32))
+    frame = pl.select(
+        utc=pl.when(there).then(pl.Series(utc)).cast(pl.Datetime("us", "UTC")),
+        utc_offset=pl.when(told).then(offset),
+        note=pl.when(there & pl.Series(ambiguous)).then(pl.lit("ambiguous")),
+        ok=pl.Series(ok),
+        missing=pl.Series(missing),
+    )
+    return frame.to_struct("moment")
