@@ -1,0 +1,185 @@
+"""Runs a question on rows already in scope, in a DuckDB that can reach nothing else.
+
+The database is in memory, without files, network, extensions, spill or settings; it sees two Arrow tables and gives one
+back. Spilling is off because DuckDB spills plaintext: a question that needs more than its memory limit fails instead.
+One database per run; no result outlives it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+
+from queries.questions import Question, QuestionError
+from queries.scope import TARGET_SCHEMA
+
+_CLOSED = {
+    "temp_directory": "",
+    "autoload_known_extensions": "false",
+    "autoinstall_known_extensions": "false",
+    "allow_community_extensions": "false",
+    "allow_persistent_secrets": "false",
+    "python_enable_replacements": "false",
+}
+# The order counts: a setting can't be changed once the configuration is locked.
+_LOCKS = ("SET TimeZone = 'UTC'", "SET enable_external_access = false", "SET lock_configuration = true")
+_OUR_MISTAKES = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException, duckdb.SyntaxException)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a warrant covers: categories, and the record's columns of those categories in the classes at hand."""
+
+    categories: frozenset[str]
+    columns: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long one run may take and how much memory it may use (`1GB`, as DuckDB writes it)."""
+
+    seconds: float = 60.0
+    memory: str = "1GB"
+    threads: int = 2
+
+
+def complete(records: pa.Table, schema: pa.Schema) -> pa.Table:
+    """`records` with every column of `schema`, then of `TARGET_SCHEMA`, of their types; absent ones null.
+
+    Raises `QuestionError` when a column can't be of its type.
+    """
+    whole = pa.schema([*schema, *TARGET_SCHEMA])
+    try:
+        columns = [
+            records[wanted.name].cast(wanted.type)
+            if wanted.name in records.column_names
+            else pa.nulls(records.num_rows, wanted.type)
+            for wanted in whole
+        ]
+    except pa.ArrowInvalid:
+        columns = []
+    if not columns:
+        # Outside the handler: Arrow quotes the value it stumbled on.
+        raise QuestionError("completing the rows for a question: a column is not of the type the record gives it")
+    return pa.table(columns, schema=whole)
+
+
+def answers(
+    question: Question,
+    days: Iterable[pa.Table],
+    wanted: pa.Table,
+    grant: Grant,
+    parameters: Mapping[str, object],
+    limits: Limits,
+    schema: pa.Schema,
+) -> Iterator[pa.Table]:
+    """The answer to `question` over `days` (rows in scope, in time order): one table per day of a `stream`, else one.
+
+    There is always at least one table, so that an empty answer has its columns too. Raises as `run`.
+    """
+    if question.kind == "aggregate":
+        nothing = complete(pa.table({}), schema)
+        whole = pa.concat_tables([nothing, *(complete(day, schema) for day in days)])
+        yield run(question, whole, wanted, grant, parameters, limits)
+        return
+    given = False
+    for day in days:
+        given = True
+        yield run(question, complete(day, schema), wanted, grant, parameters, limits)
+    if not given:
+        yield run(question, complete(pa.table({}), schema), wanted, grant, parameters, limits)
+
+
+def run(
+    question: Question,
+    records: pa.Table,
+    wanted: pa.Table,
+    grant: Grant,
+    parameters: Mapping[str, object],
+    limits: Limits,
+) -> pa.Table:
+    """The answer to `question` over `records` (the full record and `TARGET_SCHEMA`, see `complete`) and `wanted`.
+
+    Columns that `grant` does not cover are null to the question, whatever `records` holds, and left out of the answer.
+    Raises `QuestionError` when the question needs more categories than `grant` has, lacks a parameter, takes longer
+    than its limit, or needs more memory than its limit.
+    """
+    _require_covered(question, grant)
+    missing = sorted(set(question.parameters) - set(parameters))
+    if missing:
+        raise QuestionError(f"asking {question.name}: it needs the parameter {missing[0]}")
+    connection = _locked(limits)
+    try:
+        connection.register("records", _withheld(records, grant))
+        connection.register("wanted", wanted)
+        answer = _ask(connection, question, {name: parameters[name] for name in question.parameters}, limits)
+    finally:
+        connection.close()
+    return answer.select([name for name in answer.column_names if _is_shown(name, question, records.schema, grant)])
+
+
+def _require_covered(question: Question, grant: Grant) -> None:
+    lacking = sorted(question.needs - grant.categories)
+    if lacking:
+        raise QuestionError(
+            f"asking {question.name}: it needs {', '.join(lacking)}, and the warrant covers "
+            f"{', '.join(sorted(grant.categories)) or 'nothing'}; ask a question that needs less"
+        )
+
+
+def _locked(limits: Limits) -> duckdb.DuckDBPyConnection:
+    config: dict[str, str | bool | int | float | list[str]] = {**_CLOSED}
+    config |= {"memory_limit": limits.memory, "threads": limits.threads}
+    connection = duckdb.connect(config=config)
+    for statement in _LOCKS:
+        connection.execute(statement)
+    return connection
+
+
+def _withheld(records: pa.Table, grant: Grant) -> pa.Table:
+    """`records` with null in place of what `grant` does not cover."""
+    free = grant.columns | set(TARGET_SCHEMA.names)
+    return pa.table(
+        [
+            records[field.name] if field.name in free else pa.nulls(records.num_rows, field.type)
+            for field in records.schema
+        ],
+        schema=records.schema,
+    )
+
+
+def _ask(
+    connection: duckdb.DuckDBPyConnection, question: Question, parameters: dict[str, object], limits: Limits
+) -> pa.Table:
+    """Runs the one statement of `question` under a watchdog: DuckDB has no time limit of its own."""
+    watchdog = threading.Timer(limits.seconds, connection.interrupt)
+    watchdog.daemon = True
+    try:
+        statements = connection.extract_statements(question.text)
+        if len(statements) != 1 or statements[0].type is not duckdb.StatementType.SELECT:
+            raise QuestionError(f"asking {question.name}: a question is exactly one SELECT")
+        watchdog.start()
+        return connection.sql(question.text, params=parameters or None).to_arrow_table()
+    except duckdb.InterruptException:
+        problem = f"it took longer than {limits.seconds:g} seconds; ask for a shorter window"
+    except duckdb.OutOfMemoryException:
+        problem = f"it needs more than {limits.memory} of memory; ask for a shorter window or raise the limit"
+    except _OUR_MISTAKES as mistake:
+        problem = f"its SQL is wrong: {str(mistake).splitlines()[0]}"
+    except duckdb.Error as mistake:
+        # DuckDB quotes the value it stumbled on, so its words are not passed on.
+        problem = f"DuckDB stopped with {type(mistake).__name__}"
+    finally:
+        watchdog.cancel()
+    # Outside the handlers: chained to nothing, so that no traceback shows DuckDB's words either.
+    raise QuestionError(f"asking {question.name}: {problem}")
+
+
+def _is_shown(name: str, question: Question, schema: pa.Schema, grant: Grant) -> bool:
+    if name in question.derived:
+        return bool(question.derived[name] & grant.columns)
+    return name not in schema.names or name in TARGET_SCHEMA.names or name in grant.columns

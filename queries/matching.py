@@ -1,0 +1,259 @@
+"""Where in a record a target is found, and which part of the record is that target's own.
+
+A target is found where any role of the record holds it: the a, b, c and further parties, the identity of the served
+party (IMSI, IMEI, SIM, address, line, user, session, MAC), that of the other party, the envelope of a mail, or the
+serving cell. Not searched: dialled digits (as typed, not a party), raw forms, and private addresses, which name nobody
+by themselves.
+
+Nothing here looks at a window but `inside`, and nothing is masked: `queries.scope` does both. Columns are named as in
+the canonical record; this package does not import it, and a test compares the names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from functools import partial, reduce
+from operator import or_
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from queries.scope import Target
+
+ROLES = ("a", "b", "c", "presented", "other", "sender", "recipient", "served", "cell", "peer", "part")
+"""What a target can be in a record, the most telling first.
+
+`presented`: the number that was shown, while the network knew another one (a_asserted). `served`: found by an identity
+of the served party. `peer`: found by an identity of the other party. `part`: the row belongs to a call that was found.
+"""
+PART_RANK = ROLES.index("part")
+SINGLE_PARTY_CLASSES = ("internet", "binding")
+"""Classes whose records have one party: without a told `served`, it is the a party whose record it is."""
+
+_PARTY_TYPES = frozenset({"msisdn", "extension", "uri", "number_range"})
+_KIND_OF_TYPE = {"extension": "extension", "uri": "uri"}
+_V4_MAPPED = bytes(10) + b"\xff\xff"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A column that can hold a target of the given types, and what such a target is then."""
+
+    column: str
+    role: str
+    types: frozenset[str]
+    kind: str | None = None
+
+
+PLACES = (
+    Place("a_asserted", "a", _PARTY_TYPES),
+    Place("a_number", "a", _PARTY_TYPES, "a_kind"),
+    Place("b_number", "b", _PARTY_TYPES, "b_kind"),
+    Place("c_number", "c", _PARTY_TYPES, "c_kind"),
+    Place("other_parties", "other", _PARTY_TYPES),
+    Place("imsi", "served", frozenset({"imsi"})),
+    Place("peer_imsi", "peer", frozenset({"imsi"})),
+    Place("imei", "served", frozenset({"imei"})),
+    Place("peer_imei", "peer", frozenset({"imei"})),
+    Place("iccid", "served", frozenset({"iccid"})),
+    Place("line", "served", frozenset({"line"})),
+    Place("user_name", "served", frozenset({"user"})),
+    Place("session_id", "served", frozenset({"session"})),
+    Place("mac", "served", frozenset({"mac"})),
+    Place("mail_from", "sender", frozenset({"email"})),
+    Place("mail_to", "recipient", frozenset({"email"})),
+    Place("start_cell", "cell", frozenset({"cell"})),
+    Place("end_cell", "cell", frozenset({"cell"})),
+    Place("public_ip", "served", frozenset({"ip", "ip_port", "prefix"})),
+    Place("access_ip", "served", frozenset({"ip", "prefix"})),
+)
+TYPES = frozenset().union(*(place.types for place in PLACES))
+"""Every type of target."""
+
+
+def prefilter(targets: Iterable[Target], columns: Collection[str]) -> pl.Expr:
+    """A filter that holds for every record of `columns` in which a target is found, and may hold for others."""
+    wanted = tuple(targets)
+    tests: list[pl.Expr] = []
+    for place in PLACES:
+        if place.column not in columns:
+            continue
+        here = [target for target in wanted if target.type in place.types]
+        exact = [str(target.value) for target in here if not _is_containment(target)]
+        if exact:
+            tests.append(_in_list(place.column, partial(_one_of, exact)))
+        for target in here:
+            if _is_containment(target):
+                tests.append(_containment(place, target, columns))
+    if not tests:
+        return pl.lit(False)
+    return reduce(or_, [test.fill_null(False) for test in tests])
+
+
+def hits(records: pl.DataFrame, targets: Iterable[Target]) -> pl.DataFrame:
+    """One line per row and place where a target is found.
+
+    `records` has a column `_row`. The lines have `_row`, `target` (from 1), `rank` (position in `ROLES`), `served` and
+    `peer` (whether the served or the other party is then the target) and `inside` (whether the row overlaps the
+    window).
+    """
+    wanted = list(enumerate(targets, start=1))
+    facts = records.select("_row", _served(records), *_span(records))
+    lines = [
+        _found(records, place, numbered).join(facts, on="_row")
+        for place in PLACES
+        if _usable(records, place.column) and (numbered := [entry for entry in wanted if entry[1].type in place.types])
+    ]
+    empty = pl.DataFrame(schema={"_row": pl.UInt32, "target": pl.Int32, "rank": pl.Int32, "_party": pl.String})
+    found = pl.concat(lines) if lines else empty.join(facts, on="_row")
+    windows = pl.DataFrame(
+        {
+            "target": [number for number, _ in wanted],
+            "_from": [target.start for _, target in wanted],
+            "_to": [target.end for _, target in wanted],
+        },
+        schema={"target": pl.Int32, "_from": pl.Datetime("us", "UTC"), "_to": pl.Datetime("us", "UTC")},
+    )
+    party, served = pl.col("_party"), pl.col("_served")
+    opposite = ((served == "a") & (party == "b")) | ((served == "b") & (party == "a"))
+    return found.join(windows, on="target").select(
+        "_row",
+        "target",
+        "rank",
+        served=((party == "served") | (party == served)).fill_null(False),
+        peer=((party == "peer") | opposite).fill_null(False),
+        inside=((pl.col("_begin") < pl.col("_to")) & (pl.col("_finish") >= pl.col("_from"))).fill_null(False),
+    )
+
+
+def _found(records: pl.DataFrame, place: Place, targets: list[tuple[int, Target]]) -> pl.DataFrame:
+    """The rows whose `place` holds a target: `_row`, `target`, `rank`, `_party` (a, b, c, served, peer or null)."""
+    frame = records.select("_row", pl.col(place.column).alias("_key"), *_aside(records, place))
+    if isinstance(records.schema[place.column], pl.List):
+        frame = frame.explode("_key")
+        if place.column == "other_parties":
+            frame = frame.with_columns(_key=pl.col("_key").struct.field("number"))
+    exact = [(number, target) for number, target in targets if not _is_containment(target)]
+    matched = []
+    if exact:
+        table = pl.DataFrame(
+            {
+                "target": [number for number, _ in exact],
+                "_key": [str(target.value) for _, target in exact],
+                "_wanted_kind": [_KIND_OF_TYPE.get(target.type) for _, target in exact],
+            },
+            schema={"target": pl.Int32, "_key": pl.String, "_wanted_kind": pl.String},
+        )
+        kind, kind_wanted = pl.col("_kind"), pl.col("_wanted_kind")
+        matched.append(
+            frame.join(table, on="_key")
+            .filter(kind.is_null() | kind_wanted.is_null() | (kind == kind_wanted))
+            .select("_row", "target", "_rank", "_party")
+        )
+    for number, target in targets:
+        if _is_containment(target):
+            inside = records.filter(_containment(place, target, records.columns).fill_null(False)).select("_row")
+            labelled = inside.with_columns(target=pl.lit(number, pl.Int32))
+            matched.append(labelled.join(frame, on="_row").select("_row", "target", "_rank", "_party"))
+    return pl.concat(matched).rename({"_rank": "rank"})
+
+
+def _aside(records: pl.DataFrame, place: Place) -> list[pl.Expr]:
+    """Kind, rank of the role and party of `place`, row by row."""
+    null = pl.lit(None, pl.String)
+    kind = pl.col(place.kind) if place.kind is not None and _usable(records, place.kind) else null
+    role = pl.lit(place.role)
+    party: pl.Expr = {"sender": pl.lit("a"), "recipient": pl.lit("b"), "cell": pl.lit("served"), "other": null}.get(
+        place.role, role
+    )
+    if place.column == "mail_to":
+        # A mail to several: the row does not tell which of the recipients it serves.
+        party = pl.when(pl.col("mail_to").list.len() == 1).then(party)
+    if place.column == "a_number" and _usable(records, "a_asserted"):
+        # A presented number is a claim of the caller; the record is that of the number the network knew.
+        claimed = pl.col("a_asserted").ne(pl.col("a_number")).fill_null(False)
+        role, party = pl.when(claimed).then(pl.lit("presented")).otherwise(role), pl.when(~claimed).then(party)
+    rank = role.replace_strict({name: index for index, name in enumerate(ROLES)}, return_dtype=pl.Int32)
+    return [kind.alias("_kind"), rank.alias("_rank"), party.alias("_party")]
+
+
+def _served(records: pl.DataFrame) -> pl.Expr:
+    """Whose record it is: a, b, c or null."""
+    told = pl.col("served") if _usable(records, "served") else pl.lit(None, pl.String)
+    single = pl.col("record_class").is_in(SINGLE_PARTY_CLASSES)
+    return pl.when(told.is_in(["a", "b", "c"])).then(told).when(single).then(pl.lit("a")).alias("_served")
+
+
+def _span(records: pl.DataFrame) -> list[pl.Expr]:
+    """First and last moment of a record, both of them in it."""
+    nothing = pl.lit(None, pl.Datetime("us", "UTC"))
+    start, end, reported = (
+        pl.col(name) if _usable(records, name) else nothing for name in ("start", "end", "reported_at")
+    )
+    begin = pl.coalesce(start, end, reported)
+    return [begin.alias("_begin"), pl.max_horizontal(begin, pl.coalesce(end, reported, start)).alias("_finish")]
+
+
+def _usable(records: pl.DataFrame, column: str) -> bool:
+    return column in records.columns and records.schema[column] != pl.Null
+
+
+def _one_of(values: list[str], item: pl.Expr) -> pl.Expr:
+    return item.is_in(values)
+
+
+def _in_list(column: str, test: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
+    """`test` on the value of `column`, or on any element of it where it is a list."""
+    if column == "other_parties":
+        return pl.col(column).list.eval(test(pl.element().struct.field("number"))).list.any()
+    if column == "mail_to":
+        return pl.col(column).list.eval(test(pl.element())).list.any()
+    return test(pl.col(column))
+
+
+def _is_containment(target: Target) -> bool:
+    return target.type in ("ip", "ip_port", "prefix", "number_range")
+
+
+def _containment(place: Place, target: Target, columns: Collection[str]) -> pl.Expr:
+    """Whether the column of `place` lies in `target`, or holds what `target` lies in."""
+    if target.type == "number_range":
+        low, high = str(target.value), str(target.upper)
+        # Of one length, the order of text is the order of numbers.
+        return _in_list(place.column, lambda item: (item.str.len_bytes() == len(low)) & (item >= low) & (item <= high))
+    if place.column == "access_ip":
+        return _common_bits(pl.col("access_ip"), target.address, None, target.bits)
+    length = pl.col("prefix_length") if "prefix_length" in columns else None
+    test = _common_bits(pl.col("public_ip"), target.address, length, target.bits)
+    if target.port is None:
+        return test
+    null = pl.lit(None, pl.Int32)
+    low_port = pl.col("port_from") if "port_from" in columns else null
+    high_port = pl.col("port_to") if "port_to" in columns else null
+    # Without ports the record holds the whole address.
+    within = (pl.coalesce(low_port, high_port) <= target.port) & (pl.coalesce(high_port, low_port) >= target.port)
+    return test & ((low_port.is_null() & high_port.is_null()) | within)
+
+
+def _common_bits(address: pl.Expr, value: bytes, length: pl.Expr | None, bits: int) -> pl.Expr:
+    """Whether `address` (with its prefix `length`) and `value`/`bits` contain one another: the shorter prefix decides.
+
+    Lengths count in the address's own family; both sides must be of one family. A length of 0 says nothing and is not
+    used.
+    """
+    v4 = address.bin.starts_with(_V4_MAPPED)
+    high = _half(address, 0) ^ pl.lit(int.from_bytes(value[:8], "big"), pl.UInt64)
+    low = _half(address, 8) ^ pl.lit(int.from_bytes(value[8:], "big"), pl.UInt64)
+    equal = pl.when(high != 0).then(high.bitwise_leading_zeros()).otherwise(64 + low.bitwise_leading_zeros())
+    needed: pl.Expr = pl.lit(bits)
+    if length is not None:
+        own = pl.when(length > 0).then(length.cast(pl.Int32) + pl.when(v4).then(96).otherwise(0)).otherwise(128)
+        needed = pl.min_horizontal(needed, own.fill_null(128))
+    family = v4 if value.startswith(_V4_MAPPED) else ~v4
+    return family & (equal.cast(pl.Int32) >= needed)
+
+
+def _half(address: pl.Expr, offset: int) -> pl.Expr:
+    return address.bin.slice(offset, 8).bin.reinterpret(dtype=pl.UInt64, endianness="big")

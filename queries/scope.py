@@ -1,0 +1,281 @@
+"""The scope of a warrant: which rows it reaches, and which columns of them it does not.
+
+`select` returns the rows in which a target is found and whose [start, end] overlaps that target's window, with the
+parts of the calls they belong to, masked: what a record says of the served party (its place, SIM, device, address,
+line) is output only when that party is a target, and the other party's IMSI and IMEI only when the other party is one.
+A location is thus never disclosed of somebody who merely talked to a target.
+
+    rows of a day and its neighbours → prefilter | call_filter → select → rows in scope
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from ipaddress import IPv4Address, IPv6Address
+
+import polars as pl
+import pyarrow as pa
+
+from queries import matching
+
+TARGET_SCHEMA = pa.schema(
+    [
+        pa.field("record_class", pa.string()),
+        pa.field("target", pa.int32()),
+        pa.field("targets", pa.list_(pa.int32())),
+        pa.field("target_role", pa.string()),
+        pa.field("target_roles", pa.list_(pa.string())),
+        pa.field("neighbour", pa.bool_()),
+    ]
+)
+"""What stands beside the record in scope: its class; the lowest target found in it (from 1, in the warrant's order) and
+its role; all targets and their roles; and whether the row is of a neighbouring day, given only to complete a call."""
+
+WHERE_COLUMNS = (
+    "start_cell", "end_cell", "area", "visited_plmn", "visited_country", "wifi_ap", "serving_node", "extra_where",
+)  # fmt: skip
+SERVED_COLUMNS = (
+    *WHERE_COLUMNS, "subscriber", "imsi", "imei", "imei_raw", "iccid", "eid", "public_ip", "private_ip",
+    "prefix_length", "port_from", "port_to", "access_ip", "user_name", "line", "service_id", "nas", "session_id", "mac",
+    "extra_who",
+)  # fmt: skip
+"""What a record says of its served party, null unless that party is a target."""
+PEER_COLUMNS = ("peer_imsi", "peer_imei")
+"""What a record says of the other party, null unless that party is a target."""
+OFFSET_CLASSES = ("mobile_usage", "roaming_notice", "bundle_notice")
+"""Classes whose UTC offset names the country the served party is in."""
+NUMBER_COLUMNS = ("a_number", "a_asserted", "b_number", "c_number")
+
+_V4_MAPPED_BITS = 96
+_CALL = ("source", "correlation_id")
+
+
+class ScopeError(Exception):
+    """A scope, or the rows given to it, are not of the right form."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One target of a warrant and its window [`start`, `end`), in the normal form that records hold.
+
+    `value` is text, or 16 bytes for `ip`, `ip_port` and `prefix` (IPv4 as IPv4-mapped IPv6); `upper` is the last
+    number of a `number_range`, `port` that of an `ip_port`, `length` that of a `prefix`, in its own family (0–32 or
+    0–128). Raises `ScopeError` when they do not fit together. A representation of it never shows the value.
+    """
+
+    type: str
+    value: str | bytes = field(repr=False)
+    start: datetime
+    end: datetime
+    upper: str | None = field(default=None, repr=False)
+    port: int | None = field(default=None, repr=False)
+    length: int | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuses what no record could be compared with."""
+        if self.type not in matching.TYPES:
+            raise ScopeError(f"building a target: {self.type!r} is not a type of target")
+        if self.start.utcoffset() is None or self.end.utcoffset() is None or self.end <= self.start:
+            raise ScopeError(
+                f"building a target ({self.type}): its window needs two moments with offset, the later last"
+            )
+        is_address = self.type in ("ip", "ip_port", "prefix")
+        if is_address != isinstance(self.value, bytes) or (is_address and len(self.value) != 16):
+            raise ScopeError(
+                f"building a target ({self.type}): its value must be {'16 bytes' if is_address else 'text'}"
+            )
+        required = {"number_range": "upper", "ip_port": "port", "prefix": "length"}.get(self.type)
+        given = {name for name in ("upper", "port", "length") if getattr(self, name) is not None}
+        if given != ({required} if required else set()):
+            raise ScopeError(f"building a target ({self.type}): it takes {required or 'none'} of upper, port, length")
+        if self.upper is not None and len(self.upper) != len(self.value):
+            raise ScopeError("building a target (number_range): both ends must have the same length")
+        if self.length is not None and not 0 <= self.length <= (32 if self.is_v4 else 128):
+            raise ScopeError("building a target (prefix): its length is not one of its address family")
+
+    @property
+    def address(self) -> bytes:
+        """The 16 bytes of an address target."""
+        if not isinstance(self.value, bytes):
+            raise ScopeError(f"reading the address of a target: a target of type {self.type} has none")
+        return self.value
+
+    @property
+    def is_v4(self) -> bool:
+        """Whether the address is an IPv4 one."""
+        return IPv6Address(self.address).ipv4_mapped is not None
+
+    @property
+    def bits(self) -> int:
+        """How many leading bits of the 128 belong to the target."""
+        if self.length is None:
+            return 128
+        return self.length + (_V4_MAPPED_BITS if self.is_v4 else 0)
+
+    @property
+    def text(self) -> str:
+        """The value as a person writes it."""
+        if not isinstance(self.value, bytes):
+            return self.value if self.upper is None else f"{self.value}..{self.upper}"
+        wide = IPv6Address(self.value)
+        shown: IPv4Address | IPv6Address = wide.ipv4_mapped or wide
+        if self.port is not None:
+            return f"{shown}:{self.port}" if shown.version == 4 else f"[{shown}]:{self.port}"
+        return str(shown) if self.length is None else f"{shown}/{self.length}"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a warrant reaches: targets in its order, classes, categories, and how many subscribers `holder` may name."""
+
+    targets: tuple[Target, ...]
+    classes: frozenset[str]
+    categories: frozenset[str]
+    max_matches: int = 1
+
+
+def targets_table(scope: Scope) -> pa.Table:
+    """The view `wanted` of the questions: index (from 1), type, value, start, end."""
+    moment = pa.timestamp("us", tz="UTC")
+    return pa.table(
+        {
+            "index": pa.array(range(1, len(scope.targets) + 1), pa.int32()),
+            "type": pa.array([target.type for target in scope.targets], pa.string()),
+            "value": pa.array([target.text for target in scope.targets], pa.string()),
+            "start": pa.array([target.start.astimezone(UTC) for target in scope.targets], moment),
+            "end": pa.array([target.end.astimezone(UTC) for target in scope.targets], moment),
+        }
+    )
+
+
+def prefilter(scope: Scope, columns: Collection[str]) -> pl.Expr:
+    """A filter for reading: holds for every row of a file with `columns` that `select` can match, parts apart.
+
+    It uses who columns only, and the cells where a cell is a target.
+    """
+    return matching.prefilter(scope.targets, columns)
+
+
+def calls(records: pl.DataFrame, scope: Scope) -> pl.DataFrame:
+    """Source and correlation id of the calls of several parts in which a target is found: what `call_filter` takes."""
+    frame = _checked(records, scope)
+    found = matching.hits(frame, scope.targets).filter("inside").select("_row").unique()
+    return _parts(frame).join(found, on="_row", how="semi").select(_CALL).unique()
+
+
+def call_filter(found: pl.DataFrame) -> pl.Expr:
+    """A filter for reading: holds for every part of the calls `found` (and may hold for others)."""
+    if found.is_empty():
+        return pl.lit(False)
+    known = pl.col("correlation_id").is_in(found["correlation_id"].unique().to_list())
+    return (known & (pl.col("part") != "only")).fill_null(False)
+
+
+def select(records: pl.DataFrame, scope: Scope) -> pl.DataFrame:
+    """The rows in scope, masked, in time order, with the columns of `TARGET_SCHEMA` but `neighbour`.
+
+    `records` has a column `record_class` and any of the record's columns; further columns pass through. Parts of a
+    call that matched are added from among `records`, with the role `part`: give the rows of neighbouring days too.
+    Raises `ScopeError` for a class that the scope does not hold.
+    """
+    frame = _checked(records, scope)
+    found = matching.hits(frame, scope.targets)
+    merged = pl.concat([found.filter("inside").drop("inside"), _part_hits(frame, found)])
+    per_target = merged.group_by("_row", "target").agg(
+        pl.col("rank").min(), pl.col("served").any(), pl.col("peer").any()
+    )
+    # The first target is the lowest that the row itself holds; a target it only shares a call with comes after.
+    ordered = per_target.sort("_row", pl.col("rank") == matching.PART_RANK, "target")
+    role = pl.col("rank").replace_strict(dict(enumerate(matching.ROLES)), return_dtype=pl.String)
+    by_index = pl.col("target").arg_sort()
+    rows = ordered.with_columns(role=role).group_by("_row", maintain_order=True).agg(
+        pl.col("target").first(),
+        pl.col("target").gather(by_index).alias("targets"),
+        pl.col("role").first().alias("target_role"),
+        pl.col("role").gather(by_index).alias("target_roles"),
+        pl.col("served").any().alias("_served"),
+        pl.col("peer").any().alias("_peer"),
+    )  # fmt: skip
+    joined = frame.join(rows, on="_row", how="inner")
+    order = (
+        [pl.coalesce(times)]
+        if (times := [name for name in ("start", "end", "reported_at") if name in frame.columns])
+        else []
+    )
+    return _masked(joined).sort(*order, "_row", nulls_last=True).drop("_row", "_served", "_peer")
+
+
+def _checked(records: pl.DataFrame, scope: Scope) -> pl.DataFrame:
+    if "record_class" not in records.columns:
+        raise ScopeError("selecting rows: they do not tell their class; add a column record_class")
+    outside = sorted(set(records["record_class"].unique().to_list()) - scope.classes, key=str)
+    if outside:
+        raise ScopeError(f"selecting rows: class {outside[0]} is not in the scope ({', '.join(sorted(scope.classes))})")
+    return records.with_row_index("_row")
+
+
+def _parts(frame: pl.DataFrame) -> pl.DataFrame:
+    """The rows that are one part of several of a call: `_row`, source and correlation id."""
+    if not {*_CALL, "part"} <= set(frame.columns):
+        return frame.select("_row", source=pl.lit(None, pl.String), correlation_id=pl.lit(None, pl.String)).clear()
+    several = (pl.col("part") != "only") & pl.col("source").is_not_null() & pl.col("correlation_id").is_not_null()
+    return frame.filter(several.fill_null(False)).select("_row", *(pl.col(name).cast(pl.String) for name in _CALL))
+
+
+def _part_hits(frame: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
+    """Hits of the role `part`: rows of a call in which a target was found inside its window, but not in the row itself.
+
+    Such a row is of a served party that is a target when it says so itself (the target is in it, though outside the
+    window), or when it names no party at all and matched rows of the call are of a served target, on the same side.
+    """
+    parts = _parts(frame)
+    inside = found.filter("inside")
+    side = frame.select("_row", _side=pl.col("served") if "served" in frame.columns else pl.lit(None, pl.String))
+    by_call = (
+        inside.join(parts, on="_row")
+        .join(side, on="_row")
+        .group_by(*_CALL, "target")
+        .agg(
+            pl.col("_side").filter("served").unique().alias("_served_sides"),
+            pl.col("served").any().alias("_call_served"),
+            pl.col("peer").any().alias("_call_peer"),
+        )
+    )
+    same_side = pl.col("_call_served") & (pl.col("_side").is_null() | pl.col("_side").is_in(pl.col("_served_sides")))
+    own = found.group_by("_row", "target").agg(pl.col("served").any(), pl.col("peer").any())
+    silent = frame.select("_row", _silent=_names_no_party(frame))
+    return (
+        parts.join(by_call, on=_CALL)
+        .join(inside, on=["_row", "target"], how="anti")
+        .join(own, on=["_row", "target"], how="left")
+        .join(silent, on="_row")
+        .join(side, on="_row")
+        .select(
+            "_row",
+            "target",
+            rank=pl.lit(matching.PART_RANK, pl.Int32),
+            served=pl.col("served").fill_null(False) | (pl.col("_silent") & same_side.fill_null(False)),
+            peer=pl.col("peer").fill_null(False) | (pl.col("_silent") & pl.col("_call_peer")),
+        )
+    )
+
+
+def _names_no_party(frame: pl.DataFrame) -> pl.Expr:
+    told = [pl.col(name).is_not_null() for name in NUMBER_COLUMNS if name in frame.columns]
+    if isinstance(frame.schema.get("other_parties"), pl.List):
+        told.append(pl.col("other_parties").list.len().fill_null(0) > 0)
+    return ~pl.any_horizontal(told) if told else pl.lit(True)
+
+
+def _masked(rows: pl.DataFrame) -> pl.DataFrame:
+    served, peer = pl.col("_served"), pl.col("_peer")
+    masks = [
+        *((name, served) for name in SERVED_COLUMNS),
+        *((name, peer) for name in PEER_COLUMNS),
+        ("utc_offset", served | ~pl.col("record_class").is_in(OFFSET_CLASSES)),
+    ]
+    return rows.with_columns(
+        pl.when(shown).then(pl.col(name)).alias(name) for name, shown in masks if name in rows.columns
+    )
