@@ -1,0 +1,122 @@
+"""Where each file of a vault stands. Paths only: nothing here opens or creates one. `FORMAT.md` describes every file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The paths of one vault directory and of the key directory apart from it."""
+
+    vault: Path
+    keys: Path
+
+    @property
+    def settings(self) -> Path:
+        """The vault's id, format version and settings."""
+        return self.vault / "vault.toml"
+
+    @property
+    def policy(self) -> Path:
+        """The operator's policy."""
+        return self.vault / "policy.toml"
+
+    @property
+    def sources(self) -> Path:
+        """The operator's sources."""
+        return self.vault / "sources.toml"
+
+    @property
+    def feeds(self) -> Path:
+        """The operator's own feed definitions."""
+        return self.vault / "feeds"
+
+    @property
+    def catalogue(self) -> Path:
+        """The catalogue, a SQLite database."""
+        return self.vault / "catalogue.db"
+
+    @property
+    def audit(self) -> Path:
+        """The audit segments."""
+        return self.vault / "audit"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one process that writes; holds its process id."""
+        return self.vault / "lock"
+
+    @property
+    def lease(self) -> Path:
+        """Held shared by a process that reads records, exclusively while keys are destroyed."""
+        return self.vault / "lease"
+
+    @property
+    def records(self) -> Path:
+        """The partitions."""
+        return self.vault / "records"
+
+    @property
+    def rejections(self) -> Path:
+        """The encrypted rejections."""
+        return self.vault / "rejections"
+
+    @property
+    def held(self) -> Path:
+        """The encrypted batches that wait for a person."""
+        return self.vault / "held"
+
+    def partition(self, record_class: str, day: date) -> Path:
+        """The directory of one class and day."""
+        return self.records / record_class / day.isoformat()
+
+    def record_file(self, record_class: str, day: date, file_id: str) -> Path:
+        """One Parquet file."""
+        return self.partition(record_class, day) / f"{file_id}.parquet"
+
+    def seen_file(self, record_class: str, day: date, file_id: str) -> Path:
+        """The seen block that is derived from a Parquet file."""
+        return self.partition(record_class, day) / f"{file_id}.seen"
+
+    def rejection_file(self, record_class: str, day: date, batch: str) -> Path:
+        """The rejections of one batch, under the class whose term they die with and the day they came."""
+        return self.rejections / record_class / day.isoformat() / f"{batch}.sealed"
+
+    def held_file(self, record_class: str, day: date, batch: str) -> Path:
+        """One held batch, under the class whose term it dies with and the day it came."""
+        return self.held / record_class / day.isoformat() / f"{batch}.sealed"
+
+    def segment(self, number: int) -> Path:
+        """One audit segment."""
+        return self.audit / f"{number:08d}.log"
+
+    @property
+    def root_key(self) -> Path:
+        """The root key of the local file provider."""
+        return self.keys / "root.key"
+
+    def epoch_key(self, generation: int) -> Path:
+        """An epoch key, sealed under the root key."""
+        return self.keys / f"epoch-{generation}"
+
+    def ring(self, generation: int) -> Path:
+        """The ring of that generation, sealed under its epoch key."""
+        return self.keys / f"ring-{generation}"
+
+
+def day_key_id(record_class: str, day: date, category: str) -> str:
+    """The id of a day key in the ring."""
+    return f"{record_class}/{day.isoformat()}/{category}"
+
+
+def rejections_key_id(record_class: str, day: date) -> str:
+    """The id of the key of all rejections that came on `day` and die with `record_class`."""
+    return f"rejections/{record_class}/{day.isoformat()}"
+
+
+def held_key_id(record_class: str, day: date) -> str:
+    """The id of the key of all held batches that came on `day` and die with `record_class`."""
+    return f"held/{record_class}/{day.isoformat()}"

@@ -1,0 +1,353 @@
+"""Partitions: the files of one class and day. Writes them, reads them under released or held keys, finds duplicates.
+
+A file is written once, under a random id, with the day's keys in the ring beforehand; it counts only when the
+catalogue says so. Its rows stand in the order of `start`, never in that of a `who` or `where` value. A column that is
+null throughout is not written and reads as null. Beside each file lies its seen block, derived from it.
+
+`read_released` takes keys that a warrant opened and is all that disclosure may call. `read_in_custody`, `measure` and
+`duplicates` are for receive and verify.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from ingest.record import BY_NAME, CATEGORIES, FRAME, HOW_MUCH, INTERVAL_CLASSES, SCHEMA, WHEN, WHO, category_of
+from trafficvault import sealed_parquet, sealing, seen
+from trafficvault.durable import Disk
+from trafficvault.errors import FaultError, RefusedError
+from trafficvault.keys import Custody, Released
+from trafficvault.layout import Layout, day_key_id
+from trafficvault.sealed_parquet import Place
+
+_SLICE = 8 * sealed_parquet.ROW_GROUP
+"""Rows that verify and duplicates hold in memory at once."""
+_TIMES = ("start", "answer", "end", "reported_at")
+_LONGEST_MS = 10 * 366 * 86_400_000
+"""A duration beyond ten years is a mistake of its source, and would only widen the reach of its file."""
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenFile:
+    """What the catalogue keeps of a file."""
+
+    record_class: str
+    day: date
+    file_id: str
+    rows: int
+    bytes: int
+    digest: str
+    row_sum: str
+    reach_from: date
+    reach_to: date
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a file holds, as read back from disk."""
+
+    rows: int
+    row_sum: str
+    reach_from: date
+    reach_to: date
+    columns: tuple[str, ...]
+
+    def differs_from(self, row_sum: str) -> bool:
+        """Whether the file holds other records than those of `row_sum`; false when another Polars made that one."""
+        mine, theirs = self.row_sum.partition(":"), row_sum.partition(":")
+        return mine[0] == theirs[0] and mine[2] != theirs[2]
+
+
+def keyed_digest(custody: Custody, content: bytes) -> str:
+    """HMAC-SHA256 of a file's ciphertext under the catalogue's key, as hex."""
+    return hmac.new(custody.key("catalogue"), content, hashlib.sha256).hexdigest()
+
+
+def canonical(table: pa.Table) -> pa.Table:
+    """`table` with the record's own columns, types and order, and without columns that are null throughout.
+
+    Raises `FaultError` for a column that is not of the record, or whose values are not of its type.
+    """
+    strangers = [name for name in table.column_names if name not in BY_NAME]
+    if strangers or len(set(table.column_names)) != table.num_columns:
+        which = ", ".join(strangers) or "a column that occurs twice"
+        raise FaultError(f"making records canonical: {which} is not of the record")
+    names = [name for name in SCHEMA.names if name in table.column_names and table[name].null_count < table.num_rows]
+    try:
+        return table.select(names).cast(pa.schema([SCHEMA.field(name) for name in names]))
+    except (pa.ArrowException, ValueError):
+        # Without its cause: pyarrow's message may quote a value.
+        raise FaultError("making records canonical: a column's values are not of the record's type") from None
+
+
+def write_file(
+    disk: Disk, layout: Layout, custody: Custody, record_class: str, day: date, table: pa.Table
+) -> WrittenFile:
+    """Writes `table` as a new file of that class and day, and its seen block. The day's keys must be in the ring.
+
+    The commit is the catalogue's: a file that it never names is swept. Raises `FaultError` when there are no rows, a
+    row belongs to another day, or a column has no category.
+    """
+    rows = _frame(canonical(table))
+    if rows.is_empty():
+        raise FaultError(f"writing {record_class} {day.isoformat()}: there are no records to write")
+    _require_day(rows, record_class, day)
+    if "start" in rows.columns:
+        rows = rows.sort("start", nulls_last=True, maintain_order=True)
+    place = Place(record_class, day, secrets.token_hex(16))
+    keys = _file_keys(custody, place)
+    path = layout.record_file(record_class, day, place.file_id)
+    sealed = canonical(rows.to_arrow())
+    digest = ""
+
+    def fill(part: Path) -> None:
+        nonlocal digest
+        sealed_parquet.write(part, sealed, place, keys)
+        digest = keyed_digest(custody, part.read_bytes())
+
+    disk.make_directory(path.parent)
+    disk.create_by(path, fill)
+    _write_seen(disk, layout, custody, place, seen.row_hashes(rows, seen.hashed_columns(record_class)))
+    row_sum = _row_sum(custody, place, rows.height, _total(rows, rows.columns))
+    size, (first, last), columns = path.stat().st_size, _reach(rows, day), tuple(rows.columns)
+    return WrittenFile(record_class, day, place.file_id, rows.height, size, digest, row_sum, first, last, columns)
+
+
+def read_released(
+    layout: Layout,
+    released: Sequence[Released],
+    file_id: str,
+    columns: Sequence[str],
+    only: pl.Expr | None = None,
+) -> pl.DataFrame:
+    """The `columns` of a file, of the rows for which `only` holds, under the keys that a warrant opened.
+
+    `released` holds the `frame` key of the file's class and day and one for each category wanted; `only` may use no
+    other category either. A column that the file has not reads as null. Raises `RefusedError` for a column outside.
+    """
+    days = {(one.record_class, one.day) for one in released}
+    if len(days) != 1 or FRAME not in {one.category for one in released}:
+        raise RefusedError("reading a file: the released keys are not the frame key and others of one class and day")
+    place = Place(*days.pop(), file_id)
+    keys = {one.category: sealing.derive(one.key, "file", file_id) for one in released}
+    return _read(layout, place, keys, columns, only)
+
+
+def read_in_custody(
+    layout: Layout,
+    custody: Custody,
+    record_class: str,
+    day: date,
+    file_id: str,
+    columns: Sequence[str],
+    only: pl.Expr | None = None,
+) -> pl.DataFrame:
+    """As `read_released`, for an act of the house: with every category whose key still lives. Never for a package."""
+    place = Place(record_class, day, file_id)
+    return _read(layout, place, _file_keys(custody, place), columns, only)
+
+
+def measure(layout: Layout, custody: Custody, record_class: str, day: date, file_id: str) -> Measured:
+    """Reads the whole file and recomputes what the catalogue keeps of its records. Raises `FaultError` when it can't.
+
+    Where a category of the day was destroyed, the records can only be counted: `row_sum` is empty and differs from
+    none.
+    """
+    place = Place(record_class, day, file_id)
+    keys = _file_keys(custody, place)
+    opened = sealed_parquet.unwrap(layout.record_file(record_class, day, file_id), place, keys, ())
+    columns = [name for name in opened.present if category_of(name, record_class) in keys]
+    count, total, reach = 0, 0, [day]
+    for rows in _slices(layout, place, keys, columns):
+        count += rows.height
+        total = (total + _total(rows, columns)) % 2**64
+        reach += _reach(rows, day)
+    row_sum = _row_sum(custody, place, count, total) if len(keys) == len(CATEGORIES) else ""
+    return Measured(count, row_sum, min(reach), max(reach), opened.present)
+
+
+def duplicates(
+    layout: Layout,
+    custody: Custody,
+    record_class: str,
+    day: date,
+    table: pa.Table,
+    file_ids: Iterable[str],
+    disk: Disk | None = None,
+) -> npt.NDArray[np.bool_]:
+    """Which rows of `table` are already in the files `file_ids` of that class and day, or earlier in `table` itself.
+
+    Two records are one when they agree in every column but batch, row, feed digest and read note: the occurrence
+    number keeps equal records of one file apart, and where the source gives an identity it is 0 throughout. Seen
+    blocks find the candidates; each is compared with the stored row. With `disk`, a block that can't be used is
+    written anew.
+    """
+    rows = _frame(canonical(table))
+    compared = seen.compared_columns(record_class)
+    full = seen.row_hashes(rows, compared)
+    found = _repeated(rows, full, compared)
+    short = seen.shorten(seen.row_hashes(rows, seen.hashed_columns(record_class)))
+    for file_id in file_ids:
+        place = Place(record_class, day, file_id)
+        stored = _seen_of(layout, custody, place, disk)
+        candidates = np.flatnonzero(~found & _is_in(short, stored))
+        if len(candidates):
+            keys = _file_keys(custody, place)
+            found[candidates] |= _stored_already(layout, place, keys, rows[candidates], full[candidates])
+    return found
+
+
+def _file_keys(custody: Custody, place: Place) -> dict[str, bytes]:
+    """The file's key of every category whose day key lives. Raises `RefusedError` when `frame` does not."""
+    ids = {category: day_key_id(place.record_class, place.day, category) for category in CATEGORIES}
+    return {
+        category: sealing.derive(custody.key(name), "file", place.file_id)
+        for category, name in ids.items()
+        if category == FRAME or custody.has(name)
+    }
+
+
+def _read(
+    layout: Layout, place: Place, keys: Mapping[str, bytes], columns: Sequence[str], only: pl.Expr | None
+) -> pl.DataFrame:
+    asked = list(dict.fromkeys([*columns, *(only.meta.root_names() if only is not None else ())]))
+    for name in asked:
+        sealed_parquet.require_granted(name, place.record_class, keys)
+    path = layout.record_file(place.record_class, place.day, place.file_id)
+    opened = sealed_parquet.unwrap(path, place, keys, asked)
+    lazy = sealed_parquet.scan(path, opened, asked)
+    if only is not None:
+        lazy = lazy.filter(only)
+    return sealed_parquet.collect(lazy.select(columns), place)
+
+
+def _slices(layout: Layout, place: Place, keys: Mapping[str, bytes], columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+    path = layout.record_file(place.record_class, place.day, place.file_id)
+    opened = sealed_parquet.unwrap(path, place, keys, columns)
+    for offset in range(0, opened.rows, _SLICE):
+        yield sealed_parquet.collect(sealed_parquet.scan(path, opened, columns).slice(offset, _SLICE), place)
+
+
+def _stored_already(
+    layout: Layout, place: Place, keys: Mapping[str, bytes], rows: pl.DataFrame, full: seen.Hashes
+) -> npt.NDArray[np.bool_]:
+    """Which of the candidates `rows` stand in the file, column by column. `full` are their hashes, `where` included."""
+    compared = seen.compared_columns(place.record_class)
+    columns = [name for name in compared if category_of(name, place.record_class) in keys]
+    if len(columns) != len(compared):
+        # A category was destroyed: what is left of the stored records is compared with as much of the new.
+        full = seen.row_hashes(rows, columns)
+    found = np.zeros(rows.height, np.bool_)
+    for stored in _slices(layout, place, keys, columns):
+        hashes = seen.row_hashes(stored, columns)
+        order = np.argsort(hashes, kind="stable")
+        near = order[np.minimum(np.searchsorted(hashes, full, sorter=order), len(order) - 1)]
+        hits = np.flatnonzero(hashes[near] == full)
+        found[hits] |= _equal(rows[hits], stored[near[hits]], columns)
+    return found
+
+
+def _repeated(rows: pl.DataFrame, full: seen.Hashes, columns: Iterable[str]) -> npt.NDArray[np.bool_]:
+    """Which rows equal an earlier one of the same table."""
+    _, first, inverse = np.unique(full, return_index=True, return_inverse=True)
+    earlier = first[inverse]
+    later = np.flatnonzero(earlier != np.arange(len(full)))
+    found = np.zeros(len(full), np.bool_)
+    found[later] = _equal(rows[later], rows[earlier[later]], columns)
+    return found
+
+
+def _equal(left: pl.DataFrame, right: pl.DataFrame, columns: Iterable[str]) -> npt.NDArray[np.bool_]:
+    """Row by row, whether both agree in every one of `columns`; one that is absent is null."""
+    same = np.ones(left.height, np.bool_)
+    for name in columns:
+        sides = [side[name] for side in (left, right) if name in side.columns]
+        if len(sides) == 2:
+            same &= sides[0].eq_missing(sides[1]).to_numpy()
+        elif sides:
+            same &= sides[0].is_null().to_numpy()
+    return same
+
+
+def _is_in(wanted: seen.Hashes, ordered: seen.Hashes) -> npt.NDArray[np.bool_]:
+    beyond = np.append(ordered, np.uint64(2**64 - 1))  # what a search past the end finds: no hash has 64 bits here
+    return np.asarray(beyond[np.searchsorted(ordered, wanted)] == wanted)
+
+
+def _seen_key(custody: Custody, place: Place) -> bytes:
+    """Of three categories together: with one of them destroyed, nothing opens the block."""
+    days = (custody.key(day_key_id(place.record_class, place.day, name)) for name in (WHO, WHEN, HOW_MUCH))
+    return sealing.derive(b"".join(days), "seen", place.file_id)
+
+
+def _seen_of(layout: Layout, custody: Custody, place: Place, disk: Disk | None) -> seen.Hashes:
+    path = layout.seen_file(place.record_class, place.day, place.file_id)
+    block = seen.read_block(path, _seen_key(custody, place), f"seen {place}")
+    if block is None:
+        columns = seen.hashed_columns(place.record_class)
+        slices = _slices(layout, place, _file_keys(custody, place), columns)
+        hashes = np.concatenate([seen.row_hashes(rows, columns) for rows in slices])
+        block = np.sort(seen.shorten(hashes))
+        if disk is not None:
+            _write_seen(disk, layout, custody, place, hashes)
+    return block
+
+
+def _write_seen(disk: Disk, layout: Layout, custody: Custody, place: Place, hashes: seen.Hashes) -> None:
+    path = layout.seen_file(place.record_class, place.day, place.file_id)
+    seen.write_block(disk, path, _seen_key(custody, place), f"seen {place}", seen.shorten(hashes))
+
+
+def _total(rows: pl.DataFrame, columns: Iterable[str]) -> int:
+    return int(seen.row_hashes(rows, columns).sum(dtype=np.uint64))
+
+
+def _row_sum(custody: Custody, place: Place, rows: int, total: int) -> str:
+    """Keyed by all five day keys: nobody can guess a destroyed value and try it against what the catalogue kept."""
+    days = b"".join(custody.key(day_key_id(place.record_class, place.day, category)) for category in CATEGORIES)
+    key = sealing.derive(days, "row-sum", place.file_id)
+    keyed = hmac.new(key, f"{rows}/{total:016x}".encode(), hashlib.sha256).hexdigest()
+    return f"{seen.algorithm()}:{keyed}"
+
+
+def _frame(table: pa.Table) -> pl.DataFrame:
+    rows = pl.from_arrow(table)
+    assert isinstance(rows, pl.DataFrame)  # noqa: S101  # for the type checker: a table becomes a frame
+    return rows
+
+
+def _require_day(rows: pl.DataFrame, record_class: str, day: date) -> None:
+    """Every row's anchor is on `day`: a row in another day's file would die with that day."""
+    anchors = ("end", "reported_at", "start") if record_class in INTERVAL_CLASSES else ("start",)
+    there = [pl.col(name) for name in anchors if name in rows.columns]
+    days = rows.select(pl.coalesce(there).dt.date()).to_series() if there else pl.Series([], dtype=pl.Date)
+    outside = rows.height - int((days == day).sum())
+    if outside:
+        what = f"writing {record_class} {day.isoformat()}"
+        raise FaultError(f"{what}: {outside} of {rows.height} records are of another day")
+
+
+def _reach(rows: pl.DataFrame, day: date) -> tuple[date, date]:
+    """The first and the last UTC date that a record touches, the end that its duration gives included."""
+    moments = [pl.col(name) for name in _TIMES if name in rows.columns]
+    if {"start", "duration_ms"} <= set(rows.columns):
+        moments.append(pl.col("start") + pl.duration(milliseconds=pl.col("duration_ms").clip(0, _LONGEST_MS)))
+    if not moments:
+        return day, day
+    # Capped, because Python's dates end with the year 9999, and a broken source may name that.
+    latest = pl.lit(datetime(9999, 12, 31, tzinfo=UTC), pl.Datetime("us", "UTC"))
+    first = rows.select(pl.min_horizontal(moments).min().dt.date()).item()
+    last = rows.select(pl.min_horizontal(pl.max_horizontal(moments).max(), latest).dt.date()).item()
+    return min(first or day, day), max(last or day, day)

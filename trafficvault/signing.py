@@ -1,0 +1,81 @@
+"""Canonical form, digest and Ed25519 signature of what people and the vault vouch for.
+
+`canonical` is the subset of RFC 8785 (JSON canonicalisation) without fractions: keys sorted, no blanks, UTF-8. A value
+that holds a float, or a key that is not text, is refused: its form would depend on who writes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from trafficvault.errors import FaultError
+
+
+def canonical(value: object) -> bytes:
+    """The one form of `value` (objects, arrays, text, integers, booleans, null). Raises `TypeError` for anything else."""
+    _require_plain(value)
+    # RFC 8785 sorts by UTF-16 code units; all our keys are ASCII, where that is the order of Python's sort.
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def digest(value: object) -> str:
+    """SHA-256 of the canonical form, lower-case hex."""
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def instant(moment: datetime) -> str:
+    """`moment` as text: RFC 3339, UTC, microseconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def new_signing_key() -> bytes:
+    """A new Ed25519 private key, its 32 raw bytes."""
+    return Ed25519PrivateKey.generate().private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
+
+
+def public_key_of(private_key: bytes) -> str:
+    """The public half of a raw private key, as hex."""
+    key = Ed25519PrivateKey.from_private_bytes(private_key).public_key()
+    return key.public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
+
+
+def sign(private_key: bytes, message: bytes) -> str:
+    """The Ed25519 signature (RFC 8032) of `message`, as hex."""
+    return Ed25519PrivateKey.from_private_bytes(private_key).sign(message).hex()
+
+
+def require_signature(public_key: str, signature: str, message: bytes, what: str) -> None:
+    """Returns when `signature` over `message` is that of `public_key`; else raises `FaultError` naming `what`."""
+    try:
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key)).verify(bytes.fromhex(signature), message)
+    except (InvalidSignature, ValueError) as problem:
+        raise FaultError(f"checking {what}: the signature is not that of key {public_key[:16]}…") from problem
+
+
+def statement(act: str, subject: str, person: str, at: datetime) -> bytes:
+    """What a person signs: that `person` did `act` (register, approve, …) on `subject`, a digest, at that moment."""
+    message: dict[str, Any] = {"v": 1, "act": act, "subject": subject, "person": person, "at": instant(at)}
+    return canonical(message)
+
+
+def _require_plain(value: object) -> None:
+    match value:
+        case None | bool() | int() | str():
+            return
+        case list() | tuple():
+            for item in value:
+                _require_plain(item)
+        case dict():
+            for key, item in value.items():
+                if not isinstance(key, str):
+                    raise TypeError(f"a canonical object has text keys, not {type(key).__name__}")
+                _require_plain(item)
+        case _:
+            raise TypeError(f"a canonical value holds no {type(value).__name__}")
