@@ -1,0 +1,359 @@
+"""The audit log: what was done, by whom and when, in an order that nobody changes unseen.
+
+    enter (in the act's transaction: outbox row, new head) → COMMIT → flush (segment appended, fsync; outbox emptied)
+
+An entry exists from the act's COMMIT on: signed, chained to the one before, its detail sealed, in the catalogue's
+outbox. `flush` brings it to its segment and raises when it can't; an act calls it before a key opens anything and
+before a package is released, so that what isn't in the log doesn't leave. A crash between COMMIT and flush, or amid
+either, is finished by the next flush: the same lines, none twice.
+
+The head in the catalogue and the segments on disk guard each other: a log whose end was cut is behind the head, and a
+catalogue of an older state is behind the log. Both stop the next `enter`. The form on disk is `trafficvault.chain`'s.
+
+Trusted time is the moment up to which the log believes the clock. It moves with the entries, by `max_clock_step` at
+most: an entry beyond carries `"clock":"jumped"` and moves nothing, so a clock that jumped isn't made true by use.
+"""
+
+from __future__ import annotations
+
+import base64
+import errno
+import itertools
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from trafficvault import chain, sealing, signing
+from trafficvault.catalogue import Catalogue, Transaction
+from trafficvault.chain import Head, Line
+from trafficvault.clock import Clock
+from trafficvault.database import RESTORE
+from trafficvault.durable import Disk
+from trafficvault.errors import FaultError, SpaceError, VaultError
+from trafficvault.layout import Layout
+from trafficvault.period import Period
+
+HEAD = "audit_head"
+TRUSTED_TIME = "trusted_time"
+BACK = timedelta(minutes=15)
+"""How far a clock may lie behind trusted time before it went back."""
+_RETRIES = 5
+
+
+class _Custody(Protocol):
+    def key(self, name: str) -> bytes: ...
+
+
+class AuditKeys(Protocol):
+    """What the log needs of the key store."""
+
+    def custody(self, act: str) -> _Custody:
+        """Keys for the act `audit`."""
+        ...
+
+    def signing_key(self) -> bytes:
+        """The vault's private signing key."""
+        ...
+
+
+class VaultName(Protocol):
+    """What the log needs of the vault's settings."""
+
+    @property
+    def id(self) -> str:
+        """The vault's id."""
+        ...
+
+
+class ClockRule(Protocol):
+    """What the log needs of the policy."""
+
+    @property
+    def max_clock_step(self) -> Period:
+        """The most that trusted time moves at once."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What the catalogue knows of the log: its head, and the lines that may not be in their segment yet."""
+
+    head: Head
+    pending: tuple[Line, ...]
+
+    @property
+    def settled(self) -> Head:
+        """The last entry that was brought to its segment."""
+        if not self.pending:
+            return self.head
+        return Head(self.pending[0].seq - 1, chain.read_line(self.pending[0])["prev"])
+
+    def require_known(self, line: Line) -> None:
+        """Returns for a line beyond `settled` left by a failed flush, whole or not. Raises `FaultError` for another."""
+        if line.seq > self.head.seq or not self.pending:
+            if line.torn:
+                raise FaultError(
+                    f"audit segment {line.segment}: its end is torn, in a line that the catalogue never had"
+                )
+            raise FaultError(
+                f"audit: the log goes on to entry {line.seq} and the catalogue ends at {self.head.seq}: "
+                "the catalogue is older than the log (restored?)",
+                hint=RESTORE,
+            )
+        if not line.torn and line.content != self.pending[line.seq - self.pending[0].seq].content and _reads(line):
+            raise FaultError(f"audit segment {line.segment}: entry {line.seq} is another than the catalogue's")
+
+
+def judge_clock(trusted: datetime | None, now: datetime, max_step: timedelta) -> str | None:
+    """`jumped` or `back` when `now` is not to be believed after `trusted`; None when it is."""
+    if trusted is None:
+        return None
+    if now - trusted > max_step:
+        return "jumped"
+    return "back" if trusted - now > BACK else None
+
+
+class AuditLog:
+    """The audit log of one vault."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        disk: Disk,
+        catalogue: Catalogue,
+        keys: AuditKeys,
+        settings: VaultName,
+        policy: ClockRule,
+        clock: Clock,
+        *,
+        entries_per_segment: int = chain.ENTRIES_PER_SEGMENT,
+    ) -> None:
+        self._layout = layout
+        self._disk = disk
+        self._catalogue = catalogue
+        self._keys = keys
+        self._vault_id = settings.id
+        self._max_step = policy.max_clock_step.delta()
+        self._clock = clock
+        self._size = entries_per_segment
+        self._in_step = False
+
+    @property
+    def public_key(self) -> str:
+        """The key that the signatures are checked with, as hex."""
+        return signing.public_key_of(self._keys.signing_key())
+
+    def enter(self, tx: Transaction, act: str, person: str | None, detail: Mapping[str, object]) -> int:
+        """Writes one entry, committed with `tx`; `person` is None for what needs none. Returns its number.
+
+        Raises `FaultError` when catalogue and segments are not of one moment: nothing may be added to either then.
+        """
+        if not self._in_step:
+            self._require_in_step(self._state(tx))
+            self._in_step = True
+        now, trusted = self._clock.now(), self.trusted_time(tx)
+        doubt = judge_clock(trusted, now, self._max_step)
+        if trusted is None or (doubt is None and now > trusted):
+            tx.set_meta(TRUSTED_TIME, signing.instant(now))
+        head = self._head(tx)
+        seq = head.seq + 1
+        content = signing.canonical({"act": act, "person": person, "detail": dict(detail)})
+        body = base64.b64encode(sealing.seal(self._body_key(seq), content, self._place(seq))).decode()
+        line = chain.write_line(head, signing.instant(now), body, doubt, self._keys.signing_key())
+        tx.put("outbox", seq=seq, line=line.decode())
+        tx.set_meta(HEAD, signing.canonical({"seq": seq, "hash": json.loads(line)["hash"]}).decode())
+        return seq
+
+    def flush(self) -> None:
+        """Brings every committed entry to its segment, durably; does nothing when all are there.
+
+        Begins a transaction of its own, so it is not called within one.
+        Raises `SpaceError` or `VaultError` when the log can't be written: the caller must let nothing leave.
+        """
+        try:
+            with self._catalogue.transaction() as tx:
+                state = self._state(tx)
+                clean = self._require_in_step(state)
+                if state.pending:
+                    self._append(state, clean=clean)
+                # If we crash before this commit, the next flush finds the lines in place and comes here again.
+                for line in state.pending:
+                    tx.delete("outbox", seq=line.seq)
+        except OSError as problem:
+            raise _unwritable(problem) from problem
+
+    def verify(self) -> int:
+        """Checks chain, signatures, outbox and head, and returns the number of entries. Raises `FaultError`."""
+        for _ in range(_RETRIES):
+            state = self._read_state()
+            try:
+                return self._verified(state)
+            except FaultError:
+                # A writer may have gone on while we read; a fault is one only when the catalogue stood still.
+                if self._read_state() == state:
+                    raise
+        raise VaultError("verifying the audit log: others keep writing to it; try again when they are done")
+
+    def show(self, last: int = 50) -> list[dict[str, Any]]:
+        """The last entries, oldest first, opened: seq, time, act, person, detail, and clock where it was not believed.
+
+        Checks each on the way. Raises `FaultError` when one is not as it was written.
+        """
+        state, public_key = self._read_state(), self.public_key
+        first = max(1, state.head.seq - last + 1)
+        stored = chain.read_lines(self._layout.audit, self._size, chain.segment_of(first, self._size))
+        lines = {line.seq: line for line in itertools.chain(stored, state.pending)}
+        shown: list[dict[str, Any]] = []
+        before: Head | None = None
+        for seq in range(first, state.head.seq + 1):
+            if seq not in lines:
+                raise FaultError(f"audit: entry {seq} is missing; the catalogue knows {state.head.seq} entries")
+            before = before or Head(seq - 1, chain.read_line(lines[seq])["prev"])
+            entry = chain.follow(before, lines[seq], public_key)
+            before = Head(seq, entry["hash"])
+            shown.append(self._opened(entry))
+        return shown
+
+    def trusted_time(self, tx: Transaction) -> datetime | None:
+        """The moment up to which the log believes the clock; None before the first entry."""
+        stored = tx.meta(TRUSTED_TIME)
+        return None if stored is None else datetime.fromisoformat(stored)
+
+    def clock_problem(self, now: datetime) -> str | None:
+        """Why `now` is not to be believed, as the start of a sentence; None when it is."""
+        with self._catalogue.reading() as tx:
+            trusted = self.trusted_time(tx)
+        doubt = judge_clock(trusted, now, self._max_step)
+        if trusted is None or doubt is None:
+            return None
+        clock, mark = signing.instant(now), signing.instant(trusted)
+        if doubt == "jumped":
+            limit = f"`max_clock_step` allows {_spoken(self._max_step)}"
+            return f"the clock says {clock}, {_spoken(now - trusted)} past the last trusted moment {mark}; {limit}"
+        return f"the clock says {clock}, {_spoken(trusted - now)} before the last trusted moment {mark}: it went back"
+
+    def accept_clock(self, tx: Transaction, person: str, now: datetime) -> int:
+        """Believes `now` from here on, forwards or back, because `person` says so. The caller has checked the role."""
+        trusted = self.trusted_time(tx)
+        tx.set_meta(TRUSTED_TIME, signing.instant(now))
+        before = None if trusted is None else signing.instant(trusted)
+        return self.enter(tx, "accept-clock", person, {"from": before, "to": signing.instant(now)})
+
+    def _head(self, tx: Transaction) -> Head:
+        stored = tx.meta(HEAD)
+        if stored is None:
+            return chain.genesis(self._vault_id)
+        content = json.loads(stored)
+        return Head(content["seq"], content["hash"])
+
+    def _state(self, tx: Transaction) -> _State:
+        rows = tx.select("outbox", order_by="seq")
+        return _State(self._head(tx), tuple(Line(row["seq"], row["line"].encode(), "outbox") for row in rows))
+
+    def _read_state(self) -> _State:
+        with self._catalogue.reading() as tx:
+            return self._state(tx)
+
+    def _require_in_step(self, state: _State) -> bool:
+        """Whether nothing stands beyond the settled entry. Raises `FaultError` when log and catalogue are apart."""
+        settled, directory = state.settled, self._layout.audit
+        if chain.ends_with(directory, settled, self._size):
+            return True
+        number = chain.segment_of(max(1, settled.seq), self._size)
+        place, beyond = (number - 1) * self._size, False
+        last: Line | None = None
+        while (path := self._layout.segment(number)).is_file():
+            # A file with nothing settled in it, even an empty one, is left by a flush that failed.
+            beyond = beyond or settled.seq <= (number - 1) * self._size
+            for line in chain.split_lines(path, number, self._size):
+                if line.seq > settled.seq:
+                    state.require_known(line)
+                    beyond = True
+                else:
+                    place, last = line.seq, line
+            number += 1
+        if last is not None:
+            entry = chain.read_line(last)
+            _require_settled(Head(entry["seq"], entry["hash"]), settled)
+        elif settled.seq > 0:
+            _require_settled(Head(place, ""), settled)
+        return not beyond
+
+    def _append(self, state: _State, *, clean: bool) -> None:
+        self._disk.make_directory(self._layout.audit)
+        for number, group in itertools.groupby(state.pending, lambda line: chain.segment_of(line.seq, self._size)):
+            wanted = [line.content for line in group]
+            path = self._layout.segment(number)
+            if clean:
+                self._disk.append(path, _joined(wanted))
+                continue
+            # Lines beyond the settled entry are of a flush that failed, maybe in its fsync: then the system holds them
+            # for written though they are not, and only a new file makes sure.
+            stored = chain.split_lines(path, number, self._size) if path.is_file() else []
+            settled = [line.content for line in stored if line.seq < state.pending[0].seq]
+            self._disk.create(path, _joined(settled + wanted))
+
+    def _verified(self, state: _State) -> int:
+        found, settled, public_key = chain.genesis(self._vault_id), state.settled, self.public_key
+        for line in chain.read_lines(self._layout.audit, self._size):
+            if line.seq > settled.seq:
+                state.require_known(line)
+                continue
+            entry = chain.follow(found, line, public_key)
+            found = Head(entry["seq"], entry["hash"])
+        _require_settled(found, settled)
+        for line in state.pending:
+            entry = chain.follow(found, line, public_key)
+            found = Head(entry["seq"], entry["hash"])
+        if found != state.head:
+            raise FaultError(f"audit: the outbox ends at entry {found.seq}, the catalogue's head is {state.head.seq}")
+        return state.head.seq
+
+    def _opened(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        blob = base64.b64decode(entry["body"])
+        content = json.loads(sealing.unseal(self._body_key(entry["seq"]), blob, self._place(entry["seq"])))
+        clock = {"clock": entry["clock"]} if "clock" in entry else {}
+        return {"seq": entry["seq"], "time": entry["time"], **content, **clock}
+
+    def _body_key(self, seq: int) -> bytes:
+        number = chain.segment_of(seq, self._size)
+        return sealing.derive(self._keys.custody("audit").key("audit"), "segment", str(number))
+
+    def _place(self, seq: int) -> str:
+        return f"audit {self._vault_id} {seq}"
+
+
+def _require_settled(found: Head, settled: Head) -> None:
+    if found.seq < settled.seq:
+        raise FaultError(
+            f"audit: the log ends at entry {found.seq} and the catalogue knows {settled.seq}: its tail is missing",
+            hint=RESTORE,
+        )
+    if found != settled:
+        raise FaultError(f"audit: entry {found.seq} on disk is another than the catalogue's", hint=RESTORE)
+
+
+def _reads(line: Line) -> bool:
+    try:
+        chain.read_line(line)
+    except FaultError:
+        return False
+    return True
+
+
+def _joined(lines: Iterable[bytes]) -> bytes:
+    return b"".join(line + b"\n" for line in lines)
+
+
+def _spoken(step: timedelta) -> str:
+    days, rest = divmod(int(step.total_seconds()), 86400)
+    return f"{days} days" if days else f"{rest // 3600} h {rest % 3600 // 60} min"
+
+
+def _unwritable(problem: OSError) -> VaultError:
+    reason = f"{problem.strerror or type(problem).__name__}; nothing leaves the vault until it can be written"
+    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+        return SpaceError(f"writing the audit log: {reason}")
+    return VaultError(f"writing the audit log: {reason}")

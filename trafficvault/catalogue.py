@@ -1,0 +1,335 @@
+"""The catalogue: what the vault holds, as rows of a SQLite database that nobody without the MAC key changes unseen.
+
+Commit point: the COMMIT of `Catalogue.transaction()`. What an act does before it (key ring, files) belongs to nobody
+until then; what follows it (audit segment, receipt) can be done again from it. WAL with `synchronous=FULL`: when COMMIT
+returns, the rows survive a power cut.
+
+MAC scheme: `seal` of a row = HMAC-SHA256(ring key `catalogue`, canonical({"table": name, "row": {every other column}}))
+in lower-case hex; values are integers, text or null. The `meta` row `tally` holds, for each table, the number of rows
+and the sum of their seals modulo 2**256 (an additive multiset hash; of `meta` itself without the tally), and is sealed
+as any row. So a changed row, one of another table or of an older state, a missing and an added one are all found. A
+whole catalogue of an older state agrees with itself: the audit log is then ahead of it (`trafficvault.audit`).
+
+A table is checked whole when a connection first touches it, and again after anyone else has written: otherwise a row
+whose key or day had one bit flipped would just be missing from an answer, in silence. Each row read is checked besides.
+Weakness: the sum holds against someone who owns fewer than some 2**30 sealed rows of older states (Wagner's attack).
+
+Errors: `FaultError` for what was changed, `BusyError` while another process writes, `SpaceError` on a full disk. They
+name table and `tables.row_name`, never a value.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from trafficvault import database, signing, tables
+from trafficvault.durable import Disk
+from trafficvault.errors import FaultError, RefusedError, VaultError
+from trafficvault.tables import SEAL, TABLES
+
+TALLY = "tally"
+GENERATION = "generation"
+_VERSION = 1
+_MODULUS = 2**256
+_COMPLETE = "trafficvault.complete"
+
+
+Row = dict[str, Any]
+
+
+class Transaction:
+    """One consistent view of the catalogue; from `Catalogue.transaction()` also the changes that are committed with it.
+
+    A table is named by its name, a row by its primary key as keyword arguments. Rows are dictionaries without the seal.
+    A table or column that does not exist and a value of another type are the caller's mistake: `KeyError`, `TypeError`.
+    """
+
+    def __init__(self, connection: sa.Connection, mac_key: bytes, *, writable: bool) -> None:
+        self._connection = connection
+        self._mac_key = mac_key
+        self._writable = writable
+        self._tally = _read_tally(connection, mac_key)
+        self._changed = False
+        # Inside a transaction this number is that of its snapshot; it moves when another connection has committed.
+        self._version: int = connection.exec_driver_sql("PRAGMA data_version").scalar_one()
+
+    def get(self, table: str, /, **key: object) -> Row | None:
+        """The row with primary key `key`, or None. Raises `FaultError` when it was changed."""
+        row = self._stored(self._require_complete(table), key)
+        return None if row is None else _bare(row)
+
+    def select(self, table: str, /, *, order_by: str | Sequence[str] = (), **equals: object) -> list[Row]:
+        """The rows whose columns equal `equals`, ordered by `order_by`, then by primary key. Raises `FaultError`."""
+        target = self._require_complete(table)
+        order = [order_by] if isinstance(order_by, str) else list(order_by)
+        query = sa.select(target).order_by(*(target.c[name] for name in order), *target.primary_key.columns)
+        for name, value in equals.items():
+            query = query.where(target.c[name] == value)
+        found = [dict(row) for row in self._connection.execute(query).mappings()]
+        for row in found:
+            _require_sealed(self._mac_key, target, row)
+        return [_bare(row) for row in found]
+
+    def put(self, table: str, /, **row: object) -> None:
+        """Writes the whole row, in place of one with the same key. A column that is left out is null."""
+        target = self._require_complete(table, write=True)
+        full = tables.complete_row(target, row)
+        if target.name == "meta" and full["key"] == TALLY:
+            raise KeyError("the tally is written by the transaction itself")
+        key = tables.key_of(target, full)
+        old = self._stored(target, key)
+        full[SEAL] = tables.seal_of(self._mac_key, target, full)
+        if old is None:
+            self._connection.execute(sa.insert(target).values(**full))
+            self._count(target.name, 1, full[SEAL])
+        elif old[SEAL] != full[SEAL]:
+            self._connection.execute(sa.update(target).where(*_matches(target, key)).values(**full))
+            self._count(target.name, -1, old[SEAL])
+            self._count(target.name, 1, full[SEAL])
+
+    def delete(self, table: str, /, **key: object) -> bool:
+        """Removes the row with primary key `key`. Returns whether it was there."""
+        target = self._require_complete(table, write=True)
+        old = self._stored(target, key)
+        if old is None:
+            return False
+        self._connection.execute(sa.delete(target).where(*_matches(target, key)))
+        self._count(target.name, -1, old[SEAL])
+        return True
+
+    def meta(self, key: str) -> str | None:
+        """The single value `key`, or None."""
+        row = self.get("meta", key=key)
+        return None if row is None else str(row["value"])
+
+    def set_meta(self, key: str, value: str) -> None:
+        """Sets the single value `key`."""
+        self.put("meta", key=key, value=value)
+
+    def finish(self) -> bool:
+        """Writes the tally when a row changed, last before COMMIT. Returns whether there is anything to commit."""
+        if self._changed:
+            _write_tally(self._connection, self._mac_key, self._tally)
+        return self._changed
+
+    def _stored(self, target: sa.Table, key: Mapping[str, object]) -> Row | None:
+        tables.require_key(target, key)
+        found = self._connection.execute(sa.select(target).where(*_matches(target, key))).mappings().one_or_none()
+        if found is None:
+            return None
+        row = dict(found)
+        _require_sealed(self._mac_key, target, row)
+        return row
+
+    def _count(self, table: str, step: int, seal: str) -> None:
+        count, total = self._tally[table]
+        self._tally[table] = (count + step, (total + step * int(seal, 16)) % _MODULUS)
+        self._changed = True
+
+    def _require_complete(self, table: str, *, write: bool = False) -> sa.Table:
+        if write and not self._writable:
+            raise TypeError(f"changing table {table}: this is a reading of the catalogue, not a transaction")
+        target = TABLES[table]
+        known: dict[str, int] = self._connection.info.setdefault(_COMPLETE, {})
+        if known.get(table) != self._version:
+            for fault in _table_faults(self._connection, self._mac_key, target, self._tally[table]):
+                raise _changed(fault)
+            known[table] = self._version
+        return target
+
+
+class Catalogue:
+    """The catalogue of one vault. Opening never creates. Close it when done."""
+
+    def __init__(self, path: Path, mac_key: bytes, disk: Disk) -> None:
+        self._path = path
+        self._mac_key = mac_key
+        self._disk = disk
+        self._engine = sa.create_engine(
+            "sqlite://",
+            creator=lambda: database.connect(path),
+            poolclass=sa.QueuePool,
+            pool_use_lifo=True,  # the connection that knows which tables are complete is used again
+            hide_parameters=True,  # row values never stand in an error
+        )
+
+    @classmethod
+    def create(cls, path: Path, mac_key: bytes, disk: Disk, *, generation: int = 1) -> Catalogue:
+        """A new, empty catalogue of ring `generation` at `path`, there whole or not at all. Refuses an existing one."""
+        if path.exists():
+            raise RefusedError(f"creating the catalogue: {path.name} is already there")
+
+        def build(part: Path) -> None:
+            with closing(cls(part, mac_key, Disk())) as fresh:
+                with fresh._connected("BEGIN IMMEDIATE") as connection:
+                    tables.metadata.create_all(connection)
+                    _write_tally(connection, mac_key, dict.fromkeys(TABLES, (0, 0)))
+                    connection.commit()
+                with fresh.transaction() as tx:
+                    tx.set_meta(GENERATION, str(generation))
+
+        disk.create_by(path, build)
+        return cls.open(path, mac_key, disk)
+
+    @classmethod
+    def open(cls, path: Path, mac_key: bytes, disk: Disk) -> Catalogue:
+        """The catalogue at `path`. Raises `FaultError` when there is none; what is in it is checked as it is read."""
+        database.require_file(path)
+        return cls(path, mac_key, disk)
+
+    @staticmethod
+    def peek_generation(path: Path) -> int:
+        """The ring generation that the catalogue at `path` names, believed without its seal: no key is open yet.
+
+        Good enough to choose which ring to open: a false number finds no ring, or one that does not open.
+        """
+        database.require_file(path)
+        try:
+            with closing(database.connect(path)) as connection:
+                found = connection.execute("SELECT value FROM meta WHERE key = ?", (GENERATION,)).fetchone()
+            if not found or not str(found[0]).isdecimal():
+                raise FaultError("opening the catalogue: it names no generation of the key ring: meta was changed")
+            return int(found[0])
+        except sqlite3.Error as problem:
+            raise database.translated(problem) from problem
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """All changes of the block, or none: committed at its end, rolled back when it raises.
+
+        Waits five seconds for another writer, then raises `BusyError`.
+        """
+        with self._connected("BEGIN IMMEDIATE") as connection:
+            tx = Transaction(connection, self._mac_key, writable=True)
+            yield tx
+            if tx.finish():
+                self._disk.step("before commit")
+                connection.commit()
+                self._disk.step("after commit")
+
+    @contextmanager
+    def reading(self) -> Iterator[Transaction]:
+        """A consistent view that changes nothing and holds up no writer."""
+        with self._connected("BEGIN") as connection:
+            yield Transaction(connection, self._mac_key, writable=False)
+
+    def check(self) -> list[str]:
+        """Every fault of the catalogue as a sentence; none when it is whole. Never raises for what it finds on disk."""
+        try:
+            with self._connected("BEGIN") as connection:
+                return list(dict.fromkeys(_faults(connection, self._mac_key)))
+        except VaultError as problem:
+            return [f"catalogue: {problem}"]
+
+    def truncate_wal(self, wait_seconds: float = 5.0) -> bool:
+        """Moves the write-ahead log into the database and empties it, so that no deleted row is left in either.
+
+        Returns False when a reader still needs it after `wait_seconds`: deleted rows are then still in the log, which
+        is to be said, and to be done again later.
+        """
+        self._disk.step("before truncate wal")
+        with self._connected(f"PRAGMA busy_timeout={int(wait_seconds * 1000)}") as connection:
+            try:
+                busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
+            finally:
+                connection.exec_driver_sql(f"PRAGMA {database.BUSY_TIMEOUT}").close()
+        self._disk.step("after truncate wal")
+        return bool(busy == 0)
+
+    def close(self) -> None:
+        """Closes the connections that wait in the pool."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _connected(self, first: str) -> Iterator[sa.Connection]:
+        """A connection on which `first` was executed. What is not committed at the end of the block is rolled back."""
+        try:
+            with self._engine.connect() as connection:
+                connection.exec_driver_sql(first).close()
+                yield connection
+        except sa.exc.DBAPIError as problem:
+            raise database.translated(problem.orig) from problem
+
+
+def _require_sealed(mac_key: bytes, table: sa.Table, row: Mapping[str, object]) -> None:
+    if not tables.is_sealed(mac_key, table, row):
+        raise _changed(f"{tables.row_name(table, row)}: changed")
+
+
+def _matches(table: sa.Table, key: Mapping[str, object]) -> list[sa.ColumnElement[bool]]:
+    return [table.c[name] == value for name, value in key.items()]
+
+
+def _bare(row: Row) -> Row:
+    return {name: value for name, value in row.items() if name != SEAL}
+
+
+def _changed(fault: str) -> FaultError:
+    return FaultError(f"catalogue: {fault}", hint=database.RESTORE)
+
+
+def _read_tally(connection: sa.Connection, mac_key: bytes) -> dict[str, tuple[int, int]]:
+    meta = TABLES["meta"]
+    found = connection.execute(sa.select(meta).where(meta.c.key == TALLY)).mappings().one_or_none()
+    if found is None:
+        raise _changed("table meta: the tally over all tables is missing")
+    _require_sealed(mac_key, meta, dict(found))
+    content = json.loads(found["value"])
+    if content["v"] != _VERSION:
+        raise VaultError(f"opening the catalogue: it is of version {content['v']}, this program reads {_VERSION}")
+    return {name: (count, int(total, 16)) for name, (count, total) in content["tables"].items()}
+
+
+def _write_tally(connection: sa.Connection, mac_key: bytes, tally: Mapping[str, tuple[int, int]]) -> None:
+    meta = TABLES["meta"]
+    content = {"v": _VERSION, "tables": {name: [count, f"{total:064x}"] for name, (count, total) in tally.items()}}
+    row = {"key": TALLY, "value": signing.canonical(content).decode()}
+    row[SEAL] = tables.seal_of(mac_key, meta, row)
+    if not connection.execute(sa.update(meta).where(meta.c.key == TALLY).values(**row)).rowcount:
+        connection.execute(sa.insert(meta).values(**row))
+
+
+def _table_faults(
+    connection: sa.Connection, mac_key: bytes, table: sa.Table, tally: tuple[int, int] | None
+) -> Iterator[str]:
+    """Faults of one table: its changed rows, then whether its rows are those of `tally` (None: it can't be read)."""
+    count, total, changed = 0, 0, 0
+    for found in connection.execute(sa.select(table)).mappings():
+        row = dict(found)
+        if not tables.is_sealed(mac_key, table, row):
+            changed += 1
+            yield f"{tables.row_name(table, row)}: changed"
+        elif table.name != "meta" or row["key"] != TALLY:
+            total = (total + int(row[SEAL], 16)) % _MODULUS
+            count += 1
+    if tally is None:
+        return
+    if count + changed != tally[0]:
+        yield f"table {table.name}: it has {count + changed} rows where the tally says {tally[0]}"
+    elif total != tally[1] and not changed:
+        yield f"table {table.name}: its rows are not those of the tally: one of an older state was put back"
+
+
+def _faults(connection: sa.Connection, mac_key: bytes) -> Iterator[str]:
+    for sentence in connection.exec_driver_sql("PRAGMA integrity_check(20)").scalars():
+        if sentence != "ok":
+            yield f"catalogue: SQLite's own check says: {sentence}"
+    yield from database.schema_faults(connection)
+    tally: dict[str, tuple[int, int]] = {}
+    try:
+        tally = _read_tally(connection, mac_key)
+    except (VaultError, sa.exc.DBAPIError) as problem:
+        yield str(problem) if isinstance(problem, VaultError) else f"catalogue: {database.translated(problem.orig)}"
+    for table in TABLES.values():
+        try:
+            for fault in _table_faults(connection, mac_key, table, tally.get(table.name)):
+                yield f"catalogue: {fault}"
+        except sa.exc.DBAPIError as problem:
+            yield f"catalogue: table {table.name}: {database.translated(problem.orig)}"

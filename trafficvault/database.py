@@ -1,0 +1,100 @@
+"""The SQLite file under the catalogue: how it is opened, what it must be made of, and its refusals as errors of ours.
+
+Knows no row and no rule. Rows are read with a text factory that never fails: text that a flipped bit made undecodable
+comes out as bytes, which no column may hold, so the reader of rows names it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from urllib.parse import quote
+
+import sqlalchemy as sa
+
+from trafficvault import tables
+from trafficvault.errors import BusyError, FaultError, SpaceError, VaultError
+
+RESTORE = "`trafficvault verify` names every fault; restore the newest copy of the vault"
+BUSY_TIMEOUT = "busy_timeout=5000"
+_PRAGMAS = (
+    BUSY_TIMEOUT,
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "secure_delete=ON",  # clears the main file only: see `truncate_wal`
+    "foreign_keys=ON",
+    "temp_store=MEMORY",
+    "trusted_schema=OFF",
+    "cell_size_check=ON",
+)
+
+
+def require_file(path: Path) -> None:
+    """Raises `FaultError` when there is no catalogue at `path`."""
+    if not path.is_file():
+        raise FaultError(f"opening the catalogue: {path.name} is missing", hint=RESTORE)
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Opens the existing file at `path`. Raises `sqlite3.Error`; SQLAlchemy and `translated` make sentences of it."""
+    # The driver's own BEGIN (its legacy transaction control) is off: this module says when a transaction begins.
+    address = f"file:{quote(str(path.absolute()))}?mode=rw"
+    connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
+    try:
+        connection.text_factory = _text
+        for pragma in _PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _text(stored: bytes) -> str | bytes:
+    """The stored text, or its bytes as they are when a flipped bit made them no text."""
+    try:
+        return stored.decode()
+    except UnicodeDecodeError:
+        return stored
+
+
+def schema_faults(connection: sa.Connection) -> Iterator[str]:
+    """What the database is made of against `tables`; a trigger, view or index that nobody ordered is a fault."""
+    wanted, found = _wanted_schema(), _schema(connection)
+    for kind, name, *_ in sorted(wanted - found, key=repr):
+        yield f"catalogue: schema: {kind} {name} is missing or was changed"
+    for kind, *_ in sorted(found - wanted, key=repr):
+        yield f"catalogue: schema: a {kind} that does not belong there"
+
+
+def _schema(connection: sa.Connection) -> frozenset[tuple[object, ...]]:
+    rows = connection.exec_driver_sql("SELECT type, name, tbl_name, sql FROM sqlite_master")
+    return frozenset(tuple(row) for row in rows)
+
+
+@cache
+def _wanted_schema() -> frozenset[tuple[object, ...]]:
+    engine = sa.create_engine("sqlite://")
+    try:
+        with engine.connect() as connection:
+            tables.metadata.create_all(connection)
+            return _schema(connection)
+    finally:
+        engine.dispose()
+
+
+def translated(problem: BaseException | None) -> VaultError:
+    """SQLite's refusal as an error of ours; only its name is told, since its text could quote."""
+    code = getattr(problem, "sqlite_errorcode", 0) & 0xFF
+    name = getattr(problem, "sqlite_errorname", type(problem).__name__)
+    match code:
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return BusyError(f"using the catalogue: another process writes to it ({name}); try again when it is done")
+        case sqlite3.SQLITE_FULL:
+            return SpaceError(f"writing to the catalogue: the disk is full ({name}); nothing was committed")
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_ERROR:
+            return FaultError(f"reading the catalogue: it is damaged ({name}); restore the newest copy of the vault")
+        case _:
+            return VaultError(f"using the catalogue: SQLite refuses ({name}); look at the disk and its permissions")

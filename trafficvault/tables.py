@@ -1,0 +1,237 @@
+"""The tables of the catalogue: which columns they have, what may be empty, and how a row is sealed. Opens no database.
+
+Every column is an integer or text, never a fraction or bytes, so that a row has one canonical form. The last column of
+each table, `seal`, is the row's MAC; `trafficvault.catalogue` alone writes here and says what the seals add up to.
+
+Tables are STRICT and WITHOUT ROWID, and there is no index beside the primary key: each stored value then exists once in
+the file, so that a check of the rows is a check of everything an answer can come from. Days are ISO dates (UTC),
+instants RFC 3339 in UTC, JSON columns text, digests and sealed blobs lower-case hex.
+
+Names of staff stand here (`people`, `registered_by`, `person`). Data of subscribers never does: file names, warrants
+and their targets are sealed by who puts them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from trafficvault import signing
+
+SEAL = "seal"
+"""The column of every table that holds the row's MAC."""
+_INTEGERS = range(-(2**63), 2**63)
+
+metadata = sa.MetaData()
+
+
+def _text(name: str, *, optional: bool = False) -> sa.Column[str]:
+    return sa.Column(name, sa.Text, nullable=optional)
+
+
+def _number(name: str, *, optional: bool = False) -> sa.Column[int]:
+    return sa.Column(name, sa.Integer, nullable=optional)
+
+
+def _table(name: str, key: tuple[str, ...], *columns: sa.Column[str] | sa.Column[int]) -> sa.Table:
+    return sa.Table(
+        name,
+        metadata,
+        *columns,
+        _text(SEAL),
+        sa.PrimaryKeyConstraint(*key),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+
+
+meta = _table("meta", ("key",), _text("key"), _text("value"))
+"""Single values: `generation` of the ring, head of the audit log, trusted time, and the tally over all tables."""
+
+people = _table(
+    "people",
+    ("name",),
+    _text("name"),
+    _text("roles"),  # JSON array, sorted
+    _text("public_key"),
+    _text("sealed_key"),  # the Ed25519 private key, sealed under the key that `kdf` makes of the password
+    _text("kdf"),  # JSON: Argon2id with salt and cost
+    _text("added_by"),
+    _text("added_at"),
+    _number("disabled"),  # 0 or 1
+)
+"""Staff who may act, with their roles and keys."""
+
+batches = _table(
+    "batches",
+    ("id",),
+    _text("id"),
+    _text("source"),
+    _text("feed"),
+    _text("feed_digest"),
+    _text("received_at"),
+    _text("status"),
+    _text("identity"),  # keyed digest of source and content
+    _text("counts"),  # JSON
+    _text("partitions"),  # JSON
+    _text("first_day", optional=True),
+    _text("last_day", optional=True),
+    _number("sequence", optional=True),
+    _text("die_class", optional=True),
+    _text("die_day", optional=True),
+    _number("rejected"),
+    _text("sealed"),  # file name, digest, reason
+)
+"""Delivered files and what became of them."""
+
+files = _table(
+    "files",
+    ("id",),
+    _text("id"),
+    _text("record_class"),
+    _text("day"),
+    _text("batch"),
+    _number("rows"),
+    _number("bytes"),
+    _text("digest"),  # keyed, over the ciphertext
+    _text("row_sum"),  # keyed multiset sum of row hashes
+    _text("reach_from"),
+    _text("reach_to"),
+    _text("columns"),  # JSON
+    _text("created_at"),
+)
+"""Record files (Parquet) of living partitions."""
+
+partitions = _table(
+    "partitions",
+    ("record_class", "day"),
+    _text("record_class"),
+    _text("day"),
+    _text("state"),  # live, expiring, tombstone
+    _text("certificate", optional=True),
+)
+"""Class × day, alive or dead. A tombstone stays for good: nothing brings its day back."""
+
+leftovers = _table(
+    "leftovers",
+    ("kind", "record_class", "day", "batch"),
+    _text("kind"),  # rejections, held
+    _text("record_class"),
+    _text("day"),
+    _text("batch"),
+    _number("bytes"),
+    _text("digest"),
+    _number("rows"),
+)
+"""Sealed files that are not records: rejections and held batches."""
+
+warrants = _table(
+    "warrants",
+    ("id",),
+    _text("id"),
+    _text("state"),  # registered, approved, withdrawn
+    _text("digest"),
+    _text("sealed"),  # the canonical document
+    _text("registered_by"),
+    _text("registered_at"),
+    _text("registered_signature"),
+    _text("approved_by", optional=True),
+    _text("approved_at", optional=True),
+    _text("approved_signature", optional=True),
+)
+"""Warrants and the two persons who vouch for them."""
+
+disclosures = _table(
+    "disclosures",
+    ("id",),
+    _text("id"),
+    _text("warrant"),
+    _text("question"),
+    _text("person"),
+    _text("started_at"),
+    _text("state"),  # intent, released, failed
+    _number("records", optional=True),
+    _number("complete", optional=True),  # 0 or 1
+    _text("manifest_digest", optional=True),
+)
+"""Runs of a question under a warrant."""
+
+certificates = _table(
+    "certificates",
+    ("id",),
+    _text("id"),
+    _text("record_class", optional=True),
+    _text("day", optional=True),
+    _text("kind"),
+    _text("body"),  # canonical JSON, what the signature is over
+    _text("signature"),
+    _text("issued_at"),
+)
+"""Certificates of deletion."""
+
+outbox = _table("outbox", ("seq",), _number("seq"), _text("line"))
+"""Audit entries that are committed and not yet known to be in their segment."""
+
+TABLES = {table.name: table for table in metadata.sorted_tables}
+"""Every table by its name."""
+
+
+def row_name(table: sa.Table, row: Mapping[str, object]) -> str:
+    """How faults name a row: table and 12 hex digits of a digest of its primary key, which itself may be damaged."""
+    key = repr([row[name] for name in _key_names(table)])
+    return f"table {table.name}, row {hashlib.sha256(key.encode()).hexdigest()[:12]}"
+
+
+def seal_of(mac_key: bytes, table: sa.Table, row: Mapping[str, object]) -> str:
+    """The MAC that belongs to the row: over the table's name and every column but the seal."""
+    plain = {name: value for name, value in row.items() if name != SEAL}
+    return hmac.digest(mac_key, signing.canonical({"table": table.name, "row": plain}), "sha256").hex()
+
+
+def is_sealed(mac_key: bytes, table: sa.Table, row: Mapping[str, object]) -> bool:
+    """Whether every value of the stored row is of its column's type and its seal is that of the row."""
+    if not all(_is_typed(column, row[column.name]) for column in table.columns):
+        return False
+    # As bytes: compare_digest refuses text beyond ASCII, and a flipped bit may make such.
+    return hmac.compare_digest(str(row[SEAL]).encode(), seal_of(mac_key, table, row).encode())
+
+
+def complete_row(table: sa.Table, row: Mapping[str, object]) -> dict[str, Any]:
+    """The row with null for what was left out. Raises `KeyError` or `TypeError` when it does not fit `table`."""
+    unknown = sorted(name for name in row if name == SEAL or name not in table.c)
+    if unknown:
+        raise KeyError(f"table {table.name} has no column {', '.join(unknown)} to put")
+    full = {column.name: row.get(column.name) for column in table.columns if column.name != SEAL}
+    for name, value in full.items():
+        if not _is_typed(table.c[name], value):
+            raise TypeError(f"table {table.name}, column {name}: a {type(value).__name__} is not what it holds")
+        if isinstance(value, str) and any("\ud800" <= sign <= "\udfff" for sign in value):
+            raise TypeError(f"table {table.name}, column {name}: the text has half a surrogate pair")
+    return full
+
+
+def key_of(table: sa.Table, row: Mapping[str, object]) -> dict[str, object]:
+    """The primary key of `row`."""
+    return {name: row[name] for name in _key_names(table)}
+
+
+def require_key(table: sa.Table, key: Mapping[str, object]) -> None:
+    """Raises `KeyError` when `key` is not the whole primary key of `table`."""
+    if set(key) != set(_key_names(table)):
+        raise KeyError(f"the key of table {table.name} is {', '.join(_key_names(table))}")
+
+
+def _key_names(table: sa.Table) -> list[str]:
+    return [column.name for column in table.primary_key.columns]
+
+
+def _is_typed(column: sa.Column[Any], value: object) -> bool:
+    if value is None:
+        return bool(column.nullable)
+    if isinstance(column.type, sa.Integer):
+        return type(value) is int and value in _INTEGERS
+    return type(value) is str
