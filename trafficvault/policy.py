@@ -1,0 +1,349 @@
+"""The policy: one entry per row of the operator's privacy statement, as data. What it says is what expiry carries out.
+
+An entry names its service, data, term, controller and legal basis, and the record classes that it covers. A row
+without a class is printed, not stored. A term is a period, or lasts until an event (end of service) with a period after
+it and a cap. No event reaches the vault yet, so such a term ends at its cap, counted from the record's anchor.
+
+Where two entries cover a class, the longest keeps it. Two terms of which neither always outlasts the other (`P6M` and
+`P183D`) are refused for one class: which of them is the longest would depend on the day.
+
+Parsing is total: `parse` gives a policy that nobody checks again, or raises. This module knows no record and no clock.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from importlib import resources
+
+from ingest.record import CLASSES, INTERVAL_CLASSES
+from trafficvault import signing
+from trafficvault.errors import RefusedError, UsageError
+from trafficvault.period import LANGUAGES, Period
+from trafficvault.toml_table import Table, parse_table, require_region
+from trafficvault.zones import zone_of
+
+PRESETS = ("telecom", "hosting")
+FORMAT = 1
+EVENTS = ("end_of_service",)
+NOTHING = Period()
+KEY_COPIES_WITHIN = Period(days=7)
+MAX_CLOCK_STEP = Period(days=7)
+MIN_FREE = 2**30
+
+_FILE = "policy.toml"
+_EVENT_WORDS = {"nl": {"end_of_service": "einde dienst"}, "en": {"end_of_service": "end of service"}}
+_HEADINGS = {
+    "nl": ("Bewaartermijnen", ("Dienst", "Gegevens", "Bewaartermijn", "Verantwoordelijke", "Grondslag", "Klassen")),
+    "en": ("Retention terms", ("Service", "Data", "Kept for", "Controller", "Legal basis", "Classes")),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A text in Dutch and in English."""
+
+    nl: str
+    en: str
+
+    def in_(self, language: str) -> str:
+        """The text in `language`."""
+        return self.nl if language == "nl" else self.en
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """How long: a `period`, or `until` an event, `after` it a further period, and never longer than `cap`."""
+
+    period: Period | None = None
+    until: str | None = None
+    after: Period = NOTHING
+    cap: Period | None = None
+
+    @property
+    def ends(self) -> bool:
+        """Whether it ends by itself; an event term without a cap does not, and covers no class."""
+        return self.period is not None or self.cap is not None
+
+    @property
+    def lasts(self) -> Period:
+        """The period that a record is kept, from its anchor. Raises `UsageError` for a term that has no end."""
+        found = self.period or self.cap
+        if found is None:
+            raise UsageError(f"reading term {self}: it has no end; give it a cap")
+        return found
+
+    def words(self, language: str, *, interval: bool = False) -> str:
+        """The term as the privacy statement says it. A cap of `interval` data counts from their last report."""
+        if self.until is None:
+            return self.lasts.words(language)
+        event = _EVENT_WORDS[language][self.until]
+        wait = "" if self.after == NOTHING else self.after.words(language)
+        if language == "nl":
+            text = f"tot {wait} na {event}" if wait else f"tot {event}"
+            most, since = ", ten hoogste ", " na de laatste melding"
+        else:
+            text = f"until {wait} after {event}" if wait else f"until {event}"
+            most, since = ", at most ", " after the last report"
+        return text if self.cap is None else f"{text}{most}{self.cap.words(language)}{since if interval else ''}"
+
+    def __str__(self) -> str:
+        """The term in one line, for certificates: `P6M`, or `until end_of_service, after P0D, cap P6M`."""
+        if self.until is None:
+            return str(self.period)
+        return f"until {self.until}, after {self.after}" + ("" if self.cap is None else f", cap {self.cap}")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of the privacy statement."""
+
+    id: str
+    service: Words
+    data: Words
+    term: Term
+    controller: Words
+    legal_basis: Words
+    classes: tuple[str, ...]
+
+    def term_words(self, language: str) -> str:
+        """Its term as the privacy statement says it."""
+        return self.term.words(language, interval=bool(self.classes) and set(self.classes) <= INTERVAL_CLASSES)
+
+    def row(self, language: str) -> dict[str, str]:
+        """The row as it is printed: each of its parts as a text in `language`."""
+        return {
+            "id": self.id,
+            "service": self.service.in_(language),
+            "data": self.data.in_(language),
+            "term": self.term_words(language),
+            "controller": self.controller.in_(language),
+            "legal_basis": self.legal_basis.in_(language),
+            "classes": ", ".join(self.classes),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """An operator's policy. Calendar arithmetic is done in its `zone`; `region` is the country of short numbers."""
+
+    zone: str
+    region: str
+    entries: tuple[Entry, ...]
+    key_copies_within: Period = KEY_COPIES_WITHIN
+    min_free: int = MIN_FREE
+    max_clock_step: Period = MAX_CLOCK_STEP
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical form: comments and layout of the file do not change it, every word of it does."""
+        return signing.digest(
+            {
+                "kind": "policy",
+                "format": FORMAT,
+                "zone": self.zone,
+                "region": self.region,
+                "key_copies_within": str(self.key_copies_within),
+                "min_free": self.min_free,
+                "max_clock_step": str(self.max_clock_step),
+                "entries": [_canonical(entry) for entry in self.entries],
+            }
+        )
+
+    def classes(self) -> list[str]:
+        """The record classes that an entry covers, in the order of the record's own list."""
+        return [name for name in CLASSES if self.entry_of(name) is not None]
+
+    def entry_of(self, record_class: str) -> Entry | None:
+        """The entry whose term keeps `record_class`: the longest of those that cover it, the first of equal ones."""
+        kept: Entry | None = None
+        for entry in self.entries:
+            if record_class in entry.classes and (kept is None or not kept.term.lasts.covers(entry.term.lasts)):
+                kept = entry
+        return kept
+
+    def term_of(self, record_class: str) -> Term | None:
+        """The longest term of `record_class`; None when no entry covers it."""
+        entry = self.entry_of(record_class)
+        return None if entry is None else entry.term
+
+    def require_term(self, record_class: str) -> Term:
+        """The longest term of `record_class`. Raises `RefusedError` when no entry covers it: it may not be stored."""
+        term = self.term_of(record_class)
+        if term is None:
+            raise RefusedError(
+                f"looking for the term of class {record_class}: no entry of {_FILE} covers it, so it may not be stored",
+                hint="add the class to the entry of the privacy statement that it belongs to",
+            )
+        return term
+
+    def as_dicts(self, language: str = "en") -> list[dict[str, str]]:
+        """The rows of the table in `language`, in the order of the file."""
+        return [entry.row(language) for entry in self.entries]
+
+    def markdown(self, languages: Iterable[str] = LANGUAGES) -> str:
+        """The table as Markdown, once per language, Dutch first."""
+        return "\n\n".join(self._markdown_in(language) for language in languages)
+
+    def _markdown_in(self, language: str) -> str:
+        title, heads = _HEADINGS[language]
+        rows = [heads, ("---",) * len(heads)]
+        for row in self.as_dicts(language):
+            classes = row["classes"] or "–"
+            rows.append((row["service"], row["data"], row["term"], row["controller"], row["legal_basis"], classes))
+        return f"## {title}\n\n" + "\n".join("| " + " | ".join(map(_cell, row)) + " |" for row in rows)
+
+
+def preset_text(name: str) -> str:
+    """The TOML of the preset `name`. Raises `UsageError` for a name that is not of `PRESETS`."""
+    if name not in PRESETS:
+        raise UsageError(f"looking for policy preset {name!r}: there are {', '.join(PRESETS)}")
+    return resources.files("trafficvault").joinpath("presets", f"{name}.toml").read_text(encoding="utf-8")
+
+
+def parse(text: str) -> Policy:
+    """The policy that the TOML `text` writes. Raises `UsageError` with its first fault; `faults` gives them all."""
+    policy, problems = _parse(text)
+    if policy is None:
+        more = f"{len(problems) - 1} more: `config check` lists them" if len(problems) > 1 else None
+        raise UsageError(problems[0], hint=more)
+    return policy
+
+
+def faults(text: str) -> list[str]:
+    """Every fault of the TOML `text`, a sentence each; none when it is a policy."""
+    return _parse(text)[1]
+
+
+def _parse(text: str) -> tuple[Policy | None, list[str]]:
+    entries: list[Entry] = []
+    problems: list[str] = []
+    bare: Policy | None = None
+    try:
+        top = parse_table(text, _FILE)
+        tables = top.tables("entry")
+    except UsageError as problem:
+        return None, [str(problem)]
+    try:
+        bare = _without_entries(top)
+    except UsageError as problem:
+        problems.append(str(problem))
+    for table in tables:
+        try:
+            entries.append(_entry(table))
+        except UsageError as problem:
+            problems.append(str(problem))
+    if not tables:
+        problems.append(f"reading {_FILE}: it has no entry: write [[entry]] for each row of the privacy statement")
+    problems += _contradictions(entries)
+    if problems or bare is None:
+        return None, problems
+    return replace(bare, entries=tuple(entries)), []
+
+
+def _without_entries(top: Table) -> Policy:
+    top.whole_or("format", FORMAT, FORMAT, FORMAT)
+    zone = top.text("zone")
+    try:
+        zone_of(zone)
+    except UsageError as problem:
+        raise top.fault(f"zone: {problem}") from problem
+    found = Policy(
+        zone=zone,
+        region=require_region(top),
+        entries=(),
+        key_copies_within=top.period_or("key_copies_within", KEY_COPIES_WITHIN),
+        min_free=top.size_or("min_free", MIN_FREE),
+        max_clock_step=top.period_or("max_clock_step", MAX_CLOCK_STEP),
+    )
+    for name, period in (("key_copies_within", found.key_copies_within), ("max_clock_step", found.max_clock_step)):
+        if period.months:
+            raise top.fault(f"{name} is {period}; write it in days or hours, months have no one length")
+    if found.max_clock_step.delta() <= timedelta(0):
+        raise top.fault(f"max_clock_step is {found.max_clock_step}; with no step at all every expiry would stop")
+    top.finish()
+    return found
+
+
+def _entry(table: Table) -> Entry:
+    name = table.text("id")
+    table.where = f"{_FILE}, entry {name!r}"
+    classes = table.texts("classes") if table.has("classes") else ()
+    for record_class in classes:
+        table.require_known("classes", record_class, CLASSES)
+    entry = Entry(
+        id=name,
+        service=_words(table, "service"),
+        data=_words(table, "data"),
+        term=_term(table),
+        controller=_words(table, "controller"),
+        legal_basis=_words(table, "legal_basis"),
+        classes=classes,
+    )
+    table.finish()
+    if classes and not entry.term.ends:
+        raise table.fault(f'it covers {", ".join(classes)} and its term has no end; add a cap, such as cap = "P6M"')
+    return entry
+
+
+def _words(table: Table, key: str) -> Words:
+    if isinstance(table.value(key), str):
+        text = table.text(key)
+        return Words(text, text)
+    inner = table.table(key)
+    found = Words(inner.text("nl"), inner.text("en"))
+    inner.finish()
+    return found
+
+
+def _term(table: Table) -> Term:
+    if isinstance(table.value("term"), str):
+        period = table.period("term")
+        if period == NOTHING:
+            raise table.fault("term is a period of no length; a row that is not stored has no classes")
+        return Term(period=period)
+    inner = table.table("term")
+    found = Term(
+        until=inner.one_of("until", EVENTS),
+        after=inner.period_or("after", NOTHING),
+        cap=inner.period("cap") if inner.has("cap") else None,
+    )
+    inner.finish()
+    if found.cap == NOTHING:
+        raise inner.fault("cap is a period of no length")
+    return found
+
+
+def _contradictions(entries: list[Entry]) -> list[str]:
+    """Ids given twice, and classes whose longest term cannot be told."""
+    count = Counter(entry.id for entry in entries)
+    found = [
+        f"reading {_FILE}: entry {name!r} stands there {times} times" for name, times in count.items() if times > 1
+    ]
+    for record_class in CLASSES:
+        covering = [entry for entry in entries if record_class in entry.classes]
+        for number, one in enumerate(covering):
+            for other in covering[number + 1 :]:
+                mine, its = one.term.lasts, other.term.lasts
+                if not mine.covers(its) and not its.covers(mine):
+                    found.append(
+                        f"reading {_FILE}: class {record_class} is kept {mine} by entry {one.id!r} and {its} by entry "
+                        f"{other.id!r}; which is longer depends on the day, so write both in the same units"
+                    )
+    return found
+
+
+def _canonical(entry: Entry) -> Mapping[str, object]:
+    texts = {name: getattr(entry, name) for name in ("service", "data", "controller", "legal_basis")}
+    return {
+        "id": entry.id,
+        "term": str(entry.term),
+        "classes": sorted(entry.classes),
+        **{name: {"nl": words.nl, "en": words.en} for name, words in texts.items()},
+    }
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")

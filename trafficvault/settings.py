@@ -1,0 +1,108 @@
+"""`vault.toml`: what this vault is, and the limits its process works within. What is kept, and how long, is the policy.
+
+`new_text` and `parse` are inverses. Opening a vault reads the file; nothing but `init` writes it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from trafficvault.errors import UsageError
+from trafficvault.toml_table import Table, parse_table
+
+KIND: Final = "trafficvault"
+FORMAT: Final = 1
+"""The version of the vault's own files that `FORMAT.md` describes. Another one is refused, never guessed."""
+
+MAX_FILE: Final = 2 * 2**30
+QUESTION_MEMORY: Final = "1GB"
+QUESTION_SECONDS: Final = 600
+LEASE_SECONDS: Final = 60
+LEAST_QUESTION_MEMORY: Final = 64 * 2**20
+
+_FILE = "vault.toml"
+_HEX = re.compile(r"[0-9a-f]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of one vault.
+
+    `id` is 32 hex digits, `public_key` the Ed25519 key, in hex, that the vault's certificates and audit entries are
+    signed with. `max_file` bounds a delivered file, packed and unpacked, in bytes. A question gets `question_memory`,
+    a text with a unit as DuckDB reads it too, and `question_seconds`; `lease_seconds` is the time that an expiry waits
+    for those who still read.
+    """
+
+    id: str
+    public_key: str
+    max_file: int = MAX_FILE
+    question_memory: str = QUESTION_MEMORY
+    question_seconds: int = QUESTION_SECONDS
+    lease_seconds: int = LEASE_SECONDS
+
+
+def new_text(vault_id: str, public_key: str) -> str:
+    """The file of a new vault, with every setting at its default."""
+    return f"""\
+# What this vault is. Only the limits below the blank line are yours to change.
+kind = "{KIND}"
+format = {FORMAT}
+id = "{vault_id}"
+public_key = "{public_key}"     # certificates and audit entries are signed with it
+
+max_file = "2GiB"               # the largest file that is taken in, packed or unpacked
+question_memory = "{QUESTION_MEMORY}"         # memory of a running question
+question_seconds = {QUESTION_SECONDS}           # and its time
+lease_seconds = {LEASE_SECONDS}              # how long an expiry waits for those who still read
+"""
+
+
+def parse(text: str) -> Settings:
+    """The settings that the TOML `text` writes. Raises `UsageError` for anything unknown, missing or out of bounds."""
+    table = parse_table(text, _FILE)
+    kind, version = table.text("kind"), table.whole("format", 1, 2**31)
+    if kind != KIND:
+        raise table.fault(f"kind is {kind!r}; the settings of a vault have kind {KIND!r}")
+    if version != FORMAT:
+        raise table.fault(
+            f"this vault has format {version} and this program reads format {FORMAT}; use another version"
+        )
+    found = Settings(
+        id=_hex(table, "id", 32),
+        public_key=_hex(table, "public_key", 64),
+        max_file=table.size_or("max_file", MAX_FILE),
+        question_memory=_memory(table),
+        question_seconds=table.whole_or("question_seconds", QUESTION_SECONDS, 1, 86_400),
+        lease_seconds=table.whole_or("lease_seconds", LEASE_SECONDS, 0, 3_600),
+    )
+    table.finish()
+    if found.max_file == 0:
+        raise table.fault("max_file is 0; no file could be taken in")
+    return found
+
+
+def faults(text: str) -> list[str]:
+    """The fault of the TOML `text`, as a sentence; none when it is in order."""
+    try:
+        parse(text)
+    except UsageError as problem:
+        return [str(problem)]
+    return []
+
+
+def _memory(table: Table) -> str:
+    size = table.size_or("question_memory", 10**9)
+    if size < LEAST_QUESTION_MEMORY:
+        raise table.fault(f"question_memory is {size} bytes; a question needs at least {LEAST_QUESTION_MEMORY}")
+    value = table.value("question_memory") if table.has("question_memory") else QUESTION_MEMORY
+    return value.replace(" ", "") if isinstance(value, str) else f"{value}B"
+
+
+def _hex(table: Table, key: str, digits: int) -> str:
+    value = table.text(key)
+    if len(value) != digits or _HEX.fullmatch(value) is None:
+        raise table.fault(f"{key} must be {digits} lower-case hex digits")
+    return value
