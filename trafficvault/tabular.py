@@ -1,0 +1,141 @@
+"""The three files of a package: CSV, JSON and Parquet, written table by table, so that any size fits in memory.
+
+All three hold the same rows and columns in the same order, plus `retained_data`, true in each row: the mark that the
+receiver keeps. Addresses are text (RFC 5952; an IPv4-mapped one as IPv4).
+
+- `records.csv`: UTF-8, a header, commas, every text in quotes. Times are RFC 3339 in UTC, lists JSON. A cell that a
+  spreadsheet would take for a formula (it begins with = + - @, tab, return or line feed, or with apostrophes before
+  one of these) gets one apostrophe in front; a number of `+` and digits alone does not, since it computes to nothing
+  but itself.
+- `records.json`: one object, `records` a list of objects, one a line. Times as in CSV.
+- `records.parquet`: times as timestamps in UTC, lists as lists, `retained_data` in the metadata too.
+"""
+
+from __future__ import annotations
+
+import io
+from ipaddress import IPv6Address
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from trafficvault.errors import FaultError
+
+CSV, JSON, PARQUET = NAMES = ("records.csv", "records.json", "records.parquet")
+MARK = "retained_data"
+
+_TIME = "%Y-%m-%dT%H:%M:%S%.6fZ"
+_FORMULA = r"^'*[=+\-@\t\r\n]"
+_NUMBER = r"^\+[0-9]+$"
+_JSON_HEAD = b'{"kind":"records","v":1,"retained_data":true,"records":['
+
+
+class RecordFiles:
+    """Writes the three files into `directory`. `add` as often as there are tables, all of one schema, then `close`."""
+
+    def __init__(self, directory: Path) -> None:
+        self.rows = 0
+        self._directory = directory
+        self._csv: BinaryIO = (directory / CSV).open("xb")
+        self._json: BinaryIO = (directory / JSON).open("xb")
+        self._json.write(_JSON_HEAD)
+        self._parquet: Any = None  # a ParquetWriter once the columns are known
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def add(self, table: pa.Table) -> None:
+        """Writes the rows of `table`. Raises `FaultError` when its columns are not those of the first one."""
+        readable = _readable(table)
+        if self._parquet is None:
+            marked = readable.schema.with_metadata({MARK: "true"})
+            self._parquet = pq.ParquetWriter(self._directory / PARQUET, marked, compression="zstd")
+        if readable.schema != self._parquet.schema:
+            raise FaultError("writing a package: a table has other columns than the first one")
+        self._parquet.write_table(readable)
+        flat = pl.DataFrame(readable)
+        self._add_csv(flat, with_header=self._csv.tell() == 0)
+        self._add_json(flat)
+        self.rows += table.num_rows
+
+    def close(self) -> None:
+        """Finishes the three files; closing again does nothing. Without any table they hold the mark's column alone."""
+        if self._csv.closed:
+            return
+        if self._parquet is None:
+            self.add(pa.table({}))
+        self._json.write(b"\n]}\n")
+        self._json.close()
+        self._csv.close()
+        self._parquet.close()
+
+    def _add_csv(self, rows: pl.DataFrame, *, with_header: bool) -> None:
+        flat = rows.select(_csv_cell(name, type_) for name, type_ in rows.schema.items())
+        flat.write_csv(self._csv, include_header=with_header, quote_style="non_numeric")
+
+    def _add_json(self, rows: pl.DataFrame) -> None:
+        buffer = io.BytesIO()
+        times = [
+            pl.col(name).dt.strftime(_TIME) for name, type_ in rows.schema.items() if isinstance(type_, pl.Datetime)
+        ]
+        rows.with_columns(times).write_ndjson(buffer)
+        # JSON escapes line feeds within texts, so each of these ends a record.
+        lines = buffer.getvalue().rstrip(b"\n").replace(b"\n", b",\n")
+        if lines:
+            self._json.write((b",\n" if self.rows else b"\n") + lines)
+
+
+def text_of_address(packed: bytes) -> str:
+    """The text of a 16-byte address: RFC 5952, an IPv4-mapped one as IPv4. Raises `FaultError` for another length."""
+    if len(packed) != 16:
+        raise FaultError("writing a package: an address does not have 16 bytes")
+    address = IPv6Address(packed)
+    return str(address.ipv4_mapped or address)
+
+
+def _readable(table: pa.Table) -> pa.Table:
+    """`table` with addresses as text, times in UTC microseconds, plain text and list types, and the mark."""
+    columns: dict[str, Any] = {}
+    for name in table.column_names:
+        column = table[name].combine_chunks()
+        if (
+            pa.types.is_binary(column.type)
+            or pa.types.is_fixed_size_binary(column.type)
+            or pa.types.is_large_binary(column.type)
+        ):
+            column = _addresses(column)
+        elif pa.types.is_timestamp(column.type):
+            column = column.cast(pa.timestamp("us", tz="UTC"))
+        columns[name] = column
+    columns[MARK] = pa.array([True] * table.num_rows, pa.bool_())
+    return pa.table(columns)
+
+
+def _addresses(column: pa.Array) -> pa.Array:
+    """Addresses as text, each distinct one converted once."""
+    coded = column.dictionary_encode()
+    texts = pa.array([text_of_address(value) for value in coded.dictionary.to_pylist()], pa.string())
+    return texts.take(coded.indices)
+
+
+def _csv_cell(name: str, type_: pl.DataType) -> pl.Expr:
+    cell = pl.col(name)
+    if isinstance(type_, pl.Datetime):
+        return cell.dt.strftime(_TIME)
+    if isinstance(type_, (pl.List, pl.Struct)):
+        # The list as JSON: that of an object with the list as its only member, without that object.
+        start = len(f'{{"{name}":')
+        encoded = pl.struct(cell).struct.json_encode()
+        return (
+            pl.when(cell.is_not_null()).then(encoded.str.slice(start, encoded.str.len_chars() - start - 1)).alias(name)
+        )
+    if isinstance(type_, pl.String):
+        is_formula = cell.str.contains(_FORMULA) & ~cell.str.contains(_NUMBER)
+        return pl.when(is_formula).then(pl.lit("'") + cell).otherwise(cell).alias(name)
+    return cell
