@@ -1,0 +1,144 @@
+"""The composition root: builds a `Vault` from its parts, once, and hands it to the acts. Opening never creates.
+
+`create` lays a new vault down in an order that a crash can't leave half usable: keys and catalogue first, `vault.toml`
+last; without it there is no vault, and `init` can be run again after the directories were removed.
+"""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+from trafficvault import people, policy, settings, signing, sources
+from trafficvault.audit import AuditLog
+from trafficvault.catalogue import Catalogue
+from trafficvault.clock import Clock
+from trafficvault.durable import Disk
+from trafficvault.errors import RefusedError, UsageError
+from trafficvault.keys import KeyStore, PersonKey
+from trafficvault.layout import Layout
+from trafficvault.people import DEFAULT_COST, Cost, Person
+from trafficvault.provider import LocalKeyFile
+from trafficvault.shelf import FeedShelf
+from trafficvault.vault import Vault
+
+
+def require_absent(layout: Layout) -> None:
+    """Raises `RefusedError` when a vault or a key directory stands there already."""
+    for path in (layout.vault, layout.keys):
+        if path.exists() and any(path.iterdir()):
+            raise RefusedError(f"creating a vault: {path} is not empty; name another directory, or remove it")
+
+
+def create(
+    layout: Layout, policy_name: str, admins: list[tuple[str, str]], disk: Disk, clock: Clock, cost: Cost = DEFAULT_COST
+) -> Vault:
+    """Creates a vault with `admins` (name, password) and opens it. `policy_name` is a preset or a policy file's path."""
+    require_absent(layout)
+    text = policy.preset_text(policy_name) if policy_name in policy.PRESETS else _text_of(Path(policy_name))
+    policy.parse(text)
+    for directory in (
+        layout.vault,
+        layout.keys,
+        layout.feeds,
+        layout.records,
+        layout.rejections,
+        layout.held,
+        layout.audit,
+    ):
+        disk.make_directory(directory)
+    vault_id = secrets.token_hex(16)
+    keys = KeyStore.create(layout, disk, LocalKeyFile.create(layout, disk, vault_id), vault_id)
+    mac_key = keys.custody("catalogue").key("catalogue")
+    Catalogue.create(layout.catalogue, mac_key, disk, generation=keys.generation).close()
+    disk.create(layout.policy, text.encode())
+    disk.create(layout.sources, sources.TEMPLATE.encode())
+    # The commit point of `init`: without vault.toml there is no vault.
+    disk.create(layout.settings, settings.new_text(vault_id, signing.public_key_of(keys.signing_key())).encode())
+    vault = open_vault(layout, disk, clock, writer=True)
+    with vault.catalogue.transaction() as tx:
+        for name, password in admins:
+            people.create_person(tx, name, ("administrator",), password, added_by=None, at=clock.now(), cost=cost)
+        vault.audit.enter(tx, "init", None, {"administrators": len(admins), "policy": vault.policy.digest})
+    vault.audit.flush()
+    return vault
+
+
+def require_vault(layout: Layout) -> None:
+    """Raises `UsageError` when there is no vault at `layout`."""
+    if not layout.settings.is_file():
+        raise UsageError(
+            f"opening the vault at {layout.vault}: there is none",
+            hint="name it with --vault DIR, or make one with `init`",
+        )
+
+
+def open_vault(layout: Layout, disk: Disk, clock: Clock, *, writer: bool = False) -> Vault:
+    """Opens the vault at `layout`; `writer` is for the holder of the writer's lock, who finishes what a crash cut short.
+
+    Raises `UsageError` when there is none or its configuration is not in order, `FaultError` when keys and catalogue are
+    not of one moment.
+    """
+    require_vault(layout)
+    known = settings.parse(_text_of(layout.settings))
+    rules = policy.parse(_text_of(layout.policy))
+    feeds = FeedShelf(layout.feeds, rules.zone, rules.region)
+    named = sources.parse(_text_of(layout.sources), feeds, rules)
+    keys = KeyStore.open(
+        layout,
+        disk,
+        LocalKeyFile.open(layout, disk, known.id),
+        known.id,
+        catalogue_generation=Catalogue.peek_generation(layout.catalogue),
+        writer=writer,
+    )
+    catalogue = Catalogue.open(layout.catalogue, keys.custody("catalogue").key("catalogue"), disk)
+
+    def directory(name: str) -> PersonKey | None:
+        with catalogue.reading() as tx:
+            return people.directory(tx)(name)
+
+    keys.attach_directory(directory)
+    audit = AuditLog(layout, disk, catalogue, keys, known, rules, clock)
+    return Vault(layout, known, rules, feeds, named, disk, clock, catalogue, keys, audit)
+
+
+def add_person(
+    vault: Vault,
+    name: str,
+    roles: tuple[str, ...],
+    password: str,
+    acting: tuple[Person, ...],
+    cost: Cost = DEFAULT_COST,
+) -> None:
+    """Adds a person by one administrator, or by both where the role takes both."""
+    with vault.catalogue.transaction() as tx:
+        people.create_person(tx, name, roles, password, added_by=acting, at=vault.clock.now(), cost=cost)
+        vault.audit.enter(
+            tx, "user-add", acting[0].name, {"name": name, "roles": sorted(roles), "by": [item.name for item in acting]}
+        )
+    vault.audit.flush()
+
+
+def config_faults(layout: Layout) -> list[str]:
+    """Every fault of settings, policy, sources and feeds, as sentences."""
+    faults = settings.faults(_text_of(layout.settings))
+    text = _text_of(layout.policy)
+    problems = policy.faults(text)
+    faults += problems
+    if not problems:
+        rules = policy.parse(text)
+        feeds = FeedShelf(layout.feeds, rules.zone, rules.region)
+        unloadable = feeds.faults()
+        # A source is judged against its feed, so feeds come first.
+        faults += unloadable or sources.faults(_text_of(layout.sources), feeds, rules)
+    return faults
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as problem:
+        raise UsageError(f"reading {path.name}: {problem.strerror}") from problem
+    except UnicodeDecodeError as problem:
+        raise UsageError(f"reading {path.name}: it is not UTF-8 text at byte {problem.start}") from problem

@@ -1,0 +1,81 @@
+"""The door of the command line: which vault, which person, and the options that every verb shares."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trafficvault import app as house
+from trafficvault import locks, people
+from trafficvault.clock import SystemClock
+from trafficvault.durable import Disk
+from trafficvault.errors import RefusedError, UsageError
+from trafficvault.layout import Layout
+from trafficvault.people import Person
+from trafficvault.vault import Vault
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What stands before the verb."""
+
+    layout: Layout
+    user: str | None
+
+    def open(self) -> Vault:
+        """The vault, opened to look at it or to disclose. Raises `UsageError` when there is none."""
+        return house.open_vault(self.layout, Disk(), SystemClock())
+
+    @contextmanager
+    def writing(self) -> Iterator[Vault]:
+        """The vault, opened under the writer's lock. Raises `BusyError` when another process has it."""
+        house.require_vault(self.layout)
+        with locks.writing(self.layout):
+            yield house.open_vault(self.layout, Disk(), SystemClock(), writer=True)
+
+    def person(self, vault: Vault) -> Person:
+        """The acting person, by `--user` and a password."""
+        if self.user is None:
+            raise UsageError("this act needs a person: name yourself with --user NAME before the verb")
+        return authenticate(vault, self.user, "TRAFFICVAULT_PASSWORD")
+
+
+def door(context: typer.Context) -> Door:
+    """The door that the callback of the command line put into `context`."""
+    found = context.obj
+    assert isinstance(found, Door)
+    return found
+
+
+def layout_of(vault: Path, keys: Path | None) -> Layout:
+    """The paths of a vault; the key directory is beside it unless it is named."""
+    return Layout(vault, keys if keys is not None else vault.with_name(f"{vault.name}.keys"))
+
+
+def authenticate(vault: Vault, name: str, variable: str) -> Person:
+    """Signs `name` in with the password of environment `variable`, or asks for it. A failed attempt is in the audit log."""
+    password = os.environ.get(variable) or typer.prompt(f"password of {name}", hide_input=True, err=True)
+    try:
+        with vault.catalogue.reading() as tx:
+            return people.authenticate(tx, name, password)
+    except RefusedError:
+        with vault.catalogue.transaction() as tx:
+            vault.audit.enter(tx, "sign-in-refused", None, {"name": name})
+        vault.audit.flush()
+        raise
+
+
+def new_password(name: str) -> str:
+    """The password of a new person, from `TRAFFICVAULT_NEW_PASSWORD` or asked for twice."""
+    given = os.environ.get("TRAFFICVAULT_NEW_PASSWORD")
+    if given:
+        return given
+    return str(typer.prompt(f"new password of {name}", hide_input=True, confirmation_prompt=True, err=True))

@@ -1,0 +1,233 @@
+"""Verbs that take data in: feeds, sources, ingest, batch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trafficvault import completeness
+from trafficvault import intake as taking
+from trafficvault.cli.door import AsJson, door
+from trafficvault.cli.screen import print_lines, print_object, print_table, progress
+from trafficvault.errors import BatchError
+from trafficvault.people import require_role
+from trafficvault.receive import Receipt
+
+feed_verbs = typer.Typer(invoke_without_command=True, help="Feeds: the formats that this vault reads.")
+source_verbs = typer.Typer(invoke_without_command=True, help="Sources: who delivers which feed.")
+batch_verbs = typer.Typer(no_args_is_help=True, help="Batches: what was delivered.")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds this module's verbs to `app`."""
+    app.add_typer(feed_verbs, name="feeds")
+    app.add_typer(source_verbs, name="sources")
+    app.command("ingest")(ingest)
+    app.add_typer(batch_verbs, name="batch")
+
+
+@feed_verbs.callback()
+def feeds(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the feeds, shipped and the operator's own."""
+    if context.invoked_subcommand is not None:
+        return
+    vault = door(context).open()
+    rows = [
+        {
+            "feed": feed.name,
+            "title": feed.title,
+            "class": feed.record_class,
+            "reader": feed.reader,
+            "digest": feed.digest,
+        }
+        for feed in vault.feeds.values()
+    ]
+    if as_json:
+        print_object({"feeds": rows})
+    else:
+        print_table(
+            "feeds",
+            ("feed", "class", "reader", "what it is"),
+            [(row["feed"], row["class"] or "in the record", row["reader"], row["title"]) for row in rows],
+        )
+
+
+@feed_verbs.command("check")
+def feeds_check(
+    context: typer.Context,
+    feed: Annotated[str, typer.Argument(help="A feed's name.")],
+    file: Annotated[Path, typer.Argument(help="A file of that feed.", exists=True, dir_okay=False)],
+    source: Annotated[str | None, typer.Option(help="The source it came from.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read a file without storing it: what would become of every unit, and which columns the feed drops."""
+    vault = door(context).open()
+    found = taking.check(vault, feed, source, file)
+    if as_json:
+        print_object(asdict(found))
+    else:
+        print_table(f"{feed}: {found.status}", ("what", "number"), list(found.counts.items()))
+        print_table("rejected by reason", ("reason", "rows"), list(found.rejected_by.items()))
+        print_lines([f"dropped, because no category is assigned: {', '.join(found.dropped) or 'nothing'}"])
+        print_lines([f"dropped as content: {', '.join(found.content) or 'nothing'}"])
+        print_lines([found.reason] if found.reason else [])
+    if found.status != "would be committed":
+        raise BatchError(f"checking the file: it would be {found.status.removeprefix('would be ')}")
+
+
+@feed_verbs.command("test")
+def feeds_test(context: typer.Context, as_json: AsJson = False) -> None:
+    """Run the examples of every feed."""
+    vault = door(context).open()
+    rows = [{"feed": feed.name, "examples": len(feed.examples), "passed": True} for feed in vault.feeds.values()]
+    if as_json:
+        print_object({"feeds": rows})
+    else:
+        # A feed whose examples fail does not load, so that a vault that opens has passed them all.
+        print_table("examples passed", ("feed", "examples"), [(row["feed"], row["examples"]) for row in rows])
+
+
+@source_verbs.callback()
+def sources(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the sources of sources.toml."""
+    if context.invoked_subcommand is not None:
+        return
+    vault = door(context).open()
+    rows = [
+        {
+            "source": item.name,
+            "feed": item.feed,
+            "customer": item.customer,
+            "class": item.record_class,
+            "zone": item.zone,
+            "region": item.region,
+            "cadence": item.cadence,
+        }
+        for item in vault.sources.values()
+    ]
+    if as_json:
+        print_object({"sources": rows})
+    else:
+        print_table(
+            "sources",
+            ("source", "feed", "customer", "class", "zone", "region", "cadence"),
+            [tuple(row.values()) for row in rows],
+        )
+
+
+@source_verbs.command("gaps")
+def sources_gaps(context: typer.Context, as_json: AsJson = False) -> None:
+    """List missing sequence numbers of the sources that number their files."""
+    vault = door(context).open()
+    found = completeness.known_gaps(vault)
+    if as_json:
+        print_object({"gaps": [asdict(gap) for gap in found]})
+    else:
+        rows = [(gap.source, gap.first, gap.last, gap.from_day, gap.to_day) for gap in found]
+        print_table("missing files", ("source", "first", "last", "after day", "before day"), rows)
+
+
+def ingest(
+    context: typer.Context,
+    feed: Annotated[str, typer.Argument(help="A feed's name; `feeds` lists them.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="Files of that feed; gzip and zstd are unpacked.", exists=True, dir_okay=False)
+    ],
+    source: Annotated[str | None, typer.Option(help="A source of sources.toml; default: the feed's own.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Store the records of files, and print a receipt for each (exit code 4 when one was held or refused)."""
+    with door(context).writing() as vault, progress("ingest") as step:
+        receipts = [taking.ingest(vault, feed, source, file, step) for file in files]
+    show_receipts(receipts, as_json=as_json)
+    bad = [receipt for receipt in receipts if receipt.status in ("held", "refused")]
+    if bad:
+        raise BatchError(f"{len(bad)} of {len(receipts)} files were held or refused; their receipts say why")
+
+
+@batch_verbs.command("list")
+def batch_list(context: typer.Context, as_json: AsJson = False) -> None:
+    """List every batch, newest last."""
+    show_receipts(taking.batches(door(context).open()), as_json=as_json)
+
+
+@batch_verbs.command("show")
+def batch_show(
+    context: typer.Context, batch: Annotated[str, typer.Argument(help="A batch id.")], as_json: AsJson = False
+) -> None:
+    """Show one batch: its receipt, and why rows were rejected or ignored."""
+    receipt = taking.batch(door(context).open(), batch)
+    if as_json:
+        print_object(asdict(receipt))
+    else:
+        print_table(
+            f"batch {batch}", ("what", "value"), [(name, _plain(value)) for name, value in asdict(receipt).items()]
+        )
+
+
+@batch_verbs.command("accept")
+def batch_accept(
+    context: typer.Context,
+    batch: Annotated[str, typer.Argument(help="The id of a held batch.")],
+    as_json: AsJson = False,
+) -> None:
+    """Store a held batch although its control totals disagree (role operator); every later answer names it."""
+    with door(context).writing() as vault:
+        person = door(context).person(vault)
+        require_role(person, "operator")
+        receipt = taking.accept(vault, person.name, batch)
+    show_receipts([receipt], as_json=as_json)
+
+
+def show_receipts(receipts: list[Receipt], *, as_json: bool) -> None:
+    """Prints receipts, with the reason of each that has one."""
+    if as_json:
+        print_object({"receipts": [asdict(receipt) for receipt in receipts]})
+        return
+    columns = (
+        "batch",
+        "file",
+        "status",
+        "read",
+        "stored",
+        "joined",
+        "ignored",
+        "duplicate",
+        "rejected",
+        "expired",
+        "held",
+    )
+    print_table(
+        "receipts",
+        columns,
+        [
+            (
+                item.batch_id,
+                item.file,
+                item.status,
+                item.read,
+                item.stored,
+                item.joined,
+                item.ignored,
+                item.duplicate,
+                item.rejected,
+                item.expired,
+                item.held,
+            )
+            for item in receipts
+        ],
+    )
+    print_lines([f"{item.batch_id} {item.status}: {item.reason}" for item in receipts if item.reason])
+
+
+def _plain(value: object) -> object:
+    match value:
+        case dict():
+            return "; ".join(f"{name}: {number}" for name, number in value.items())
+        case list() | tuple():
+            return ", ".join(str(item) for item in value)
+        case _:
+            return value

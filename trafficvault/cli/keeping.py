@@ -1,0 +1,136 @@
+"""Verbs that keep the vault honest: expire, verify, status, audit."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from trafficvault import expire as expiring
+from trafficvault import locks
+from trafficvault import status as standing
+from trafficvault import verify as verifying
+from trafficvault.cli.door import AsJson, door
+from trafficvault.cli.screen import print_lines, print_object, print_table, progress
+from trafficvault.people import require_role
+from trafficvault.retention import Item
+
+audit_verbs = typer.Typer(no_args_is_help=True, help="The audit log.")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds this module's verbs to `app`."""
+    app.command("expire")(expire)
+    app.command("verify")(verify)
+    app.command("status")(status)
+    app.add_typer(audit_verbs, name="audit")
+
+
+def expire(
+    context: typer.Context,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan with its reasons and change nothing.")
+    ] = False,
+    accept_clock: Annotated[
+        bool, typer.Option("--accept-clock", help="An operator accepts the clock as it stands (needs --user).")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Destroy the keys of what has reached its term, drop its files, and certify it."""
+    if dry_run:
+        vault = door(context).open()
+        expiring.require_clock(vault, None)
+        items = expiring.plan(vault)
+        if as_json:
+            print_object({"plan": [_item(item) for item in items]})
+        else:
+            rows = [(item.kind, item.record_class, item.day, item.action, item.reason) for item in items]
+            print_table("plan", ("what", "class", "day", "action", "reason"), rows)
+        return
+    with door(context).writing() as vault:
+        operator = door(context).person(vault) if accept_clock else None
+        with progress("expire") as step:
+            done = expiring.expire(vault, operator, step)
+    if as_json:
+        print_object({"certificates": list(done.certificates), "leases_ended": done.leases_ended})
+        return
+    rows = [(item["what"], item["class"], item["day"], item["records"], item["id"]) for item in done.certificates]
+    print_table("expired", ("what", "class", "day", "records", "certificate"), rows)
+    if not done.leases_ended:
+        print_lines(
+            ["a reader still held its lease when the keys were destroyed; what it had opened it may still have read"]
+        )
+
+
+def _item(item: Item) -> dict[str, object]:
+    due = item.due.isoformat() if item.due else None
+    return {
+        "what": item.kind,
+        "class": item.record_class,
+        "day": item.day.isoformat(),
+        "due": due,
+        "action": item.action,
+        "reason": item.reason,
+    }
+
+
+def verify(context: typer.Context, as_json: AsJson = False) -> None:
+    """Recompute everything from disk and name each fault (exit code 5 when there is one)."""
+    vault = door(context).open()
+    with locks.reading(vault.layout), progress("verify", total=7) as step:
+        found = verifying.verify(vault, step)
+    if as_json:
+        faults = [{"kind": fault.kind, "thing": fault.thing, "sentence": fault.sentence} for fault in found.faults]
+        print_object({"faults": faults, "checked": found.checked})
+    else:
+        print_table("checked", ("what", "number"), list(found.checked.items()))
+        print_table("faults", ("kind", "what is wrong"), [(fault.kind, fault.sentence) for fault in found.faults])
+    found.require_clean()
+
+
+def status(
+    context: typer.Context,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit 5 when something is overdue or not as it should be.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what the vault holds, what is due, and what wants attention."""
+    vault = door(context).open()
+    state = standing.status(vault)
+    if as_json:
+        print_object(state.as_dict())
+    else:
+        print_table("status", ("what", "value"), list(state.facts.items()))
+        print_table("classes", ("class", "days", "records", "oldest day", "due now", "kept until"), state.classes)
+        print_table("attention", ("what",), [(sentence,) for sentence in state.attention])
+    if check:
+        state.require_true()
+
+
+@audit_verbs.command("show")
+def audit_show(
+    context: typer.Context,
+    last: Annotated[int, typer.Option(min=1, help="How many entries, counted from the end.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Show entries of the audit log (role auditor)."""
+    vault = door(context).open()
+    require_role(door(context).person(vault), "auditor")
+    entries = vault.audit.show(last)
+    if as_json:
+        print_object({"entries": entries})
+    else:
+        rows = [(entry["seq"], entry["time"], entry["act"], entry["person"], entry["detail"]) for entry in entries]
+        print_table("audit log", ("seq", "time", "act", "person", "detail"), rows)
+
+
+@audit_verbs.command("verify")
+def audit_verify(context: typer.Context, as_json: AsJson = False) -> None:
+    """Check chain, signatures and head of the audit log (exit code 5 on a fault)."""
+    vault = door(context).open()
+    entries = vault.audit.verify()
+    if as_json:
+        print_object({"entries": entries, "faults": []})
+    else:
+        print_lines([f"{entries} entries: chain, signatures and head agree"])

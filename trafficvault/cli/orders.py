@@ -1,0 +1,148 @@
+"""Verbs of the warrant: check, add, approve, run, list, show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trafficvault import disclose, docket
+from trafficvault.cli.door import AsJson, door
+from trafficvault.cli.screen import print_lines, print_object, print_table, progress
+from trafficvault.errors import RefusedError, UsageError
+from trafficvault.people import Person
+
+warrant_verbs = typer.Typer(no_args_is_help=True, help="Warrants: registered by one person, approved by another.")
+_READERS = frozenset({"officer", "approver", "auditor"})
+WarrantId = Annotated[str, typer.Argument(help="A warrant id; `warrant list` shows them.")]
+WarrantFile = Annotated[Path, typer.Argument(help="A warrant in TOML.", exists=True, dir_okay=False)]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds this module's verbs to `app`."""
+    app.add_typer(warrant_verbs, name="warrant")
+
+
+@warrant_verbs.command("check")
+def check(context: typer.Context, file: WarrantFile, as_json: AsJson = False) -> None:
+    """Say in plain words what a warrant covers, what of it expires, which sources have gaps. Reads no record."""
+    sentences = docket.check(door(context).open(), _text(file))
+    if as_json:
+        print_object({"sentences": sentences})
+    else:
+        print_lines(sentences)
+
+
+@warrant_verbs.command("add")
+def add(context: typer.Context, file: WarrantFile, as_json: AsJson = False) -> None:
+    """Register a warrant (role officer)."""
+    vault = door(context).open()
+    warrant_id = docket.register(vault, door(context).person(vault), _text(file))
+    if as_json:
+        print_object({"warrant_id": warrant_id})
+    else:
+        print_lines([f"registered warrant {warrant_id}; another person approves it"])
+
+
+@warrant_verbs.command("approve")
+def approve(context: typer.Context, warrant: WarrantId, as_json: AsJson = False) -> None:
+    """Approve a registered warrant (role approver, not its registrar)."""
+    vault = door(context).open()
+    docket.approve(vault, door(context).person(vault), warrant)
+    if as_json:
+        print_object({"warrant_id": warrant, "state": "approved"})
+    else:
+        print_lines([f"approved warrant {warrant}"])
+
+
+@warrant_verbs.command("run")
+def run(
+    context: typer.Context,
+    warrant: WarrantId,
+    out: Annotated[Path, typer.Option("--out", help="The package directory to make; it must not exist.")],
+    question: Annotated[
+        str | None, typer.Option(help="Which of the warrant's questions; not needed when it has one.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Answer a question of an approved warrant into a package (role officer, not its approver)."""
+    vault = door(context).open()
+    person = door(context).person(vault)
+    with progress("searching") as step:
+        done = disclose.run(vault, person, warrant, out, question, step)
+    if as_json:
+        print_object(
+            {
+                "disclosure_id": done.disclosure_id,
+                "package": str(done.package),
+                "question": done.question,
+                "records": done.records,
+                "complete": done.complete,
+            }
+        )
+    else:
+        complete = "complete" if done.complete else "NOT complete: its manifest names what is missing"
+        print_lines([f"{done.records} records of question {done.question} in {done.package}; {complete}"])
+
+
+@warrant_verbs.command("list")
+def list_(context: typer.Context, as_json: AsJson = False) -> None:
+    """List warrants (role officer, approver or auditor)."""
+    vault = door(context).open()
+    _require_reader(door(context).person(vault))
+    rows = [
+        {
+            "warrant_id": item.warrant_id,
+            "reference": item.document.document["reference"],
+            "state": item.state,
+            "registered_by": item.registered.person,
+            "approved_by": item.approved.person if item.approved else None,
+        }
+        for item in docket.listing(vault)
+    ]
+    if as_json:
+        print_object({"warrants": rows})
+    else:
+        print_table(
+            "warrants",
+            ("warrant", "reference", "state", "registered by", "approved by"),
+            [tuple(row.values()) for row in rows],
+        )
+
+
+@warrant_verbs.command("show")
+def show(context: typer.Context, warrant: WarrantId, as_json: AsJson = False) -> None:
+    """Show one warrant with its targets and signatures (role officer, approver or auditor)."""
+    vault = door(context).open()
+    _require_reader(door(context).person(vault))
+    item = docket.load(vault, warrant)
+    value: dict[str, object] = {
+        "warrant_id": item.warrant_id,
+        "state": item.state,
+        "digest": item.document.digest,
+        "registered_by": item.registered.person,
+        "approved_by": item.approved.person if item.approved else None,
+        "document": item.document.document,
+    }
+    if as_json:
+        print_object(value)
+    else:
+        facts = [(name, part) for name, part in item.document.document.items() if name != "targets"]
+        print_table(f"warrant {warrant}: {item.state}", ("what", "value"), facts)
+        targets = [(row["type"], row["value"], row["from"], row["to"]) for row in item.document.document["targets"]]
+        print_table("targets", ("type", "value", "from", "to"), targets)
+
+
+def _require_reader(person: Person) -> None:
+    if not person.roles & _READERS:
+        raise RefusedError(
+            f"reading the docket takes one of the roles {', '.join(sorted(_READERS))}, and the acting person has none"
+        )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as problem:
+        raise UsageError(f"reading {path.name}: it is not UTF-8 text at byte {problem.start}") from problem

@@ -1,0 +1,63 @@
+"""What a person sees: one JSON object on stdout with `--json`, a Rich table otherwise; progress on stderr, on a terminal only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+
+def print_object(value: dict[str, object]) -> None:
+    """Prints `value` as the one JSON object of a `--json` run."""
+    print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Prints sentences as they are: no markup, no wrapping that a pipe would not want."""
+    for line in lines:
+        print(line)
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Prints a table; an empty one says so."""
+    console = Console()
+    table = Table(title=title, title_justify="left", header_style="bold", expand=False)
+    numbers = [True] * len(columns)
+    lines = [list(row) for row in rows]
+    for line in lines:
+        numbers = [keep and isinstance(cell, int) for keep, cell in zip(numbers, line, strict=True)]
+    for name, is_number in zip(columns, numbers, strict=True):
+        table.add_column(name, justify="right" if is_number and lines else "left", overflow="fold")
+    for line in lines:
+        table.add_row(*("" if cell is None else str(cell) for cell in line))
+    if lines:
+        console.print(table, markup=False)
+    else:
+        console.print(f"{title}: none", markup=False)
+
+
+@contextmanager
+def progress(title: str, total: int | None = None) -> Iterator[Callable[[str], None]]:
+    """Shows `title` with the step just begun, while the block runs. Without a terminal it shows nothing."""
+    console = Console(stderr=True)
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task(title, total=total)
+
+        def step(name: str) -> None:
+            bar.update(task, description=f"{title}: {name}", advance=1)
+
+        yield step

@@ -1,0 +1,163 @@
+"""Verbs that set a vault up: init, policy, config, doctor, user, demo."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trafficvault import app as house
+from trafficvault import demo as demonstration
+from trafficvault import doctor as examining
+from trafficvault import people
+from trafficvault.cli.door import AsJson, authenticate, door, new_password
+from trafficvault.cli.screen import print_lines, print_object, print_table
+from trafficvault.clock import SystemClock
+from trafficvault.durable import Disk
+from trafficvault.errors import FaultError, UsageError
+
+policy_verbs = typer.Typer(no_args_is_help=True, help="The policy: what is kept, how long, and why.")
+config_verbs = typer.Typer(no_args_is_help=True, help="The vault's settings, policy, sources and feeds.")
+user_verbs = typer.Typer(no_args_is_help=True, help="People and their roles.")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds this module's verbs to `app`."""
+    app.command("init")(init)
+    app.add_typer(policy_verbs, name="policy")
+    app.add_typer(config_verbs, name="config")
+    app.command("doctor")(doctor)
+    app.add_typer(user_verbs, name="user")
+    app.command("demo")(demo)
+
+
+def init(
+    context: typer.Context,
+    admin: Annotated[list[str], typer.Option(help="The name of an administrator; give it twice for two of them.")],
+    policy: Annotated[str, typer.Option(help="A policy file, or a preset: telecom or hosting.")] = "telecom",
+    as_json: AsJson = False,
+) -> None:
+    """Create a vault and its key directory."""
+    if os.environ.get("TRAFFICVAULT_NEW_PASSWORD") and len(admin) > 1:
+        raise UsageError("TRAFFICVAULT_NEW_PASSWORD serves one --admin; with two, each types a password")
+    layout = door(context).layout
+    house.require_absent(layout)
+    admins = [(name, new_password(name)) for name in admin]
+    vault = house.create(layout, policy, admins, Disk(), SystemClock())
+    if as_json:
+        print_object({"vault": str(layout.vault), "keys": str(layout.keys), "id": vault.settings.id, "admins": admin})
+    else:
+        print_lines([f"vault {vault.settings.id} in {layout.vault}, its keys in {layout.keys}: keep the two apart"])
+
+
+@policy_verbs.command("show")
+def policy_show(
+    context: typer.Context,
+    form: Annotated[str, typer.Option("--format", help="table, or markdown (Dutch and English).")] = "table",
+    as_json: AsJson = False,
+) -> None:
+    """Print the policy: one row per sentence of the privacy statement."""
+    policy = door(context).open().policy
+    if as_json:
+        print_object({"entries": policy.as_dicts()})
+    elif form == "markdown":
+        print_lines([policy.markdown()])
+    elif form == "table":
+        rows = [tuple(str(value) for value in row.values()) for row in policy.as_dicts()]
+        columns = tuple(policy.as_dicts()[0]) if rows else ("entry",)
+        print_table("policy", columns, rows)
+    else:
+        raise UsageError(f"--format is table or markdown, not {form}")
+
+
+@config_verbs.command("check")
+def config_check(context: typer.Context, as_json: AsJson = False) -> None:
+    """Check settings, policy, sources and feeds; unknown keys are refused (exit code 2)."""
+    faults = house.config_faults(door(context).layout)
+    if as_json:
+        print_object({"faults": faults})
+    else:
+        print_lines(faults or ["settings, policy, sources and feeds are in order"])
+    if faults:
+        raise UsageError(f"checking the configuration: {len(faults)} faults")
+
+
+@config_verbs.callback()
+def config() -> None:
+    """The vault's settings, policy, sources and feeds."""
+
+
+@policy_verbs.callback()
+def policy_() -> None:
+    """The policy: what is kept, how long, and why."""
+
+
+def doctor(context: typer.Context, as_json: AsJson = False) -> None:
+    """Examine the machine: clock, key directory, permissions, space, swap, core dumps, versions (exit code 5 on a failure)."""
+    vault = door(context).open()
+    findings = examining.examine(vault.layout, vault.policy.min_free)
+    if as_json:
+        print_object(
+            {"checks": [{"check": item.check, "state": item.state, "sentence": item.sentence} for item in findings]}
+        )
+    else:
+        print_table(
+            "doctor",
+            ("check", "state", "what was found"),
+            [(item.check, item.state, item.sentence) for item in findings],
+        )
+    failed = [item for item in findings if item.state == "fail"]
+    if failed:
+        raise FaultError(f"examining the machine: {len(failed)} checks failed")
+
+
+@user_verbs.command("add")
+def user_add(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The new person's name.")],
+    role: Annotated[list[str], typer.Option(help="officer, approver, operator, auditor or administrator.")],
+    with_: Annotated[
+        str | None,
+        typer.Option("--with", help="The second administrator; password by prompt or TRAFFICVAULT_SECOND_PASSWORD."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add a person (role administrator; officer and approver take both administrators where there are two)."""
+    vault = door(context).open()
+    acting = [door(context).person(vault)]
+    if with_ is not None:
+        acting.append(authenticate(vault, with_, "TRAFFICVAULT_SECOND_PASSWORD"))
+    house.add_person(vault, name, tuple(role), new_password(name), tuple(acting))
+    if as_json:
+        print_object({"name": name, "roles": sorted(role)})
+    else:
+        print_lines([f"added {name} as {', '.join(sorted(role))}"])
+
+
+@user_verbs.command("list")
+def user_list(context: typer.Context, as_json: AsJson = False) -> None:
+    """List people and their roles."""
+    vault = door(context).open()
+    with vault.catalogue.reading() as tx:
+        rows = [
+            {"name": item.name, "roles": sorted(item.roles), "disabled": item.disabled} for item in people.listing(tx)
+        ]
+    if as_json:
+        print_object({"users": rows})
+    else:
+        print_table(
+            "people",
+            ("name", "roles", "disabled"),
+            [(row["name"], ", ".join(map(str, row["roles"])), row["disabled"]) for row in rows],
+        )
+
+
+def demo(
+    directory: Annotated[
+        Path, typer.Option("--directory", help="Where to build the demonstration; must not exist.")
+    ] = Path("demo-vault"),
+) -> None:
+    """Show the whole life of a record on bundled files with invented data."""
+    demonstration.run(directory)

@@ -1,0 +1,179 @@
+"""How complete an answer can be: what was searched, and what was expired, missing, held or rejected in the warrant's windows.
+
+Every package says this of itself (LAW S10), an empty one too. `complete` is true only when nothing is missing that the
+vault knows of: no day past its term, no sequence gap, no held batch, no accepted mismatch, no rejected row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+
+from trafficvault import retention
+from trafficvault.sources import gaps
+from trafficvault.vault import Vault
+from trafficvault.warrants import WarrantDocument
+
+_DAY = timedelta(days=1)
+_INSTANT = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A run of missing sequence numbers of one source, and the days of the batches on either side of it."""
+
+    source: str
+    first: int
+    last: int
+    from_day: str | None
+    to_day: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Completeness:
+    """What was searched for an answer, and what the vault knows to be missing from it."""
+
+    searched: dict[str, list[str]]
+    empty: dict[str, list[str]]
+    expired: dict[str, list[str]]
+    partly_expired: dict[str, list[str]]
+    gaps: list[Gap]
+    held: list[str]
+    mismatched: list[str]
+    rejections: dict[str, int]
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is known to be missing."""
+        return not (self.expired or self.partly_expired or self.gaps or self.held or self.mismatched or self.rejections)
+
+    def as_manifest(self) -> dict[str, object]:
+        """The manifest's part about completeness."""
+        return {
+            "complete": self.complete,
+            "days_searched": self.searched,
+            "days_without_records": self.empty,
+            "days_expired": self.expired,
+            "days_partly_expired": self.partly_expired,
+            "gaps": [
+                {
+                    "source": gap.source,
+                    "first": gap.first,
+                    "last": gap.last,
+                    "from_day": gap.from_day,
+                    "to_day": gap.to_day,
+                }
+                for gap in self.gaps
+            ],
+            "held_batches": self.held,
+            "accepted_mismatches": self.mismatched,
+            "rejections": self.rejections,
+        }
+
+
+def look(vault: Vault, document: WarrantDocument, searched: Iterable[tuple[str, date]], now: datetime) -> Completeness:
+    """Compares the windows of `document` with what the catalogue holds at `now`."""
+    by_class: dict[str, list[str]] = {name: [] for name in document.classes}
+    for record_class, day in sorted(set(searched)):
+        by_class[record_class].append(day.isoformat())
+    with vault.catalogue.reading() as tx:
+        tombs = {(row["record_class"], row["day"]) for row in tx.select("partitions") if row["state"] != "live"}
+        batches = tx.select("batches")
+    days = sorted({day for start, end in document.windows for day in days_of(start, end)})
+    expired: dict[str, list[str]] = {}
+    partly: dict[str, list[str]] = {}
+    empty: dict[str, list[str]] = {}
+    for name in document.classes:
+        term = vault.policy.term_of(name)
+        if term is None:
+            continue
+        for day in days:
+            low = datetime.combine(day, time(), UTC)
+            text = day.isoformat()
+            if (name, text) in tombs or retention.expires_at(low + _DAY - _INSTANT, term, vault.policy.zone) <= now:
+                expired.setdefault(name, []).append(text)
+            elif retention.expires_at(low, term, vault.policy.zone) <= now:
+                partly.setdefault(name, []).append(text)
+            elif text not in by_class[name]:
+                empty.setdefault(name, []).append(text)
+    window = {day.isoformat() for day in days}
+    touching = [row for row in batches if _touches(row, window)]
+    return Completeness(
+        searched={name: found for name, found in by_class.items() if found},
+        empty=empty,
+        expired=expired,
+        partly_expired=partly,
+        gaps=[gap for gap in known_gaps(vault, batches) if _gap_touches(gap, window)],
+        held=sorted(str(row["id"]) for row in touching if row["status"] == "held"),
+        mismatched=sorted(str(row["id"]) for row in touching if row["status"] == "committed" and _mismatch(row)),
+        rejections={str(row["id"]): int(row["rejected"]) for row in touching if row["rejected"]},
+    )
+
+
+def days_of(start: datetime, end: datetime) -> list[date]:
+    """The UTC days that the window [start, end) touches."""
+    first, last = start.astimezone(UTC).date(), (end.astimezone(UTC) - _INSTANT).date()
+    return [first + _DAY * step for step in range((last - first).days + 1)]
+
+
+def known_gaps(vault: Vault, batches: list[dict[str, object]] | None = None) -> list[Gap]:
+    """The missing sequence numbers of every source that numbers its files."""
+    if batches is None:
+        with vault.catalogue.reading() as tx:
+            batches = tx.select("batches")
+    found = []
+    for source in sorted({str(row["source"]) for row in batches}):
+        rows = [
+            row
+            for row in batches
+            if row["source"] == source and row["sequence"] is not None and row["status"] != "refused"
+        ]
+        rows.sort(key=lambda row: str(row["received_at"]))
+        by_number = {int(str(row["sequence"])): row for row in rows}
+        modulus = sequence_modulus(vault, source)
+        for first, last in gaps([int(str(row["sequence"])) for row in rows], modulus):
+            before = by_number.get(first - 1 if modulus is None else (first - 1) % modulus)
+            after = by_number.get(last + 1 if modulus is None else (last + 1) % modulus)
+            found.append(Gap(source, first, last, _day(before, "first_day"), _day(after, "last_day")))
+    return found
+
+
+def sequence_modulus(vault: Vault, source_name: str) -> int | None:
+    """Where the file numbers of a source start again; None when they never do."""
+    source = vault.sources.get(source_name)
+    if source is not None and source.sequence_modulus is not None:
+        return source.sequence_modulus
+    feed = vault.feeds.get(source.feed if source is not None else source_name)
+    return None if feed is None or feed.sequence is None else feed.sequence.modulus
+
+
+def gap_sentences(vault: Vault) -> list[str]:
+    """One sentence per gap, for `warrant check`."""
+    return [
+        f"source {gap.source} lacks files {gap.first} to {gap.last}"
+        + (f", between {gap.from_day} and {gap.to_day}" if gap.from_day and gap.to_day else "")
+        for gap in known_gaps(vault)
+    ]
+
+
+def _day(row: dict[str, object] | None, name: str) -> str | None:
+    return None if row is None or row[name] is None else str(row[name])
+
+
+def _touches(row: dict[str, object], window: set[str]) -> bool:
+    """Whether the batch may hold records of the window; one that tells no day (all rejected) is judged by its receipt."""
+    received = str(row["received_at"])[:10]
+    first = str(row["first_day"] or received)
+    last = str(row["last_day"] or received)
+    return any(first <= day <= last for day in window)
+
+
+def _gap_touches(gap: Gap, window: set[str]) -> bool:
+    # A side without days is open: the gap may reach any day there.
+    return any((gap.from_day or day) <= day <= (gap.to_day or day) for day in window)
+
+
+def _mismatch(row: dict[str, object]) -> bool:
+    return bool(json.loads(str(row["counts"]))["mismatched"])

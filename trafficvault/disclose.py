@@ -1,0 +1,205 @@
+"""Disclose: an approved warrant and one of its questions become a package, or a refusal that is in the audit log.
+
+    warrant → authorised? → audit(intent) → keys.release per file and category → rows in scope → question → package
+    → audit(result) → the package gets its name
+
+The warrant alone decides targets, windows, classes and columns. The intent is durable before a key opens anything, and the
+result before the package is visible: if the log can't be written, nothing leaves. How rows are found is the business of
+`trafficvault.search`. Called by the command line (`warrant run`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ingest.record import SCHEMA
+from queries import engine
+from queries.questions import Question, QuestionError, questions
+from queries.scope import targets_table
+from trafficvault import completeness, delivery, docket, locks, search, signing, warrants
+from trafficvault.docket import Docketed
+from trafficvault.errors import RefusedError, UsageError, VaultError
+from trafficvault.keys import SignedWarrant
+from trafficvault.people import Person, require_role
+from trafficvault.vault import Vault
+
+MARK = "These records are retained traffic data, disclosed under the warrant named here; the receiver keeps this mark."
+
+
+@dataclass(frozen=True, slots=True)
+class Disclosure:
+    """What one run released."""
+
+    disclosure_id: str
+    package: Path
+    question: str
+    records: int
+    complete: bool
+
+
+def run(
+    vault: Vault,
+    person: Person,
+    warrant_id: str,
+    out: Path,
+    question_name: str | None = None,
+    progress: Callable[[str], None] = lambda step: None,
+) -> Disclosure:
+    """Answers one question of the warrant into the new directory `out`.
+
+    Raises `RefusedError` when the person, the warrant's state, its scope or its signatures do not allow it; the refusal is
+    in the audit log by then. Raises `UsageError` when `out` exists or no question is named where there are several.
+    """
+    require_role(person, "officer")
+    order = docket.load(vault, warrant_id)
+    if out.exists():
+        raise UsageError(f"running warrant {warrant_id}: {out} exists; name a new directory")
+    name = question_name or _only_question(order)
+    question = questions().get(name)
+    started = vault.clock.now()
+    reasons = _objections(order, person, name, question, started)
+    if reasons or question is None or order.signed is None:
+        raise _refused(vault, person, order, name, reasons)
+    row: dict[str, Any] = {
+        "id": signing.digest([order.document.digest, question.digest, person.name, signing.instant(started)])[:24],
+        "warrant": warrant_id,
+        "question": name,
+        "person": person.name,
+        "started_at": signing.instant(started),
+        "state": "intent",
+        "records": None,
+        "complete": None,
+        "manifest_digest": None,
+    }
+    with vault.catalogue.transaction() as tx:
+        tx.put("disclosures", **row)
+        intent = {
+            "disclosure": row["id"],
+            "warrant": warrant_id,
+            "warrant_digest": order.document.digest,
+            "question": name,
+            "question_digest": question.digest,
+            "registered_by": order.signed.registered.person,
+            "approved_by": order.signed.approved.person,
+        }
+        vault.audit.enter(tx, "disclose-intent", person.name, intent)
+    vault.audit.flush()
+    # The intent is durable: only from here may a key open anything.
+    try:
+        with locks.reading(vault.layout):
+            vault.keys.follow(_generation(vault))
+            return _answer(vault, row, order, order.signed, question, out, started, progress)
+    except (VaultError, QuestionError) as problem:
+        with vault.catalogue.transaction() as tx:
+            tx.put("disclosures", **(row | {"state": "failed"}))
+            detail = {"disclosure": row["id"], "error": type(problem).__name__}
+            vault.audit.enter(tx, "disclose-failed", person.name, detail)
+        vault.audit.flush()
+        if isinstance(problem, QuestionError):
+            raise RefusedError(str(problem)) from problem
+        raise
+
+
+def _answer(
+    vault: Vault,
+    row: dict[str, Any],
+    order: Docketed,
+    signed: SignedWarrant,
+    question: Question,
+    out: Path,
+    started: datetime,
+    progress: Callable[[str], None],
+) -> Disclosure:
+    document = order.document
+    wanted = warrants.scope_of(document, question.classes)
+    finding = search.Search(vault, signed, wanted, started)
+    known = completeness.look(vault, document, finding.searched(), started)
+    tables = engine.answers(
+        question,
+        finding.days(progress, with_neighbours=question.kind == "stream"),
+        targets_table(wanted),
+        finding.grant(),
+        {"max_matches": wanted.max_matches},
+        engine.Limits(vault.settings.question_seconds, vault.settings.question_memory),
+        SCHEMA,
+    )
+    manifest = {
+        "kind": "package",
+        "v": 1,
+        "vault": vault.settings.id,
+        "disclosure": row["id"],
+        "warrant": {
+            "id": row["warrant"],
+            "digest": document.digest,
+            "reference": document.document["reference"],
+            "authority": document.document["authority"],
+            "legal_basis": document.document["legal_basis"],
+        },
+        "registered_by": signed.registered.person,
+        "approved_by": signed.approved.person,
+        "run_by": row["person"],
+        "four_eyes": "procedural",
+        "question": {"name": question.name, "sha256": question.digest, "describes": question.describes},
+        "categories": list(document.document["categories"]),
+        "classes": list(document.document["classes"]),
+        "targets": document.document["targets"],
+        "answered_at": row["started_at"],
+        "retained_data": True,
+        "retained_data_mark": MARK,
+        **known.as_manifest(),
+    }
+
+    def on_sealed(manifest_digest: str, records: int) -> None:
+        done = {"records": records, "complete": int(known.complete), "manifest_digest": manifest_digest}
+        with vault.catalogue.transaction() as tx:
+            tx.put("disclosures", **(row | done | {"state": "released"}))
+            vault.audit.enter(tx, "disclose", row["person"], {"disclosure": row["id"], **done})
+        vault.audit.flush()
+
+    def sign(message: bytes) -> str:
+        return signing.sign(vault.keys.signing_key(), message)
+
+    records = delivery.write_package(vault.disk, out, tables, manifest, sign, vault.settings.public_key, on_sealed)
+    return Disclosure(row["id"], out, question.name, records, known.complete)
+
+
+def _only_question(order: Docketed) -> str:
+    names: list[str] = order.document.document["questions"]
+    if len(names) != 1:
+        raise UsageError(
+            f"running warrant {order.warrant_id}: it has the questions {', '.join(names)}; name one with --question"
+        )
+    return names[0]
+
+
+def _objections(
+    order: Docketed, person: Person, name: str, question: Question | None, now: datetime
+) -> tuple[str, ...]:
+    if question is None:
+        return (f"there is no question {name}",)
+    found = warrants.authorises(order.document, question, now).reasons
+    if order.state != "approved" or order.approved is None:
+        found += (f"the warrant is {order.state}, not approved",)
+    elif order.approved.person == person.name:
+        found += (f"{person.name} approved the warrant, and its approver never runs it",)
+    return found
+
+
+def _refused(vault: Vault, person: Person, order: Docketed, name: str, reasons: tuple[str, ...]) -> RefusedError:
+    """Enters the refusal into the audit log, and returns it as the error to raise."""
+    with vault.catalogue.transaction() as tx:
+        # The question's name comes from outside and is told only when it is one.
+        asked = name if name in questions() else "unknown"
+        detail = {"warrant": order.warrant_id, "question": asked, "reasons": list(reasons)}
+        vault.audit.enter(tx, "disclose-refused", person.name, detail)
+    vault.audit.flush()
+    return RefusedError(f"running warrant {order.warrant_id}: {'; '.join(reasons)}")
+
+
+def _generation(vault: Vault) -> int:
+    with vault.catalogue.reading() as tx:
+        return int(tx.meta("generation") or 0)

@@ -1,0 +1,142 @@
+"""The docket: warrants as they are registered, approved and kept. Registering and approving are acts of two persons.
+
+A warrant lies in the catalogue sealed under the ring key `warrants`; its digest, state and signatures stand beside it. What
+a person signs is `signing.statement(act, digest of the canonical document, person, moment)`. The key store checks both
+signatures again, by itself, before any key is released (`trafficvault.keys`).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+
+from queries.questions import questions
+from trafficvault import completeness, sealing, signing, warrants
+from trafficvault.errors import RefusedError
+from trafficvault.keys import SignedWarrant, Vouch
+from trafficvault.people import Person, require_role
+from trafficvault.vault import Vault
+from trafficvault.warrants import WarrantDocument
+
+
+@dataclass(frozen=True, slots=True)
+class Docketed:
+    """A warrant of the docket: its catalogue row, its document, and both signatures once it is approved."""
+
+    warrant_id: str
+    state: str
+    document: WarrantDocument
+    registered: Vouch
+    approved: Vouch | None
+
+    @property
+    def signed(self) -> SignedWarrant | None:
+        """What the key store needs to release a key; None before approval."""
+        if self.approved is None:
+            return None
+        return SignedWarrant(self.document.document, self.registered, self.approved)
+
+
+def check(vault: Vault, text: str) -> list[str]:
+    """What the warrant in `text` covers, what of it expires before its deadline, which sources have gaps. Reads no record."""
+    document = warrants.parse(text, frozenset(questions()))
+    now = vault.clock.now()
+    return warrants.check_words(
+        document, vault.policy.term_of, vault.policy.zone, completeness.gap_sentences(vault), now
+    )
+
+
+def register(vault: Vault, person: Person, text: str) -> str:
+    """Registers the warrant in `text` by an officer. Returns its id. The same document again gives the same id."""
+    require_role(person, "officer")
+    document = warrants.parse(text, frozenset(questions()))
+    warrant_id = document.digest[:24]
+    with vault.catalogue.reading() as tx:
+        known = tx.get("warrants", id=warrant_id)
+    if known is not None:
+        return warrant_id
+    now = vault.clock.now()
+    key = vault.keys.custody("catalogue").key("warrants")
+    blob = sealing.seal(key, signing.canonical(document.document), f"warrant {warrant_id}")
+    with vault.catalogue.transaction() as tx:
+        tx.put(
+            "warrants",
+            id=warrant_id,
+            state="registered",
+            digest=document.digest,
+            sealed=blob.hex(),
+            registered_by=person.name,
+            registered_at=signing.instant(now),
+            registered_signature=person.sign(signing.statement("register", document.digest, person.name, now)),
+            approved_by=None,
+            approved_at=None,
+            approved_signature=None,
+        )
+        vault.audit.enter(tx, "warrant-register", person.name, {"warrant": warrant_id, "digest": document.digest})
+    vault.audit.flush()
+    return warrant_id
+
+
+def approve(vault: Vault, person: Person, warrant_id: str) -> None:
+    """Approves a registered warrant by an approver who is not its registrar. Raises `RefusedError` otherwise."""
+    require_role(person, "approver")
+    found = load(vault, warrant_id)
+    if found.state != "registered":
+        raise RefusedError(
+            f"approving warrant {warrant_id}: it is {found.state}, and only a registered one can be approved"
+        )
+    if found.registered.person == person.name:
+        raise RefusedError(
+            f"approving warrant {warrant_id}: {person.name} registered it; a second person must approve it"
+        )
+    now = vault.clock.now()
+    with vault.catalogue.transaction() as tx:
+        row = tx.get("warrants", id=warrant_id)
+        if row is None or row["state"] != "registered":
+            raise RefusedError(f"approving warrant {warrant_id}: somebody else changed its state meanwhile")
+        tx.put(
+            "warrants",
+            **row
+            | {
+                "state": "approved",
+                "approved_by": person.name,
+                "approved_at": signing.instant(now),
+                "approved_signature": person.sign(
+                    signing.statement("approve", found.document.digest, person.name, now)
+                ),
+            },
+        )
+        vault.audit.enter(tx, "warrant-approve", person.name, {"warrant": warrant_id, "digest": found.document.digest})
+    vault.audit.flush()
+
+
+def load(vault: Vault, warrant_id: str) -> Docketed:
+    """The warrant `warrant_id`. Raises `RefusedError` when there is none, `FaultError` when it was changed."""
+    with vault.catalogue.reading() as tx:
+        row = tx.get("warrants", id=warrant_id)
+    if row is None:
+        raise RefusedError(f"looking for warrant {warrant_id}: there is none; `warrant list` shows them")
+    return _docketed(vault, row)
+
+
+def listing(vault: Vault) -> list[Docketed]:
+    """Every warrant, oldest first."""
+    with vault.catalogue.reading() as tx:
+        rows = tx.select("warrants")
+    return [_docketed(vault, row) for row in sorted(rows, key=lambda row: str(row["registered_at"]))]
+
+
+def _docketed(vault: Vault, row: dict[str, object]) -> Docketed:
+    key = vault.keys.custody("catalogue").key("warrants")
+    content = sealing.unseal(key, bytes.fromhex(str(row["sealed"])), f"warrant {row['id']}")
+    approved = None
+    if row["approved_by"] is not None:
+        approved = _vouch(row, "approved")
+    return Docketed(
+        str(row["id"]), str(row["state"]), WarrantDocument.of(json.loads(content)), _vouch(row, "registered"), approved
+    )
+
+
+def _vouch(row: dict[str, object], act: str) -> Vouch:
+    return Vouch(str(row[f"{act}_by"]), datetime.fromisoformat(str(row[f"{act}_at"])), str(row[f"{act}_signature"]))

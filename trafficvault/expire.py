@@ -1,0 +1,212 @@
+"""Expire: what has reached its term is gone for good, and a signed certificate says so.
+
+    plan (pure) → catalogue(expiring + intent) → epoch g+1, ring g+1 without the dead → catalogue(g+1) → epoch g destroyed
+    → files dropped → catalogue(tombstones, certificates, entry) → audit segment
+
+Every step can be done again: a run that was killed is finished by the next, from the first step not done. Keys are
+destroyed before files are dropped: files alone, restored from any copy, open with no key of today. From the first
+transaction on no reader or writer takes an expiring partition.
+
+A clock that jumped or went back stops the run before anything is planned: a person must say which clock to believe.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from ingest.record import CATEGORIES
+from trafficvault import locks, retention, signing
+from trafficvault.catalogue import Transaction
+from trafficvault.errors import DecisionError, RefusedError
+from trafficvault.layout import day_key_id, held_key_id, rejections_key_id
+from trafficvault.people import Person, require_role
+from trafficvault.retention import Item, Partition
+from trafficvault.vault import Vault
+
+
+@dataclass(frozen=True, slots=True)
+class Expiry:
+    """What one run did: the plan it carried out, its certificates, and whether it had to go ahead of a reader's lease."""
+
+    items: tuple[Item, ...]
+    certificates: tuple[dict[str, object], ...]
+    generation: int
+    leases_ended: bool
+
+
+def plan(vault: Vault) -> list[Item]:
+    """What is due and what is kept, with a reason each. Reads the catalogue, opens no key and changes nothing."""
+    with vault.catalogue.reading() as tx:
+        return retention.plan(_holdings(tx), vault.policy, vault.clock.now())
+
+
+def require_clock(vault: Vault, accepted_by: Person | None) -> None:
+    """Raises `DecisionError` when the clock jumped or went back, unless an operator accepts the clock as it stands."""
+    now = vault.clock.now()
+    problem = vault.audit.clock_problem(now)
+    if accepted_by is not None:
+        require_role(accepted_by, "operator")
+        with vault.catalogue.transaction() as tx:
+            vault.audit.accept_clock(tx, accepted_by.name, now)
+        vault.audit.flush()
+    elif problem is not None:
+        raise DecisionError(
+            f"expiring: {problem}; nothing was expired",
+            hint="check the clock; if it is right, an operator runs: trafficvault --user NAME expire --accept-clock",
+        )
+
+
+def expire(
+    vault: Vault, accepted_by: Person | None = None, progress: Callable[[str], None] = lambda step: None
+) -> Expiry:
+    """Carries out `plan`. The caller holds the writer's lock. Nothing due is not a failure: no certificate, no new keys."""
+    require_clock(vault, accepted_by)
+    due = [item for item in plan(vault) if item.action == "expire"]
+    if not due:
+        return Expiry((), (), vault.keys.generation, leases_ended=True)
+    # (1) From here no reader or writer takes these partitions; a crash below is finished by the next run.
+    with vault.catalogue.transaction() as tx:
+        _mark(tx, due)
+        vault.audit.enter(tx, "expire-intent", None, {"partitions": [_name(item) for item in due]})
+    vault.audit.flush()
+    # (2) Keys: the ring without the dead under a new epoch key; then the old epoch key is destroyed.
+    dead = {key for item in due for key in key_ids(item)}
+    progress("destroying keys")
+    with locks.destroying(vault.layout, vault.settings.lease_seconds) as leases_ended:
+        if vault.keys.has_any(dead):
+            vault.keys.renew(dead, lambda generation: _commit_generation(vault, generation))
+    # (3) Files: unreadable by now, and dropped to free the space.
+    progress("dropping files")
+    for item in due:
+        _drop_files(vault, item)
+    # (4) Tombstones, certificates and the entry in one transaction.
+    with vault.catalogue.transaction() as tx:
+        certificates = tuple(_certify(vault, tx, item, leases_ended=leases_ended) for item in due)
+        vault.audit.enter(
+            tx, "expire", None, {"certificates": [item["id"] for item in certificates], "leases_ended": leases_ended}
+        )
+    vault.audit.flush()
+    vault.catalogue.truncate_wal()
+    return Expiry(tuple(due), certificates, vault.keys.generation, leases_ended)
+
+
+def key_ids(item: Item) -> list[str]:
+    """The ring keys that die with `item`."""
+    match item.kind:
+        case "rejections":
+            return [rejections_key_id(item.record_class, item.day)]
+        case "held":
+            return [held_key_id(item.record_class, item.day)]
+        case _:
+            return [day_key_id(item.record_class, item.day, category) for category in CATEGORIES]
+
+
+def _holdings(tx: Transaction) -> list[Partition]:
+    """Everything that has a term: living partitions, rejections and held batches by the day they came."""
+    holdings = [
+        Partition(row["record_class"], date.fromisoformat(row["day"]), "records", row["state"])
+        for row in tx.select("partitions")
+    ]
+    leftovers = {(row["kind"], row["record_class"], row["day"]) for row in tx.select("leftovers")}
+    holdings += [
+        Partition(record_class, date.fromisoformat(day), kind, "live") for kind, record_class, day in sorted(leftovers)
+    ]
+    return holdings
+
+
+def _mark(tx: Transaction, due: Iterable[Item]) -> None:
+    for item in due:
+        if item.kind == "records":
+            row = tx.get("partitions", record_class=item.record_class, day=item.day.isoformat())
+            if row is None or row["state"] == "tombstone":
+                raise RefusedError(f"expiring {_name(item)}: it is not a living partition")
+            tx.put("partitions", **(row | {"state": "expiring"}))
+
+
+def _commit_generation(vault: Vault, generation: int) -> None:
+    with vault.catalogue.transaction() as tx:
+        tx.set_meta("generation", str(generation))
+
+
+def _drop_files(vault: Vault, item: Item) -> None:
+    root = {"records": vault.layout.records, "rejections": vault.layout.rejections, "held": vault.layout.held}[
+        item.kind
+    ]
+    directory = root / item.record_class / item.day.isoformat()
+    if not directory.is_dir():
+        return
+    for path in sorted(directory.iterdir()):
+        vault.disk.remove(path)
+    vault.disk.remove_directory(directory)
+
+
+def _certify(vault: Vault, tx: Transaction, item: Item, *, leases_ended: bool) -> dict[str, object]:
+    day = item.day.isoformat()
+    if item.kind == "records":
+        rows = tx.select("files", record_class=item.record_class, day=day)
+        files = [{"id": row["id"], "rows": row["rows"], "bytes": row["bytes"], "digest": row["digest"]} for row in rows]
+    else:
+        rows = tx.select("leftovers", kind=item.kind, record_class=item.record_class, day=day)
+        files = [
+            {"id": row["batch"], "rows": row["rows"], "bytes": row["bytes"], "digest": row["digest"]} for row in rows
+        ]
+    now = vault.clock.now()
+    due = item.due or retention.due(item.day, vault.policy.require_term(item.record_class), vault.policy.zone)
+    body: dict[str, object] = {
+        "kind": "certificate-of-deletion",
+        "v": 1,
+        "vault": vault.settings.id,
+        "what": item.kind,
+        "class": item.record_class,
+        "day": day,
+        "categories": list(CATEGORIES),
+        "records": sum(row["rows"] for row in rows),
+        "files": files,
+        "keys": key_ids(item),
+        "generation": vault.keys.generation,
+        "key_provider": vault.keys.provider_name,
+        "term": str(vault.policy.require_term(item.record_class)),
+        "rule": item.reason,
+        "policy": vault.policy.digest,
+        "due": signing.instant(due),
+        "deleted_at": signing.instant(now),
+        "lateness_seconds": max(0, int((now - due).total_seconds())),
+        "final_at": signing.instant(now + _days(vault)),
+        "leases_ended": leases_ended,
+    }
+    identity = signing.digest(body)[:32]
+    signature = signing.sign(vault.keys.signing_key(), signing.canonical(body))
+    tx.put(
+        "certificates",
+        id=identity,
+        record_class=item.record_class,
+        day=day,
+        kind=item.kind,
+        body=signing.canonical(body).decode(),
+        signature=signature,
+        issued_at=signing.instant(now),
+    )
+    for row in rows:
+        if item.kind == "records":
+            tx.delete("files", id=row["id"])
+        else:
+            tx.delete("leftovers", **{key: row[key] for key in ("kind", "record_class", "day", "batch")})
+    if item.kind == "records":
+        tx.put("partitions", record_class=item.record_class, day=day, state="tombstone", certificate=identity)
+    return {"id": identity, "signature": signature, **json.loads(signing.canonical(body))}
+
+
+def _days(vault: Vault) -> timedelta:
+    return vault.policy.key_copies_within.delta()
+
+
+def _name(item: Item) -> str:
+    return f"{item.kind}/{item.record_class}/{item.day.isoformat()}"
+
+
+def lateness(item: Item, now: datetime) -> timedelta:
+    """How long `item` is past the moment it was due; zero when it is not."""
+    return max(timedelta(0), now - item.due) if item.due else timedelta(0)

@@ -1,0 +1,120 @@
+"""The door of intake: which feed and source a file belongs to, and the acts around `receive` that only look.
+
+`check` reads a file as `receive` would and stores nothing. `batches` and `batch` show receipts again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ingest.errors import FileRefused
+from ingest.feed import Feed
+from ingest.read import read
+from ingest.source import Source
+from trafficvault import receive
+from trafficvault.errors import BatchError, RefusedError, UsageError
+from trafficvault.receive import Receipt
+from trafficvault.sources import implicit
+from trafficvault.vault import Vault
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What would become of a file."""
+
+    status: str
+    counts: dict[str, int]
+    ignored_by: dict[str, int]
+    rejected_by: dict[str, int]
+    dropped: list[str]
+    content: list[str]
+    reason: str | None
+
+
+def feed_and_source(vault: Vault, feed_name: str, source_name: str | None) -> tuple[Feed, Source]:
+    """The feed by name, and the source by name or the feed's implicit one. Raises `UsageError` for what is unknown."""
+    feed = vault.feeds.get(feed_name)
+    if feed is None:
+        raise UsageError(f"looking for feed {feed_name}: there is none; known are {', '.join(sorted(vault.feeds))}")
+    if source_name is None or (source_name == feed_name and source_name not in vault.sources):
+        return feed, implicit(feed, vault.policy)
+    source = vault.sources.get(source_name)
+    if source is None:
+        known = ", ".join(sorted(vault.sources)) or "none"
+        raise UsageError(f"looking for source {source_name}: sources.toml has {known}")
+    if source.feed != feed_name:
+        raise UsageError(f"source {source_name} delivers feed {source.feed}, not {feed_name}")
+    return feed, source
+
+
+def ingest(
+    vault: Vault,
+    feed_name: str,
+    source_name: str | None,
+    path: Path,
+    progress: Callable[[str], None] = lambda step: None,
+) -> Receipt:
+    """Receives the file at `path`. The caller holds the writer's lock."""
+    feed, source = feed_and_source(vault, feed_name, source_name)
+    return receive.receive(vault, feed, source, _bytes_of(vault, path), path.name, progress)
+
+
+def check(vault: Vault, feed_name: str, source_name: str | None, path: Path) -> Check:
+    """Reads the file at `path` as `ingest` would, without duplicates and terms, and stores nothing."""
+    feed, source = feed_and_source(vault, feed_name, source_name)
+    content = list(feed.content)
+    try:
+        reading = read(_bytes_of(vault, path), feed, source, vault.clock.now(), path.name, vault.settings.max_file)
+    except FileRefused as refused:
+        return Check("would be refused", {}, {}, {}, [], content, str(refused))
+    counts = {
+        "read": reading.units,
+        "records": sum(table.num_rows for table in reading.records.values()),
+        "joined": reading.joined,
+        "ignored": sum(reading.ignored.values()),
+        "rejected": reading.rejections.num_rows,
+    }
+    rejected = reading.rejections["reason"].to_pylist()
+    return Check(
+        "would be held" if reading.mismatches else "would be committed",
+        counts,
+        dict(reading.ignored),
+        {reason: rejected.count(reason) for reason in sorted(set(rejected))},
+        list(feed.unassigned(reading.shape)),
+        content,
+        "; ".join(reading.mismatches) or None,
+    )
+
+
+def accept(vault: Vault, person: str, batch_id: str) -> Receipt:
+    """Stores a held batch by the decision of `person`. The caller holds the writer's lock."""
+    held = batch(vault, batch_id)
+    feed, source = feed_and_source(vault, held.feed, held.source)
+    return receive.accept(vault, person, batch_id, feed, source)
+
+
+def batches(vault: Vault) -> list[Receipt]:
+    """The receipt of every batch, oldest first."""
+    with vault.catalogue.reading() as tx:
+        rows = tx.select("batches")
+    return [receive.load_receipt(vault, row) for row in sorted(rows, key=lambda row: str(row["received_at"]))]
+
+
+def batch(vault: Vault, batch_id: str) -> Receipt:
+    """The receipt of one batch. Raises `RefusedError` when there is none of that id."""
+    with vault.catalogue.reading() as tx:
+        row = tx.get("batches", id=batch_id)
+    if row is None:
+        raise RefusedError(f"looking for batch {batch_id}: there is none; `batch list` shows them")
+    return receive.load_receipt(vault, row)
+
+
+def _bytes_of(vault: Vault, path: Path) -> bytes:
+    size = path.stat().st_size
+    if size > vault.settings.max_file:
+        raise BatchError(
+            f"reading {path.name}: it has {size} bytes and `max_file` is {vault.settings.max_file}; split the file"
+        )
+    return path.read_bytes()

@@ -1,0 +1,67 @@
+"""The two locks that keep processes out of each other's way. Both are `flock`s: they end with their process, however it ends.
+
+`writing` is held by the one process that adds or removes records (receive, accept, expire), from before it opens the keys.
+`reading` is the lease of a process that reads records; `destroying` waits a bounded time for all leases to end.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from trafficvault.errors import BusyError
+from trafficvault.layout import Layout
+
+_POLL_SECONDS = 0.05
+
+
+@contextmanager
+def writing(layout: Layout) -> Iterator[None]:
+    """Holds the writer's lock, which tells the process id of its holder. Raises `BusyError` when another process has it."""
+    handle = os.open(layout.lock, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        if not _taken(handle):
+            other = os.pread(handle, 20, 0).decode(errors="replace").strip() or "unknown"
+            raise BusyError(f"starting to write: process {other} is writing to this vault; wait for it to finish")
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def reading(layout: Layout) -> Iterator[None]:
+    """Holds a lease on the records: no key that lives now is destroyed before the lease ends, or `lease_seconds` are over."""
+    handle = os.open(layout.lease, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def destroying(layout: Layout, seconds: float) -> Iterator[bool]:
+    """Waits at most `seconds` for all leases to end, and yields whether they had: destruction does not wait longer."""
+    handle = os.open(layout.lease, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        until = time.monotonic() + seconds
+        alone = _taken(handle)
+        while not alone and time.monotonic() < until:
+            time.sleep(_POLL_SECONDS)
+            alone = _taken(handle)
+        yield alone
+    finally:
+        os.close(handle)
+
+
+def _taken(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

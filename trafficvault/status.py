@@ -1,0 +1,103 @@
+"""How the vault stands today: what it holds, what is due, and what wants a person's attention. Opens no record."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from trafficvault import completeness, people, retention
+from trafficvault.errors import FaultError
+from trafficvault.expire import lateness, plan
+from trafficvault.sources import overdue
+from trafficvault.vault import Vault
+
+MOST_LATE = timedelta(hours=24)
+"""A partition that has been due for longer than this makes `status --check` fail: expiry is run at least daily."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Facts for people, a row per class, and sentences that ask for attention; `wrong` are those that fail `--check`."""
+
+    facts: dict[str, object]
+    classes: list[tuple[str, int, int, str, int, str]]
+    attention: list[str]
+    wrong: list[str]
+
+    def as_dict(self) -> dict[str, object]:
+        """The form of `--json`."""
+        names = ("class", "days", "records", "oldest_day", "due", "kept_until")
+        return {
+            **self.facts,
+            "classes": [dict(zip(names, row, strict=True)) for row in self.classes],
+            "attention": self.attention,
+            "wrong": self.wrong,
+        }
+
+    def require_true(self) -> None:
+        """Raises `FaultError` when something is overdue or not as the policy says."""
+        if self.wrong:
+            raise FaultError(
+                f"checking the vault's status: {self.wrong[0]}" + (" (and more)" if len(self.wrong) > 1 else "")
+            )
+
+
+def status(vault: Vault) -> Status:
+    """Looks at the catalogue, the clock and the disk."""
+    now = vault.clock.now()
+    items = plan(vault)
+    with vault.catalogue.reading() as tx:
+        files, batches = tx.select("files"), tx.select("batches")
+        parts = tx.select("partitions")
+        administrators = [item for item in people.listing(tx) if "administrator" in item.roles and not item.disabled]
+    due = [item for item in items if item.action == "expire"]
+    late = [item for item in due if lateness(item, now) > MOST_LATE]
+    clock = vault.audit.clock_problem(now)
+    held = [row for row in batches if row["status"] == "held"]
+    gaps = completeness.known_gaps(vault, batches)
+    silent = overdue(vault.sources, {str(row["source"]): str(row["received_at"]) for row in batches}, now)
+    wrong = [
+        f"{item.kind} {item.record_class} {item.day} was due {item.due} and still lives; run expire" for item in late
+    ]
+    wrong += [clock] if clock else []
+    wrong += [
+        f"{row['record_class']} {row['day']} began to expire and was not finished; run expire"
+        for row in parts
+        if row["state"] == "expiring"
+    ]
+    attention = list(wrong)
+    if len(administrators) == 1:
+        attention.append("there is one administrator, who alone can grant every role; add a second with `user add`")
+    attention += [f"batch {row['id']} is held; `batch show` says why and `batch accept` stores it" for row in held]
+    attention += [f"source {gap.source} lacks files {gap.first} to {gap.last}" for gap in gaps]
+    attention += [f"source {name} has been silent for longer than its cadence" for name in silent]
+    facts: dict[str, object] = {
+        "vault": vault.settings.id,
+        "four_eyes": "procedural",
+        "key_provider": vault.keys.provider_name,
+        "generation": vault.keys.generation,
+        "records": sum(int(str(row["rows"])) for row in files),
+        "bytes": sum(int(str(row["bytes"])) for row in files),
+        "partitions": sum(1 for row in parts if row["state"] == "live"),
+        "tombstones": sum(1 for row in parts if row["state"] == "tombstone"),
+        "held_batches": len(held),
+        "due": len(due),
+        "free_bytes": shutil.disk_usage(vault.layout.vault).free,
+        "administrators": len(administrators),
+    }
+    return Status(facts, _classes(vault, files, due), attention, wrong)
+
+
+def _classes(
+    vault: Vault, files: list[dict[str, object]], due: list[retention.Item]
+) -> list[tuple[str, int, int, str, int, str]]:
+    rows = []
+    for name in sorted({str(row["record_class"]) for row in files}):
+        mine = [row for row in files if row["record_class"] == name]
+        days = sorted({str(row["day"]) for row in mine})
+        until = retention.due(date.fromisoformat(days[0]), vault.policy.require_term(name), vault.policy.zone)
+        count = sum(1 for item in due if item.record_class == name)
+        records = sum(int(str(row["rows"])) for row in mine)
+        rows.append((name, len(days), records, days[0], count, until.isoformat()))
+    return rows
