@@ -1,0 +1,49 @@
+"""Run by the crash tests in a process of its own: one act on a vault, killed at a step, or run to its end.
+
+Arguments: directory, act (receive or expire), step to be killed at (0: never). Prints one JSON object: the number of
+steps, and after a run to the end what is stored and what `verify` says.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+
+from tests.support import KillingDisk, ingest, layout_at
+from trafficvault import app, expire, locks, verify
+from trafficvault.clock import SetClock
+
+
+def main(directory: Path, act: str, at: int) -> None:
+    """Does `act` on the vault below `directory`."""
+    disk = KillingDisk(at or None)
+    layout = layout_at(directory)
+    now = datetime.fromisoformat((directory / "now").read_text())
+    with locks.writing(layout):
+        vault = app.open_vault(layout, disk, SetClock(now), writer=True)
+        if act == "receive":
+            for path in sorted((directory / "in").iterdir()):
+                ingest(vault, "mvno_pipe", path.read_bytes(), path.name)
+        else:
+            expire.expire(vault)
+    steps = disk.steps
+    disk.at = None
+    with vault.catalogue.reading() as tx:
+        files, parts = tx.select("files"), tx.select("partitions")
+        certificates = tx.select("certificates")
+    print(
+        json.dumps(
+            {
+                "steps": steps,
+                "records": sum(row["rows"] for row in files),
+                "partitions": sorted(f"{row['record_class']}/{row['day']}/{row['state']}" for row in parts),
+                "certificates": len(certificates),
+                "faults": [fault.sentence for fault in verify.verify(vault).faults],
+            }
+        )
+    )
+
+
+main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

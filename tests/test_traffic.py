@@ -1,0 +1,65 @@
+"""The traffic generator of the benchmarks: the same bytes for a seed, and rows that the feed reads."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import polars as pl
+
+from benchmarks.traffic import FIELDS, Network, file_name, traffic, write_file
+from ingest.feed import SHIPPED, load_feeds
+from ingest.read import read
+from trafficvault import policy
+from trafficvault.sources import implicit
+
+DAY = date(2026, 11, 18)
+ROWS = 4_000
+
+
+def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
+    """A benchmark is repeated on equal bytes, and another seed is other traffic."""
+    first = write_file(tmp_path / "first", ROWS, DAY, seed=7).read_bytes()
+    again = write_file(tmp_path / "again", ROWS, DAY, seed=7).read_bytes()
+    other = write_file(tmp_path / "other", ROWS, DAY, seed=8).read_bytes()
+
+    assert first == again
+    assert first != other
+
+
+def test_every_row_is_a_record(tmp_path: Path) -> None:
+    """The feed `mvno_pipe` reads every row, and no two are the same record."""
+    path = write_file(tmp_path / file_name(123), ROWS, DAY)
+    feed = load_feeds(SHIPPED)["mvno_pipe"]
+    source = implicit(feed, policy.parse(policy.preset_text("telecom")))
+    reading = read(path.read_bytes(), feed, source, datetime(2026, 11, 20, tzinfo=UTC), path.name)
+
+    assert reading.units == ROWS
+    assert reading.rejections.num_rows == 0
+    assert reading.sequence == 123
+    records = pl.DataFrame(reading.records["mobile_usage"])
+    assert records.height == ROWS
+    assert records["record_id"].n_unique() == ROWS
+    assert set(records["event"]) == {"data", "sms", "call"}
+    assert set(records["direction"].drop_nulls()) == {"in", "out"}
+    assert records["visited_plmn"].drop_nulls().len() > 0
+    assert records.filter("cli_withheld").height > 0
+
+
+def test_a_few_subscribers_make_most_of_the_traffic() -> None:
+    """The busiest tenth of the subscribers has more than a third of the records."""
+    network = Network(subscribers=1_000)
+    shares = traffic(20_000, DAY, seed=1, network=network)["field_5"].value_counts(sort=True)
+
+    assert shares["count"].head(100).sum() > 20_000 / 3
+    assert shares["field_5"][0] == network.number(0)
+
+
+def test_a_row_has_the_fields_of_the_feed() -> None:
+    """A file has 25 fields, and the IMSI of a row is that of its number."""
+    network = Network(subscribers=50)
+    frame = traffic(500, DAY, seed=1, network=network)
+
+    assert frame.width == FIELDS
+    pairs = {(row["field_5"], row["field_6"]) for row in frame.iter_rows(named=True)}
+    assert pairs <= {(network.number(item), network.imsi(item)) for item in range(50)}

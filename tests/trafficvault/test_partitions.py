@@ -1,0 +1,674 @@
+"""Partitions: written, read under the right keys, measured again, and never a record twice."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ingest.record import CATEGORIES, CLASSES, SCHEMA, category_of
+from tests.trafficvault.sealed_store import DAY, NOON, VAULT_ID, Store, full_table, new_store, records, release
+from trafficvault import partitions, seen
+from trafficvault.durable import Disk
+from trafficvault.errors import FaultError, RefusedError, UsageError
+from trafficvault.layout import day_key_id
+from trafficvault.partitions import WrittenFile
+
+ROOT = Path(__file__).resolve().parents[2]
+CLASS = "mobile_usage"
+ALL = list(SCHEMA.names)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A key store with the day keys of mobile usage and of internet."""
+    return new_store(tmp_path, (CLASS, "internet", "voip"))
+
+
+def write(store: Store, table: pa.Table, record_class: str = CLASS) -> WrittenFile:
+    """A file of `table`."""
+    return partitions.write_file(store.disk, store.layout, store.custody, record_class, DAY, table)
+
+
+def read(store: Store, file: WrittenFile, columns: list[str], only: pl.Expr | None = None) -> pl.DataFrame:
+    """Rows of a file, in custody."""
+    custody = store.keys.custody("verify")
+    return partitions.read_in_custody(store.layout, custody, file.record_class, file.day, file.file_id, columns, only)
+
+
+def measured(store: Store, file: WrittenFile) -> partitions.Measured:
+    """The file measured from disk."""
+    custody = store.keys.custody("verify")
+    return partitions.measure(store.layout, custody, file.record_class, file.day, file.file_id)
+
+
+def doubles(store: Store, table: pa.Table, files: list[WrittenFile], disk: Disk | None = None) -> list[bool]:
+    """Which rows of `table` are duplicates."""
+    mask = partitions.duplicates(store.layout, store.custody, CLASS, DAY, table, [file.file_id for file in files], disk)
+    assert mask.dtype == np.bool_
+    return [bool(one) for one in mask]
+
+
+# --- writing
+
+
+@pytest.mark.parametrize("record_class", [CLASS, "internet"])
+def test_what_is_written_reads_back(store: Store, record_class: str) -> None:
+    """Every column, each with its value; the file says what the catalogue must keep."""
+    table = full_table(7)
+    file = write(store, table, record_class)
+    path = store.layout.record_file(record_class, DAY, file.file_id)
+
+    assert partitions.canonical(read(store, file, ALL).to_arrow()).equals(table)
+    assert (file.record_class, file.day, file.rows, file.columns) == (record_class, DAY, 7, tuple(ALL))
+    assert file.bytes == path.stat().st_size
+    assert file.digest == partitions.keyed_digest(store.custody, path.read_bytes())
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert sorted(each.name for each in path.parent.iterdir()) == [f"{file.file_id}.parquet", f"{file.file_id}.seen"]
+    assert len(file.file_id) == 32
+
+
+def test_rows_are_in_the_order_of_their_start(store: Store) -> None:
+    """Not in that of a subscriber or a cell; equal starts stay as they were delivered, a missing one comes last."""
+    starts = [NOON + timedelta(seconds=s) for s in (5, 1, 5, 3)]
+    table = records([{"a_number": str(n), "start": start, "end": NOON} for n, start in enumerate(starts)])
+    assert read(store, write(store, table), ["a_number"])["a_number"].to_list() == ["1", "3", "0", "2"]
+
+    only_ends = pa.table({"source": ["x"], "line": ["z"], "end": pa.array([NOON], SCHEMA.field("end").type)})
+    assert read(store, write(store, only_ends, "internet"), ["line", "start"]).row(0) == ("z", None)
+    open_ended = records([{"line": "x", "start": None, "end": NOON}, {"line": "y", "start": NOON, "end": NOON}])
+    assert read(store, write(store, open_ended, "internet"), ["line"])["line"].to_list() == ["y", "x"]
+
+
+def test_a_column_without_values_is_not_written_and_reads_as_null(store: Store) -> None:
+    """Absent, or null throughout: the same."""
+    table = records([{"a_number": "+31612345678"}]).append_column("imsi", pa.nulls(1, pa.string()))
+    file = write(store, table)
+
+    assert "imsi" not in file.columns
+    found = read(store, file, ["a_number", "imsi", "mail_to", "public_ip"])
+    assert found.row(0) == ("+31612345678", None, None, None)
+    assert found["mail_to"].dtype == pl.List(pl.String)
+
+
+def test_some_nulls_do_not_make_a_column_vanish(store: Store) -> None:
+    """A value in one row is kept beside the nulls of the others."""
+    table = records([{"imsi": None}, {"imsi": "204990000000001"}, {"mail_to": []}])
+    found = read(store, write(store, table), ["imsi", "mail_to"])
+
+    assert found["imsi"].to_list() == [None, "204990000000001", None]
+    assert found["mail_to"].to_list() == [None, None, []]
+
+
+def test_types_of_readers_become_those_of_the_record(store: Store) -> None:
+    """Polars' large text, dictionaries and chunks are the same values."""
+    table = pa.table(
+        {
+            "occurrence": pa.array([0, 0], pa.int64()),
+            "start": pa.chunked_array([pa.array([NOON], pa.timestamp("us", tz="UTC"))] * 2),
+            "a_number": pa.array(["1", "2"], pa.large_string()),
+            "event": pa.array(["sms", "sms"]).dictionary_encode(),
+            "public_ip": pa.array([b"a" * 16, None], pa.large_binary()),
+        }
+    )
+    made = partitions.canonical(table)
+
+    assert made.schema == pa.schema([SCHEMA.field(name) for name in ALL if name in table.column_names])
+    assert made["event"].to_pylist() == ["sms", "sms"]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pa.table({"start": [NOON], "subject": ["x"]}),
+        pa.table([pa.array(["x"]), pa.array(["y"])], names=["a_number", "a_number"]),
+        pa.table({"duration_ms": ["+31612345678"]}),
+        pa.table({"public_ip": pa.array([b"+31612345678"], pa.binary())}),
+    ],
+    ids=["unknown column", "twice the same column", "text for a number", "an address of 12 bytes"],
+)
+def test_what_is_not_a_record_is_refused_without_its_values(store: Store, table: pa.Table) -> None:
+    """The sentence names columns, never a value; nor does its cause."""
+    with pytest.raises(FaultError, match="making records canonical") as raised:
+        write(store, table)
+
+    assert "31612345678" not in str(raised.value)
+    assert raised.value.__cause__ is None
+    assert raised.value.__suppress_context__ or raised.value.__context__ is None
+
+
+def test_no_rows_make_no_file(store: Store) -> None:
+    """Neither a file nor a directory is left."""
+    with pytest.raises(FaultError, match="no records to write"):
+        write(store, records([{}]).slice(0, 0))
+    assert not store.layout.records.exists()
+
+
+@pytest.mark.parametrize(
+    ("record_class", "row"),
+    [
+        (CLASS, {"start": datetime(2026, 3, 2, tzinfo=UTC)}),
+        (CLASS, {"start": datetime(2026, 2, 28, 23, 59, 59, 999999, tzinfo=UTC)}),
+        (CLASS, {"start": None, "end": NOON}),
+        ("internet", {"start": NOON, "end": datetime(2026, 3, 2, tzinfo=UTC)}),
+        ("internet", {"start": NOON, "reported_at": datetime(2026, 3, 2, tzinfo=UTC)}),
+        ("internet", {"start": None}),
+    ],
+)
+def test_a_record_of_another_day_is_refused(store: Store, record_class: str, row: dict[str, Any]) -> None:
+    """It would die with a day that is not its own."""
+    with pytest.raises(FaultError, match="1 of 2 records are of another day"):
+        write(store, records([{"end": NOON}, row]), record_class)
+    assert not store.layout.records.exists()
+
+
+def test_an_interval_belongs_to_the_day_of_its_end_or_latest_report(store: Store) -> None:
+    """It began days before; its reach says so."""
+    began = datetime(2026, 2, 25, tzinfo=UTC)
+    file = write(store, records([{"start": began, "end": NOON}, {"start": began, "reported_at": NOON}]), "internet")
+
+    assert (file.reach_from, file.reach_to) == (date(2026, 2, 25), DAY)
+
+
+@pytest.mark.parametrize(
+    ("row", "reach"),
+    [
+        ({}, (DAY, DAY)),
+        ({"end": datetime(2026, 3, 4, tzinfo=UTC)}, (DAY, date(2026, 3, 4))),
+        ({"answer": datetime(2026, 3, 2, 1, tzinfo=UTC)}, (DAY, date(2026, 3, 2))),
+        ({"duration_ms": 86_400_000}, (DAY, date(2026, 3, 2))),
+        ({"duration_ms": -5}, (DAY, DAY)),
+        ({"end": datetime(9999, 12, 31, tzinfo=UTC), "duration_ms": 2**62}, (DAY, date(9999, 12, 31))),
+    ],
+    ids=["an event", "with an end", "with an answer", "with a duration", "a negative duration", "a broken source"],
+)
+def test_the_reach_covers_every_moment_of_a_record(store: Store, row: dict[str, Any], reach: tuple[date, date]) -> None:
+    """A question finds the file for each UTC date that its records touch; measuring gives the same."""
+    file = write(store, records([row]))
+
+    assert (file.reach_from, file.reach_to) == reach
+    assert (measured(store, file).reach_from, measured(store, file).reach_to) == reach
+
+
+def test_without_the_days_keys_nothing_is_written(tmp_path: Path) -> None:
+    """The keys come into the ring first."""
+    store = new_store(tmp_path, ())
+    with pytest.raises(RefusedError, match="not in the ring"):
+        write(store, records([{}]))
+    assert not store.layout.records.exists()
+
+
+# --- reading for a disclosure
+
+
+def test_released_keys_read_their_categories(store: Store) -> None:
+    """Who and when, of the rows that the filter keeps; the filter's own columns come only when asked for."""
+    file = write(store, full_table(5))
+    tokens = release(store, ("who", "when"))
+    found = partitions.read_released(
+        store.layout, tokens, file.file_id, ["start", "a_number"], pl.col("b_number") == "marked-b_number-3"
+    )
+
+    assert found.columns == ["start", "a_number"]
+    assert found["a_number"].to_list() == ["marked-a_number-3"]
+
+
+def test_a_column_outside_the_release_is_refused(store: Store) -> None:
+    """As an output and as a filter; a name that is no column likewise."""
+    file = write(store, full_table(5))
+    tokens = release(store, ("who", "when"))
+    with pytest.raises(RefusedError, match="start_cell of mobile_usage: its category where was not opened"):
+        partitions.read_released(store.layout, tokens, file.file_id, ["start", "start_cell"])
+    with pytest.raises(RefusedError, match="its category where"):
+        partitions.read_released(
+            store.layout, tokens, file.file_id, ["start"], pl.col("start_cell") == "marked-start_cell-1"
+        )
+    with pytest.raises(UsageError, match="subject is not a column"):
+        partitions.read_released(store.layout, tokens, file.file_id, ["subject"])
+
+
+def test_a_filter_on_absent_columns_finds_nothing_there(store: Store) -> None:
+    """No row has a c number or an IMSI; the a number still matches."""
+    file = write(store, records([{"a_number": "+31612345678"}, {"a_number": "+31201234567"}]))
+    tokens = release(store, ("who",))
+    only = (pl.col("imsi") == "204990000000001") | (pl.col("a_number") == "+31201234567")
+    found = partitions.read_released(store.layout, tokens, file.file_id, ["a_number", "imsi"], only)
+
+    assert found.rows() == [("+31201234567", None)]
+
+
+def test_keys_of_two_days_or_without_the_frame_do_not_read(store: Store) -> None:
+    """One file is of one class and day, and its footer needs the frame key."""
+    file = write(store, full_table(2))
+    tokens = release(store, ("who",))
+    others = release(store, ("who",), "internet")
+    for wrong in (tokens[1:], [tokens[0], others[1]], []):
+        with pytest.raises(RefusedError, match="not the frame key and others of one class and day"):
+            partitions.read_released(store.layout, wrong, file.file_id, ["a_number"])
+
+
+def test_a_file_of_another_partition_is_refused(store: Store) -> None:
+    """Moved to the place that the keys are for: the file says it is another."""
+    file = write(store, full_table(2), "internet")
+    there = store.layout.record_file(CLASS, DAY, file.file_id)
+    store.disk.make_directory(there.parent)
+    store.layout.record_file("internet", DAY, file.file_id).rename(there)
+
+    with pytest.raises(FaultError, match="exchanged, renamed or moved"):
+        partitions.read_released(store.layout, release(store, ("who",)), file.file_id, ["a_number"])
+
+
+def test_a_wrong_filter_shows_no_target(store: Store) -> None:
+    """Polars quotes what it compared; the fault does not."""
+    file = write(store, full_table(2))
+    with pytest.raises(FaultError) as raised:
+        read(store, file, ["a_number"], pl.col("start") == "+31612345678")
+
+    assert "31612345678" not in str(raised.value)
+    assert raised.value.__suppress_context__
+
+
+# --- measuring
+
+
+@pytest.mark.parametrize("record_class", CLASSES)
+def test_a_file_measures_as_it_was_written(tmp_path: Path, record_class: str) -> None:
+    """Rows, sum, reach and columns, of every class."""
+    store = new_store(tmp_path, (record_class,))
+    file = write(
+        store,
+        full_table(4).set_column(ALL.index("end"), "end", pa.array([NOON] * 4, SCHEMA.field("end").type)),
+        record_class,
+    )
+    found = measured(store, file)
+
+    assert found.rows == file.rows
+    assert not found.differs_from(file.row_sum)
+    assert found.row_sum == file.row_sum
+    assert (found.reach_from, found.reach_to, found.columns) == (file.reach_from, file.reach_to, file.columns)
+
+
+def test_the_sum_sees_a_changed_a_missing_and_an_added_record(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not their order, though."""
+    monkeypatch.setattr("secrets.token_hex", lambda size: "0c" * size)
+    rows: list[dict[str, Any]] = [{"a_number": str(n), "start_cell": f"204-99-1-{n}"} for n in range(4)]
+    whole = write(store, records(rows)).row_sum
+    others = (
+        rows[:3],
+        [*rows, rows[0]],
+        [*rows[:3], rows[3] | {"start_cell": "204-99-1-9"}],
+        [*rows[:3], rows[3] | {"start_cell": None}],
+    )
+
+    assert write(store, records(rows).take([2, 0, 3, 1])).row_sum == whole
+    assert len({whole, *(write(store, records(other)).row_sum for other in others)}) == 5
+
+
+def test_equal_records_in_two_files_have_sums_of_their_own(store: Store) -> None:
+    """Nobody sees by the catalogue that two files hold the same."""
+    assert write(store, full_table(2)).row_sum != write(store, full_table(2)).row_sum
+
+
+def test_a_sum_of_another_polars_is_not_compared(store: Store) -> None:
+    """An upgrade is no fault; another sum of the same algorithm is."""
+    found = measured(store, write(store, full_table(2)))
+    algorithm, _, keyed = found.row_sum.partition(":")
+
+    assert not found.differs_from(f"rows-1/polars-1.0.0/x86_64/00:{'0' * 64}")
+    assert found.differs_from(f"{algorithm}:{'0' * 64}")
+    assert not found.differs_from(f"{algorithm}:{keyed}")
+
+
+def test_a_changed_file_does_not_measure(store: Store) -> None:
+    """A page that was changed is a fault, not other rows."""
+    file = write(store, full_table(200))
+    path = store.layout.record_file(CLASS, DAY, file.file_id)
+    blob = bytearray(path.read_bytes())
+    blob[len(blob) // 10] ^= 16
+    path.write_bytes(blob)
+
+    with pytest.raises(FaultError, match=file.file_id):
+        measured(store, file)
+
+
+# --- a destroyed category
+
+
+def test_without_where_the_rest_reads_counts_and_compares(store: Store) -> None:
+    """Location died before its call: other columns read, the file counts, a late copy is still a duplicate."""
+    table = full_table(3)
+    file = write(store, table)
+    store.destroy(day_key_id(CLASS, DAY, "where"))
+    others = [name for name in ALL if category_of(name, CLASS) != "where"]
+
+    assert read(store, file, others).height == 3
+    with pytest.raises(RefusedError, match="its category where was not opened"):
+        read(store, file, ["start_cell"])
+    assert measured(store, file).rows == 3
+    assert measured(store, file).row_sum == ""
+    assert not measured(store, file).differs_from(file.row_sum)
+    assert doubles(store, table, [file]) == [True] * 3
+
+
+def test_without_when_the_records_can_only_be_counted(store: Store) -> None:
+    """No moment is left to tell how far they reach."""
+    file = write(store, full_table(3))
+    store.destroy(day_key_id(CLASS, DAY, "when"))
+
+    found = measured(store, file)
+    assert (found.rows, found.row_sum, found.reach_from, found.reach_to) == (3, "", DAY, DAY)
+    with pytest.raises(RefusedError, match="when: it is not in the ring"):
+        doubles(store, full_table(3), [file])
+
+
+def test_with_the_whole_day_destroyed_nothing_reads(store: Store) -> None:
+    """Neither the file nor what is derived from it, nor a copy of either."""
+    table = full_table(3)
+    file = write(store, table)
+    store.destroy(*(day_key_id(CLASS, DAY, category) for category in CATEGORIES))
+
+    for act in (
+        lambda: read(store, file, ["start"]),
+        lambda: measured(store, file),
+        lambda: doubles(store, table, [file]),
+    ):
+        with pytest.raises(RefusedError, match="not in the ring"):
+            act()
+    store.keys.ensure(day_key_id(CLASS, DAY, category) for category in CATEGORIES)
+    with pytest.raises(FaultError, match="wrapped key was changed, or is of another vault"):
+        read(store, file, ["start"])
+
+
+WITHOUT_WHERE = """
+import sys
+from datetime import date
+from pathlib import Path
+from ingest.record import SCHEMA, category_of
+from trafficvault import partitions
+from trafficvault.durable import Disk
+from trafficvault.errors import RefusedError
+from trafficvault.keys import KeyStore
+from trafficvault.layout import Layout
+from trafficvault.provider import LocalKeyFile
+vault, keys, vault_id, file_id = sys.argv[1:]
+layout = Layout(Path(vault), Path(keys))
+provider = LocalKeyFile.open(layout, Disk(), vault_id)
+custody = KeyStore.open(layout, Disk(), provider, vault_id, catalogue_generation=2, writer=False).custody("verify")
+place = ("mobile_usage", date(2026, 3, 1), file_id)
+others = [name for name in SCHEMA.names if category_of(name, "mobile_usage") != "where"]
+assert partitions.read_in_custody(layout, custody, *place, others).height == 1000
+assert partitions.measure(layout, custody, *place).rows == 1000
+try:
+    partitions.read_in_custody(layout, custody, *place, ["start", "end_cell"])
+except RefusedError as refused:
+    print(refused)
+"""
+
+
+def test_a_process_that_asks_for_destroyed_locations_ends_well(store: Store) -> None:
+    """Ten processes: each reads the rest, is refused cleanly, and exits with 0 and a silent stderr."""
+    file = write(store, full_table(1000))
+    store.destroy(day_key_id(CLASS, DAY, "where"))
+    command = [
+        sys.executable,
+        "-c",
+        WITHOUT_WHERE,
+        str(store.layout.vault),
+        str(store.layout.keys),
+        VAULT_ID,
+        file.file_id,
+    ]
+
+    def run(_: int) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+    with ThreadPoolExecutor(2) as pool:
+        runs = list(pool.map(run, range(10)))
+    assert [(one.returncode, one.stderr) for one in runs] == [(0, "")] * 10
+    assert {one.stdout for one in runs} == {"reading end_cell of mobile_usage: its category where was not opened\n"}
+
+
+# --- duplicates
+
+
+def sms(number: int, **more: Any) -> dict[str, Any]:
+    """An SMS, with the number of its second and of its record."""
+    start = NOON + timedelta(seconds=number)
+    return {"event": "sms", "a_number": "+31612345678", "b_number": "+31201234567", "start": start, **more}
+
+
+def test_the_same_file_again_adds_nothing(store: Store) -> None:
+    """Another batch, other row numbers, a newer feed: the same records."""
+    rows = [sms(n, start_cell="204-99-1-1") for n in range(20)]
+    file = write(store, records(rows))
+    again = records(
+        [
+            row | {"batch": "b2", "row": 100 + n, "feed_digest": "f2", "read_note": "latin-1"}
+            for n, row in enumerate(rows)
+        ]
+    )
+
+    assert doubles(store, again, [file]) == [True] * 20
+
+
+def test_an_overlapping_file_adds_what_is_new(store: Store) -> None:
+    """Over several stored files, each searched."""
+    first = write(store, records([sms(n) for n in range(10)]))
+    second = write(store, records([sms(n) for n in range(10, 15)]))
+
+    assert doubles(store, records([sms(n) for n in range(5, 20)]), [first, second]) == [True] * 10 + [False] * 5
+
+
+def test_equal_records_of_one_file_stay_apart_by_their_occurrence(store: Store) -> None:
+    """Two SMS of one second are two; a second delivery of both is two duplicates, of a third one there is one more."""
+    two = [sms(1, occurrence=0), sms(1, occurrence=1)]
+    assert doubles(store, records(two), []) == [False, False]
+    file = write(store, records(two))
+
+    assert doubles(store, records(two), [file]) == [True, True]
+    assert doubles(store, records([*two, sms(1, occurrence=2)]), [file]) == [True, True, False]
+
+
+def test_records_with_an_identity_are_once_in_a_file_too(store: Store) -> None:
+    """Same record id and content: the second is a duplicate. Same id and other content: a version, kept."""
+    rows = [sms(1, record_id="7"), sms(2, record_id="8"), sms(1, record_id="7"), sms(1, record_id="7", duration_ms=5)]
+
+    assert doubles(store, records(rows), []) == [False, False, True, False]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"start_cell": "204-99-1-2"},
+        {"start_cell": None},
+        {"source": "another"},
+        {"record_id": "9"},
+        {"a_number": "+31612345679"},
+        {"other_parties": [{"role": "forwarded", "number": "+31201234568"}]},
+        {"mail_to": []},
+        {"public_ip": bytes(16)},
+        {"emergency": False},
+        {"utc_offset": 60},
+    ],
+    ids=str,
+)
+def test_a_record_that_differs_anywhere_is_no_duplicate(store: Store, change: dict[str, Any]) -> None:
+    """A cell alone too, though no hash covers it; and neither way round."""
+    base = sms(1, start_cell="204-99-1-1", source="mvno")
+    one, other = records([base]), records([base | change])
+
+    assert doubles(store, other, [write(store, one)]) == [False]
+    assert doubles(store, one, [write(store, other)]) == [False]
+    assert doubles(store, one, [write(store, other), write(store, one)]) == [True]
+
+
+def test_nested_and_binary_values_are_compared(store: Store) -> None:
+    """Every column filled: equal rows are duplicates, one changed leaf is not."""
+    table = full_table(6)
+    file = write(store, table)
+    changed = table.to_pylist()
+    changed[2]["other_parties"][0]["role"] = "another"
+    changed[4]["mail_to"].append("one@example.org")
+    hollow = records([sms(1, mail_to=[None], other_parties=[{"role": "forwarded", "number": None}, None])])
+
+    assert doubles(store, table, [file]) == [True] * 6
+    assert doubles(store, pa.Table.from_pylist(changed, SCHEMA), [file]) == [True, True, False, True, False, True]
+    assert doubles(store, hollow, [write(store, hollow)]) == [True]
+
+
+def test_many_records_that_differ_by_their_cell_alone(store: Store) -> None:
+    """All have one hash; each is still compared with its own like."""
+    rows = [sms(1, start_cell=f"204-99-1-{n}") for n in range(200)]
+    file = write(store, records(rows[:150]))
+
+    assert doubles(store, records(rows[100:]), [file]) == [True] * 50 + [False] * 50
+
+
+def spoil(path: Path, how: str) -> None:
+    """Makes a seen block unusable."""
+    if how == "missing":
+        path.unlink()
+    elif how == "changed":
+        blob = bytearray(path.read_bytes())
+        blob[-1] ^= 1
+        path.write_bytes(blob)
+
+
+@pytest.mark.parametrize("how", ["missing", "changed", "another version"])
+def test_a_seen_block_that_can_not_be_used_is_made_again(
+    store: Store, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer is the same, and with a disk at hand the block is there again."""
+    rows = [sms(n) for n in range(10)]
+    with monkeypatch.context() as patched:
+        if how == "another version":
+            patched.setattr(seen, "algorithm", lambda: "rows-1/polars-1.0.0/x86_64/00")
+        file = write(store, records(rows))
+    path = store.layout.seen_file(CLASS, DAY, file.file_id)
+    spoil(path, how)
+    before = path.read_bytes() if path.exists() else b""
+
+    assert doubles(store, records(rows), [file]) == [True] * 10
+    assert (path.read_bytes() if path.exists() else b"") == before
+    assert doubles(store, records(rows), [file], Disk()) == [True] * 10
+    after = path.read_bytes()
+    assert after != before
+    assert doubles(store, records(rows), [file], Disk()) == [True] * 10
+    assert path.read_bytes() == after
+
+
+def test_a_candidate_counts_only_when_the_stored_row_agrees(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a hash that is the same for every row, the comparison alone decides."""
+    monkeypatch.setattr(seen, "shorten", lambda hashes: np.zeros(len(hashes), np.uint64))
+    file = write(store, records([sms(n) for n in range(10)]))
+
+    assert doubles(store, records([sms(n) for n in range(8, 13)]), [file]) == [True, True, False, False, False]
+
+
+def test_a_hash_that_collides_throughout_drops_no_record(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At worst a duplicate stays; a record is never taken for another."""
+    file = write(store, records([sms(n) for n in range(3)]))
+    monkeypatch.setattr(seen, "row_hashes", lambda rows, columns: np.zeros(rows.height, np.uint64))
+    store.layout.seen_file(CLASS, DAY, file.file_id).unlink()
+
+    assert doubles(store, records([sms(5), sms(6), sms(0)]), [file]) == [False, False, True]
+
+
+def test_no_rows_have_no_duplicates(store: Store) -> None:
+    """An empty table gives an empty mask."""
+    file = write(store, records([sms(1)]))
+    assert doubles(store, records([sms(1)]).slice(0, 0), [file]) == []
+    assert doubles(store, records([sms(1)]).slice(0, 0), []) == []
+
+
+ROW = st.fixed_dictionaries(
+    {
+        "a_number": st.sampled_from(["+31612345678", "+31201234567", None]),
+        "start_cell": st.sampled_from(["204-99-1-1", "204-99-1-2", None]),
+        "start": st.sampled_from([NOON, NOON + timedelta(seconds=1)]),
+        "occurrence": st.integers(0, 1),
+        "mail_to": st.sampled_from([None, [], ["a@example.org"]]),
+    }
+)
+
+
+@dataclass
+class Shared:
+    """One store for all examples of a property."""
+
+    store: Store
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
+    """A store that the examples share: each writes files of its own."""
+    return Shared(new_store(tmp_path_factory.mktemp("shared")))
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(
+    stored=st.lists(st.lists(ROW, min_size=1, max_size=6), max_size=3), arriving=st.lists(ROW, min_size=1, max_size=12)
+)
+def test_duplicates_are_what_a_set_says(
+    shared: Shared, stored: list[list[dict[str, Any]]], arriving: list[dict[str, Any]]
+) -> None:
+    """Against a Python set of whole records."""
+    files = [write(shared.store, records(rows)) for rows in stored]
+    known = {repr(sorted(row.items())) for rows in stored for row in rows}
+    expected = []
+    for row in arriving:
+        expected.append(repr(sorted(row.items())) in known)
+        known.add(repr(sorted(row.items())))
+
+    assert doubles(shared.store, records(arriving), files) == expected
+
+
+def test_a_file_of_duplicates_is_found_out_quickly(store: Store) -> None:
+    """200,000 records delivered twice: seconds, not minutes (about a third of one on two quiet cores)."""
+    rows = 200_000
+    numbers = np.arange(rows)
+    table = pa.table(
+        {
+            "source": ["mvno"] * rows,
+            "batch": ["b1"] * rows,
+            "row": numbers + 1,
+            "occurrence": np.zeros(rows, np.int32),
+            "a_number": np.char.add("+316", (numbers % 50_000 + 12_000_000).astype(str)),
+            "b_number": np.char.add("+3120", (numbers % 9_973 + 1_234_567).astype(str)),
+            "start_cell": np.char.add("204-99-1-", (numbers % 512).astype(str)),
+            "start": pa.array(np.datetime64("2026-03-01", "us") + (numbers * 400_000).astype("timedelta64[us]")).cast(
+                SCHEMA.field("start").type
+            ),
+            "duration_ms": numbers % 977 * 1000,
+        }
+    )
+    file = write(store, table)
+    began = time.perf_counter()
+    mask = partitions.duplicates(store.layout, store.custody, CLASS, DAY, table, [file.file_id])
+
+    assert mask.all()
+    assert time.perf_counter() - began < 10
+
+
+def test_files_larger_than_a_slice_are_read_in_slices(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What verify and duplicates hold in memory is bounded; the results are those of one reading."""
+    rows = [sms(n, start_cell=f"204-99-1-{n}") for n in range(25)]
+    file = write(store, records(rows))
+    monkeypatch.setattr(partitions, "_SLICE", 10)
+    store.layout.seen_file(CLASS, DAY, file.file_id).unlink()
+
+    assert measured(store, file).row_sum == file.row_sum
+    assert measured(store, file).rows == 25
+    assert doubles(store, records(rows[20:] + rows[:2]), [file]) == [True] * 7
