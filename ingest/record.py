@@ -4,7 +4,8 @@ A column's category decides which key seals it, so the map is total: `category_o
 and raises for any other name. `trafficvault/FORMAT.md` prints this table; a test compares the two.
 
 Times are UTC microseconds. Addresses are 16 bytes, an IPv4 address as its IPv4-mapped IPv6 form (RFC 4291 §2.5.5.2).
-Cells are written as TS 103 280 writes them (CGI `MCC-MNC-LAC-CI`, ECGI `MCC-MNC-ECI`, NCGI `MCC-MNC-NCI`, lower-case hex).
+Cells are written as TS 103 280 writes them (CGI `MCC-MNC-LAC-CI`, ECGI `MCC-MNC-ECI`, NCGI `MCC-MNC-NCI`, lower-case
+hex).
 """
 
 from __future__ import annotations

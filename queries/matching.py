@@ -15,12 +15,10 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import partial, reduce
 from operator import or_
-from typing import TYPE_CHECKING
 
 import polars as pl
 
-if TYPE_CHECKING:
-    from queries.scope import Target
+from queries.target import Target
 
 ROLES = ("a", "b", "c", "presented", "other", "sender", "recipient", "served", "cell", "peer", "part")
 """What a target can be in a record, the most telling first.
@@ -69,8 +67,6 @@ PLACES = (
     Place("public_ip", "served", frozenset({"ip", "ip_port", "prefix"})),
     Place("access_ip", "served", frozenset({"ip", "prefix"})),
 )
-TYPES = frozenset().union(*(place.types for place in PLACES))
-"""Every type of target."""
 
 
 def prefilter(targets: Iterable[Target], columns: Collection[str]) -> pl.Expr:

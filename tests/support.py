@@ -1,4 +1,6 @@
-"""What the scenarios share: a vault with people in it, files with invented data, warrants, and a disk that fails on purpose."""
+"""What the scenarios share: a vault with people in it, files with invented data, warrants, and a disk that fails on
+purpose.
+"""
 
 from __future__ import annotations
 

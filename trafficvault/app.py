@@ -74,10 +74,11 @@ def require_vault(layout: Layout) -> None:
 
 
 def open_vault(layout: Layout, disk: Disk, clock: Clock, *, writer: bool = False) -> Vault:
-    """Opens the vault at `layout`; `writer` is for the holder of the writer's lock, who finishes what a crash cut short.
+    """Opens the vault at `layout`; `writer` is for the holder of the writer's lock, who finishes what a crash cut
+    short.
 
-    Raises `UsageError` when there is none or its configuration is not in order, `FaultError` when keys and catalogue are
-    not of one moment.
+    Raises `UsageError` when there is none or its configuration is not in order, `FaultError` when keys and catalogue
+    are not of one moment.
     """
     require_vault(layout)
     known = settings.parse(_text_of(layout.settings))

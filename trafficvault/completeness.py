@@ -1,4 +1,5 @@
-"""How complete an answer can be: what was searched, and what was expired, missing, held or rejected in the warrant's windows.
+"""How complete an answer can be: what was searched, and what was expired, missing, held or rejected in the warrant's
+windows.
 
 Every package says this of itself (LAW S10), an empty one too. `complete` is true only when nothing is missing that the
 vault knows of: no day past its term, no sequence gap, no held batch, no accepted mismatch, no rejected row.

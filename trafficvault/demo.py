@@ -1,4 +1,5 @@
-"""The demonstration: a record's whole life on bundled files in real formats with invented data, each step told on screen.
+"""The demonstration: a record's whole life on bundled files in real formats with invented data, each step told on
+screen.
 
 It does what the verbs do, through the same acts, in a new directory of its own. Only the clock is set: it stands at 20
 November 2026, and moves on when a day has to expire. Called by the command line (`demo`) and by `make demo`.
@@ -14,6 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -39,7 +41,8 @@ FILES = (
     ("native_ndjson", "registrations.ndjson"),
     ("wlr_fixed", "WLR-DEMO-000018.CDR"),
 )
-SHOWN = ("start", "record_class", "event", "a_number", "b_number", "duration_ms", "bytes_down", "target_role")
+RECEIPT = ("file", "status", "read", "stored", "joined", "ignored", "rejected", "expired", "held")
+SHOWN = ("start", "record_class", "event", "a_number", "b_number", "duration_ms")
 
 
 class Demonstration:
@@ -75,48 +78,18 @@ class Demonstration:
     def _tell_vault(self) -> None:
         self._head("A vault and its keys", "trafficvault init --admin ada")
         self._say(
-            f"The vault is {self._vault.layout.vault}, its keys are in {self._vault.layout.keys}: apart, so that a copy of the "
-            "vault opens nothing. ada is administrator; she made olga an officer, piet an approver and otto an operator."
+            f"The vault is {self._vault.layout.vault}, its keys are in {self._vault.layout.keys}: apart, so that a "
+            "copy of the vault opens nothing. ada is administrator; she made olga an officer, piet an approver and otto an "
+            "operator."
         )
 
     def _ingest(self) -> Receipt:
         self._head("Files become records", "trafficvault ingest mvno_pipe S4PGWM000123")
         receipts = [self._take(feed, name) for feed, name in FILES]
-        columns = (
-            "feed",
-            "file",
-            "status",
-            "read",
-            "stored",
-            "joined",
-            "ignored",
-            "duplicate",
-            "rejected",
-            "expired",
-            "held",
-        )
-        self._table(
-            columns,
-            [
-                (
-                    item.feed,
-                    item.file,
-                    item.status,
-                    item.read,
-                    item.stored,
-                    item.joined,
-                    item.ignored,
-                    item.duplicate,
-                    item.rejected,
-                    item.expired,
-                    item.held,
-                )
-                for item in receipts
-            ],
-        )
+        self._table(RECEIPT, [tuple(getattr(item, name) for name in RECEIPT) for item in receipts])
         self._say(
-            "Every unit of every file is accounted for. Two calls were older than six months: counted as expired, not stored. "
-            "One row was malformed: kept encrypted, with its reason. One file's control totals disagree: the batch is held."
+            "Every unit of every file is accounted for. What was older than six months is counted as expired and not "
+            "stored. A malformed row is kept encrypted, with its reason. Where control totals disagree a batch is held."
         )
         again = self._take(*FILES[2])
         self._say(f"The same file once more: {again.status}, nothing is stored twice.")
@@ -151,14 +124,15 @@ class Demonstration:
             )
         done = disclose.run(self._vault, self._people["olga"], order, package, "activity")
         rows = json.loads((package / "records.json").read_text())["records"]
-        self._table(SHOWN, [tuple(row.get(name) for name in SHOWN) for row in rows[:12]])
+        self._table(SHOWN, [(row["start"][:19], *(row.get(name) for name in SHOWN[1:])) for row in rows[:12]])
         manifest: dict[str, Any] = json.loads((package / "manifest.json").read_text())
         expired = sum(len(days) for days in manifest["days_expired"].values())
         self._say(
-            f"{done.records} records in {package} (the first {min(12, done.records)} are shown), as CSV, JSON and Parquet with a "
-            f"signed manifest. The manifest says what is missing: {len(manifest['gaps'])} gap, "
-            f"{len(manifest['accepted_mismatches'])} accepted mismatch, {len(manifest['rejections'])} batch with rejected rows, "
-            f"{expired} class-days past their term. The warrant does not cover location: no location key was opened."
+            f"{done.records} records in {package} (the first {min(12, done.records)} are shown), as CSV, JSON, Parquet "
+            f"and a signed manifest. It says what is missing: {len(manifest['gaps'])} gap, "
+            f"{len(manifest['accepted_mismatches'])} accepted mismatch, {len(manifest['rejections'])} batch with "
+            f"rejected rows, {expired} class-days past their term. The warrant does not cover location: no location key "
+            "was opened."
         )
         return manifest
 
@@ -185,8 +159,8 @@ class Demonstration:
         done = expire.expire(self._vault)
         for body in done.certificates:
             self._say(
-                f"Certificate {body['id']}: {body['records']} records of {body['class']} {body['day']}; keys destroyed at "
-                f"{body['deleted_at']}, final at {body['final_at']}, {body['lateness_seconds']} s late."
+                f"Certificate {body['id']}: {body['records']} records of {body['class']} {body['day']}; keys destroyed "
+                f"at {str(body['deleted_at'])[:19]}, {int(str(body['lateness_seconds'])) // 3600} hours after due."
             )
         return backup
 
@@ -207,8 +181,10 @@ class Demonstration:
             shutil.copytree(
                 backup / row["record_class"] / row["day"], self._vault.layout.records / row["record_class"] / row["day"]
             )
-        for fault in verify(self._vault).faults:
+        faults = verify(self._vault).faults
+        for fault in faults[:2]:
             self._say(f"verify: {fault.kind}: {fault.sentence}.")
+        self._say(f"… and {len(faults) - 2} more, each by name.")
         restored = self._vault.layout.partition(tombs[0]["record_class"], date.fromisoformat(tombs[0]["day"]))
         file = next(restored.glob("*.parquet"))
         try:
@@ -255,7 +231,9 @@ class Demonstration:
         self._console.print(text, markup=False, highlight=False)
 
     def _table(self, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-        table = Table(*columns)
+        table = Table(box=box.SIMPLE, pad_edge=False)
+        for name in columns:
+            table.add_column(name, overflow="fold")
         for row in rows:
             table.add_row(*("" if cell is None else str(cell) for cell in row))
         self._console.print(table)

@@ -3,9 +3,9 @@
     warrant → authorised? → audit(intent) → keys.release per file and category → rows in scope → question → package
     → audit(result) → the package gets its name
 
-The warrant alone decides targets, windows, classes and columns. The intent is durable before a key opens anything, and the
-result before the package is visible: if the log can't be written, nothing leaves. How rows are found is the business of
-`trafficvault.search`. Called by the command line (`warrant run`).
+The warrant alone decides targets, windows, classes and columns. The intent is durable before a key opens anything, and
+the result before the package is visible: if the log can't be written, nothing leaves. How rows are found is the
+business of `trafficvault.search`. Called by the command line (`warrant run`).
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def run(
 ) -> Disclosure:
     """Answers one question of the warrant into the new directory `out`.
 
-    Raises `RefusedError` when the person, the warrant's state, its scope or its signatures do not allow it; the refusal is
-    in the audit log by then. Raises `UsageError` when `out` exists or no question is named where there are several.
+    Raises `RefusedError` when the person, the warrant's state, its scope or its signatures do not allow it; the refusal
+    is in the audit log by then. Raises `UsageError` when `out` exists or no question is named where there are several.
     """
     require_role(person, "officer")
     order = docket.load(vault, warrant_id)

@@ -1,8 +1,8 @@
 """The docket: warrants as they are registered, approved and kept. Registering and approving are acts of two persons.
 
-A warrant lies in the catalogue sealed under the ring key `warrants`; its digest, state and signatures stand beside it. What
-a person signs is `signing.statement(act, digest of the canonical document, person, moment)`. The key store checks both
-signatures again, by itself, before any key is released (`trafficvault.keys`).
+A warrant lies in the catalogue sealed under the ring key `warrants`; its digest, state and signatures stand beside it.
+What a person signs is `signing.statement(act, digest of the canonical document, person, moment)`. The key store checks
+both signatures again, by itself, before any key is released (`trafficvault.keys`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ class Docketed:
 
 
 def check(vault: Vault, text: str) -> list[str]:
-    """What the warrant in `text` covers, what of it expires before its deadline, which sources have gaps. Reads no record."""
+    """What the warrant in `text` covers, what of it expires before its deadline, which sources have gaps. Reads no
+    record.
+    """
     document = warrants.parse(text, frozenset(questions()))
     now = vault.clock.now()
     return warrants.check_words(

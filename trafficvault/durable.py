@@ -1,8 +1,8 @@
 """Files that are there after a power cut, or not at all.
 
-Every step that changes the disk goes through a `Disk`, so that a test can stop the process before and after each of them.
-`create` writes a temporary name, fsyncs, renames and fsyncs the directory (Linux: a rename is durable only with the
-directory). Nothing is edited in place, but a log, which only grows.
+Every step that changes the disk goes through a `Disk`, so that a test can stop the process before and after each of
+them. `create` writes a temporary name, fsyncs, renames and fsyncs the directory (Linux: a rename is durable only with
+the directory). Nothing is edited in place, but a log, which only grows.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """One tree of errors, each a sentence for the person who reads it, with the exit code the command line gives it.
 
-A message says what was being done, names both values and what to do next. It never holds a number, IMSI, IP, name or any
-other value out of a record: it cites batch and row. Exit codes are a contract (one meaning each); freed codes stay unused.
+A message says what was being done, names both values and what to do next. It never holds a number, IMSI, IP, name or
+any other value out of a record: it cites batch and row. Exit codes are a contract (one meaning each); freed codes stay
+unused.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Expire: what has reached its term is gone for good, and a signed certificate says so.
 
-    plan (pure) → catalogue(expiring + intent) → epoch g+1, ring g+1 without the dead → catalogue(g+1) → epoch g destroyed
-    → files dropped → catalogue(tombstones, certificates, entry) → audit segment
+    plan (pure) → catalogue(expiring + intent) → epoch g+1, ring g+1 without the dead → catalogue(g+1) → epoch g
+    destroyed → files dropped → catalogue(tombstones, certificates, entry) → audit segment
 
 Every step can be done again: a run that was killed is finished by the next, from the first step not done. Keys are
 destroyed before files are dropped: files alone, restored from any copy, open with no key of today. From the first
@@ -24,17 +24,23 @@ from trafficvault.errors import DecisionError, RefusedError
 from trafficvault.layout import day_key_id, held_key_id, rejections_key_id
 from trafficvault.people import Person, require_role
 from trafficvault.retention import Item, Partition
+from trafficvault.ring import UNDATED
 from trafficvault.vault import Vault
 
 
 @dataclass(frozen=True, slots=True)
 class Expiry:
-    """What one run did: the plan it carried out, its certificates, and whether it had to go ahead of a reader's lease."""
+    """What one run did: the plan it carried out, its certificates, and what stood in its way.
+
+    `leases_ended` is false when it went ahead of a reader's lease, `wal_emptied` when a reader kept the catalogue's
+    deleted rows in its write-ahead log (they hold no key; the next run tries again).
+    """
 
     items: tuple[Item, ...]
     certificates: tuple[dict[str, object], ...]
     generation: int
     leases_ended: bool
+    wal_emptied: bool = True
 
 
 def plan(vault: Vault) -> list[Item]:
@@ -62,7 +68,9 @@ def require_clock(vault: Vault, accepted_by: Person | None) -> None:
 def expire(
     vault: Vault, accepted_by: Person | None = None, progress: Callable[[str], None] = lambda step: None
 ) -> Expiry:
-    """Carries out `plan`. The caller holds the writer's lock. Nothing due is not a failure: no certificate, no new keys."""
+    """Carries out `plan`. The caller holds the writer's lock. Nothing due is not a failure: no certificate, no new
+    keys.
+    """
     require_clock(vault, accepted_by)
     due = [item for item in plan(vault) if item.action == "expire"]
     if not due:
@@ -73,7 +81,7 @@ def expire(
         vault.audit.enter(tx, "expire-intent", None, {"partitions": [_name(item) for item in due]})
     vault.audit.flush()
     # (2) Keys: the ring without the dead under a new epoch key; then the old epoch key is destroyed.
-    dead = {key for item in due for key in key_ids(item)}
+    dead = {key for item in due for key in key_ids(item)} | _ownerless(vault)
     progress("destroying keys")
     with locks.destroying(vault.layout, vault.settings.lease_seconds) as leases_ended:
         if vault.keys.has_any(dead):
@@ -89,11 +97,10 @@ def expire(
             tx, "expire", None, {"certificates": [item["id"] for item in certificates], "leases_ended": leases_ended}
         )
     vault.audit.flush()
-    vault.catalogue.truncate_wal()
-    return Expiry(tuple(due), certificates, vault.keys.generation, leases_ended)
+    return Expiry(tuple(due), certificates, vault.keys.generation, leases_ended, vault.catalogue.truncate_wal())
 
 
-def key_ids(item: Item) -> list[str]:
+def key_ids(item: Item | Partition) -> list[str]:
     """The ring keys that die with `item`."""
     match item.kind:
         case "rejections":
@@ -115,6 +122,13 @@ def _holdings(tx: Transaction) -> list[Partition]:
         Partition(record_class, date.fromisoformat(day), kind, "live") for kind, record_class, day in sorted(leftovers)
     ]
     return holdings
+
+
+def _ownerless(vault: Vault) -> set[str]:
+    """Dated keys in the ring that nothing lies under: of a batch that broke off, or that held duplicates only."""
+    with vault.catalogue.reading() as tx:
+        owned = {key for part in _holdings(tx) if part.state != "tombstone" for key in key_ids(part)}
+    return {name for name in vault.keys.key_ids() if name not in owned and name not in UNDATED}
 
 
 def _mark(tx: Transaction, due: Iterable[Item]) -> None:
@@ -154,7 +168,10 @@ def _certify(vault: Vault, tx: Transaction, item: Item, *, leases_ended: bool) -
             {"id": row["batch"], "rows": row["rows"], "bytes": row["bytes"], "digest": row["digest"]} for row in rows
         ]
     now = vault.clock.now()
-    due = item.due or retention.due(item.day, vault.policy.require_term(item.record_class), vault.policy.zone)
+    term = vault.policy.term_of(item.record_class)
+    # An expiry that began is finished whatever the policy says by now; then nothing but its beginning is known to be
+    # due.
+    due = item.due or now
     body: dict[str, object] = {
         "kind": "certificate-of-deletion",
         "v": 1,
@@ -168,7 +185,7 @@ def _certify(vault: Vault, tx: Transaction, item: Item, *, leases_ended: bool) -
         "keys": key_ids(item),
         "generation": vault.keys.generation,
         "key_provider": vault.keys.provider_name,
-        "term": str(vault.policy.require_term(item.record_class)),
+        "term": None if term is None else str(term),
         "rule": item.reason,
         "policy": vault.policy.digest,
         "due": signing.instant(due),

@@ -26,6 +26,7 @@ from trafficvault.layout import Layout, day_key_id
 from trafficvault.provider import KeyProvider
 from trafficvault.ring import UNDATED, Ring, open_ring, plan_recovery, require_key_id, ring_generations, seal_ring
 
+_PART_SLACK = timedelta(days=1)
 _ACTS_WITH_RECORDS = frozenset({"receive", "verify"})
 _ACTS = _ACTS_WITH_RECORDS | {"expire", "audit", "catalogue"}
 """Only receive and verify get keys of records, rejections and held batches; the others get keys of what has no day."""
@@ -237,7 +238,8 @@ class KeyStore:
         """The key of `category` for a file of that class and day whose records touch the UTC dates `reach`.
 
         Checks everything itself: both signatures over this very document, two persons with two keys, their roles, and
-        that the document covers class, category and time. Raises `RefusedError` saying which of them failed.
+        that the document covers class, category and time (a day on either side is for parts of calls). Raises
+        `RefusedError` saying which of them failed.
         """
         what = f"releasing the {category} key of {record_class} {day.isoformat()}"
         if self._directory is None:
@@ -341,7 +343,9 @@ def _require_covered(
         raise RefusedError(f"{what}: the warrant does not cover the class {record_class}")
     if category not in CATEGORIES or category not in {FRAME, *_words(document, "categories", what)}:
         raise RefusedError(f"{what}: the warrant does not cover the category {category}")
-    if not any(_overlaps(window, reach) for window in _windows(document, what)):
+    # Parts of a call that matches are in scope: one that crosses midnight leaves its last part on the next day.
+    near = reach[0] - _PART_SLACK, reach[1] + _PART_SLACK
+    if not any(_overlaps(window, near) for window in _windows(document, what)):
         raise RefusedError(
             f"{what}: no target's window overlaps its records, of {reach[0].isoformat()} to {reach[1].isoformat()}"
         )

@@ -1,7 +1,8 @@
-"""The two locks that keep processes out of each other's way. Both are `flock`s: they end with their process, however it ends.
+"""The two locks that keep processes out of each other's way. Both are `flock`s: they end with their process, however it
+ends.
 
-`writing` is held by the one process that adds or removes records (receive, accept, expire), from before it opens the keys.
-`reading` is the lease of a process that reads records; `destroying` waits a bounded time for all leases to end.
+`writing` is held by the one process that adds or removes records (receive, accept, expire), from before it opens the
+keys. `reading` is the lease of a process that reads records; `destroying` waits a bounded time for all leases to end.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ _POLL_SECONDS = 0.05
 
 @contextmanager
 def writing(layout: Layout) -> Iterator[None]:
-    """Holds the writer's lock, which tells the process id of its holder. Raises `BusyError` when another process has it."""
+    """Holds the writer's lock, which tells the process id of its holder. Raises `BusyError` when another process has
+    it.
+    """
     handle = os.open(layout.lock, os.O_CREAT | os.O_RDWR, 0o600)
     try:
         if not _taken(handle):
@@ -35,7 +38,9 @@ def writing(layout: Layout) -> Iterator[None]:
 
 @contextmanager
 def reading(layout: Layout) -> Iterator[None]:
-    """Holds a lease on the records: no key that lives now is destroyed before the lease ends, or `lease_seconds` are over."""
+    """Holds a lease on the records: no key that lives now is destroyed before the lease ends, or `lease_seconds` are
+    over.
+    """
     handle = os.open(layout.lease, os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_SH)

@@ -5,7 +5,8 @@
 (1) The file is known by source and content: the same one again changes nothing and gets the receipt of the first.
 (2) Bytes first: day keys into the ring, Parquet files and rejections under names nobody knows yet.
 (3) One catalogue transaction is the commit point; it holds the batch, its files and the audit entry, and it refuses a
-    partition that has begun to expire. A crash before it leaves files that the next writer sweeps; after it, nothing is missing.
+    partition that has begun to expire. A crash before it leaves files that the next writer sweeps; after it, nothing is
+    missing.
 (4) A batch whose control totals disagree is held whole, encrypted, until a person accepts it.
 
 Called by the command line (`ingest`, `batch accept`) under the writer's lock.
@@ -117,7 +118,8 @@ def receive(
 
 
 def accept(vault: Vault, person: str, batch_id: str, feed: Feed, source: Source) -> Receipt:
-    """Stores the held batch `batch_id` although its control totals disagree, as `person` decided. The caller holds the lock.
+    """Stores the held batch `batch_id` although its control totals disagree, as `person` decided. The caller holds the
+    lock.
 
     Every later answer that searches its days names the mismatch. Raises `RefusedError` when the batch is not held.
     """
@@ -204,7 +206,8 @@ def require_space(vault: Vault) -> None:
     free, least = vault.disk.free_bytes(vault.layout.vault), vault.policy.min_free
     if free < least:
         raise SpaceError(
-            f"receiving a file: {free} bytes are free and `min_free` is {least}; free space or lower it; the file stays where it is"
+            f"receiving a file: {free} bytes are free and `min_free` is {least}; free space or lower it; "
+            "the file stays where it is"
         )
 
 

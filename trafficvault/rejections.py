@@ -1,7 +1,7 @@
 """Rejected rows, kept encrypted: row number, reason and, where the feed has no content column, the raw bytes.
 
-A file of rejections dies with the shortest term of its feed's classes, counted from the day it came (DESIGN §4). It is a
-sealed Arrow stream of the columns row, reason, raw, under the key `rejections/<class>/<day>`.
+A file of rejections dies with the shortest term of its feed's classes, counted from the day it came (DESIGN §4). It is
+a sealed Arrow stream of the columns row, reason, raw, under the key `rejections/<class>/<day>`.
 """
 
 from __future__ import annotations

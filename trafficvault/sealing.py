@@ -1,7 +1,8 @@
 """Authenticated encryption of small things: ring, warrants, rejections, audit details, seen blocks.
 
-A sealed blob is `TVS1`, a random 96-bit nonce and AES-256-GCM ciphertext with its tag; the associated data names the place
-the blob belongs to, so that a blob moved elsewhere does not open. Records are not sealed here: they are Parquet files.
+A sealed blob is `TVS1`, a random 96-bit nonce and AES-256-GCM ciphertext with its tag; the associated data names the
+place the blob belongs to, so that a blob moved elsewhere does not open. Records are not sealed here: they are Parquet
+files.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Search: the rows that a warrant reaches, day by day in time order, opened under its own keys and no others.
 
-A file is opened when its records' days meet a target's window; with a filter on the targets, so that other rows are never
-held. Parts of a call that matched (a BYE after midnight, without a number) are looked for on the same and the neighbouring
-days; those files are opened only when there is such a call. Rows past their own term are left out, whatever day they are on.
+A file is opened when its records' days meet a target's window; with a filter on the targets, so that other rows are
+never held. Parts of a call that matched (a BYE after midnight, without a number) are looked for on the same and the
+neighbouring days; those files are opened only when there is such a call. Rows past their own term are left out,
+whatever day they are on.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 from trafficvault import completeness, people, retention
 from trafficvault.errors import FaultError
@@ -56,7 +56,11 @@ def status(vault: Vault) -> Status:
     clock = vault.audit.clock_problem(now)
     held = [row for row in batches if row["status"] == "held"]
     gaps = completeness.known_gaps(vault, batches)
-    silent = overdue(vault.sources, {str(row["source"]): str(row["received_at"]) for row in batches}, now)
+    received: dict[str, datetime | str] = {}
+    for row in sorted(batches, key=lambda row: str(row["received_at"])):
+        if row["status"] != "refused":
+            received[row["source"]] = row["received_at"]
+    silent = overdue(vault.sources, received, now)
     wrong = [
         f"{item.kind} {item.record_class} {item.day} was due {item.due} and still lives; run expire" for item in late
     ]

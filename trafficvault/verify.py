@@ -1,8 +1,9 @@
 """Verify: recompute everything from disk, compare it with catalogue and audit log, and name each fault as what it is.
 
 Reads only. (1) catalogue rows against their seals, (2) the audit chain against its signatures and the catalogue's head,
-(3) every file against its keyed digest, (4) every file opened with its own keys: rows and row sum, (5) what lies there that
-should not, (6) the keys: every living day has them, no expired day does, (7) certificates against their signatures.
+(3) every file against its keyed digest, (4) every file opened with its own keys: rows and row sum, (5) what lies there
+that should not, (6) the keys: every living day has them, no expired day does, (7) certificates against their
+signatures.
 """
 
 from __future__ import annotations
@@ -183,6 +184,8 @@ def _keys(
     vault: Vault, parts: list[dict[str, object]], leftovers: list[dict[str, object]], checked: dict[str, int]
 ) -> Iterator[Fault]:
     checked["partitions"] = len(parts)
+    for sentence in vault.keys.problems():
+        yield Fault("keys", "key directory", sentence)
     held = vault.keys.key_ids()
     for row in parts:
         day = date.fromisoformat(str(row["day"]))

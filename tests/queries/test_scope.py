@@ -33,6 +33,7 @@ from queries.scope import (
     select,
     targets_table,
 )
+from queries.target import TYPES
 
 Make = Callable[..., Any]
 
@@ -435,6 +436,7 @@ def test_names_are_those_of_the_record() -> None:
     assert {name for name in named if not name.startswith("_")} - set(BY_NAME) <= ours
     assert len(named & set(BY_NAME)) >= 40
     assert set(WHERE_COLUMNS) == {name for name in BY_NAME if category_of(name, "voip") == "where"}
+    assert set().union(*(place.types for place in matching.PLACES)) == TYPES
     assert set(OFFSET_CLASSES) == MOBILE_CLASSES
     assert set(matching.SINGLE_PARTY_CLASSES) == INTERVAL_CLASSES
     assert not set(TARGET_SCHEMA.names) & set(BY_NAME)
@@ -485,7 +487,7 @@ SAME_IN_SQL = """
 """
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(ROWS, max_size=12), st.lists(TARGETS, min_size=1, max_size=3))
 def test_same_rows_in_duckdb(given_rows: list[dict[str, Any]], wanted: list[Any]) -> None:
     """The same selection written in SQL finds the same rows and targets, and no filter loses one."""
@@ -542,7 +544,7 @@ def assert_masked(frame: pl.DataFrame, found: pl.DataFrame, scope: Scope) -> Non
             assert own in values or (silent and "part" in row["target_roles"])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     st.integers(0, 2**128 - 1),
     st.integers(1, 128),

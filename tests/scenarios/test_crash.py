@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.support import NOW, Usage, ingest, new_vault, usage
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,6 +8,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+
 from tests.support import NOW, Order, Usage, answer, ingest, new_vault, opened, usage
 from trafficvault.errors import FaultError
 from trafficvault.vault import Vault

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+
 from tests.support import NOW, FullDisk, Order, Usage, answer, ingest, new_vault, opened, signed_in, usage
 from trafficvault import expire, signing
 from trafficvault.errors import DecisionError, RefusedError, VaultError

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.support import OTHER, SUBSCRIBER, Order, Usage, answer, ingest, new_vault, opened, usage
 from trafficvault.vault import Vault
 
@@ -85,8 +86,9 @@ def asterisk(src: str, dst: str, second: int) -> str:
     start = f"2026-11-10 12:00:{second:02d}"
     end = f"2026-11-10 12:01:{second:02d}"
     return (
-        f'"","{src}","{dst}","from-internal","""Balie"" <{src}>","SIP/{src}-0000001{second}","SIP/{dst}-0000002{second}","Dial",'
-        f'"SIP/{dst},60,t","{start}","{start}","{end}",60,60,"ANSWERED","DOCUMENTATION","17626500{second:02d}.{second}","","",'
+        f'"","{src}","{dst}","from-internal","""Balie"" <{src}>","SIP/{src}-0000001{second}",'
+        f'"SIP/{dst}-0000002{second}","Dial","SIP/{dst},60,t","{start}","{start}","{end}",60,60,"ANSWERED",'
+        f'"DOCUMENTATION","17626500{second:02d}.{second}","","",'
         f'"17626500{second:02d}.{second}",{second}\n'
     )
 

@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+
 from tests.support import NOW, Order, answer, every_byte, ingest, new_vault, opened, signed_in
 from trafficvault import expire, intake
 
@@ -93,7 +94,8 @@ def test_no_marker_is_in_clear_after_a_crash(temporary: Path, tmp_path: Path) ->
     script = (
         "import sys; from pathlib import Path; from tests.support import *\n"
         "from trafficvault import app\n"
-        "d = Path(sys.argv[1]); v = app.open_vault(layout_at(d), KillingDisk(int(sys.argv[2])), SetClock(NOW), writer=True)\n"
+        "d = Path(sys.argv[1]); disk = KillingDisk(int(sys.argv[2]))\n"
+        "v = app.open_vault(layout_at(d), disk, SetClock(NOW), writer=True)\n"
         "p = next((d / 'in').iterdir()); ingest(v, 'native_ndjson', p.read_bytes(), p.name)\n"
     )
     for step in (3, 6, 9, 12):

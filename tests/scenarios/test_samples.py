@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+
 from tests.support import Order, answer, ingest, new_vault
 from trafficvault.vault import Vault
 from trafficvault.verify import verify

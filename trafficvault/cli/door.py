@@ -32,7 +32,10 @@ class Door:
 
     def open(self) -> Vault:
         """The vault, opened to look at it or to disclose. Raises `UsageError` when there is none."""
-        return house.open_vault(self.layout, Disk(), SystemClock())
+        house.require_vault(self.layout)
+        # Under a lease, so that no renewal of the keys happens between reading the catalogue and opening the ring.
+        with locks.reading(self.layout):
+            return house.open_vault(self.layout, Disk(), SystemClock())
 
     @contextmanager
     def writing(self) -> Iterator[Vault]:
@@ -50,8 +53,7 @@ class Door:
 
 def door(context: typer.Context) -> Door:
     """The door that the callback of the command line put into `context`."""
-    found = context.obj
-    assert isinstance(found, Door)
+    found: Door = context.obj
     return found
 
 
@@ -61,7 +63,9 @@ def layout_of(vault: Path, keys: Path | None) -> Layout:
 
 
 def authenticate(vault: Vault, name: str, variable: str) -> Person:
-    """Signs `name` in with the password of environment `variable`, or asks for it. A failed attempt is in the audit log."""
+    """Signs `name` in with the password of environment `variable`, or asks for it. A failed attempt is in the audit
+    log.
+    """
     password = os.environ.get(variable) or typer.prompt(f"password of {name}", hide_input=True, err=True)
     try:
         with vault.catalogue.reading() as tx:

@@ -44,8 +44,8 @@ def expire(
         if as_json:
             print_object({"plan": [_item(item) for item in items]})
         else:
-            rows = [(item.kind, item.record_class, item.day, item.action, item.reason) for item in items]
-            print_table("plan", ("what", "class", "day", "action", "reason"), rows)
+            plan = [(item.kind, item.record_class, item.day, item.action, item.reason) for item in items]
+            print_table("plan", ("what", "class", "day", "action", "reason"), plan)
         return
     with door(context).writing() as vault:
         operator = door(context).person(vault) if accept_clock else None
@@ -56,6 +56,8 @@ def expire(
         return
     rows = [(item["what"], item["class"], item["day"], item["records"], item["id"]) for item in done.certificates]
     print_table("expired", ("what", "class", "day", "records", "certificate"), rows)
+    if not done.wal_emptied:
+        print_lines(["a reader keeps old rows of the catalogue in its write-ahead log; the next run empties it"])
     if not done.leases_ended:
         print_lines(
             ["a reader still held its lease when the keys were destroyed; what it had opened it may still have read"]

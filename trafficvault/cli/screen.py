@@ -1,4 +1,6 @@
-"""What a person sees: one JSON object on stdout with `--json`, a Rich table otherwise; progress on stderr, on a terminal only."""
+"""What a person sees: one JSON object on stdout with `--json`, a Rich table otherwise; progress on stderr, on a
+terminal only.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +8,12 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+_PIPE_COLUMNS = 200
 
 
 def print_object(value: dict[str, object]) -> None:
@@ -24,8 +29,8 @@ def print_lines(lines: Iterable[str]) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Prints a table; an empty one says so."""
-    console = Console()
-    table = Table(title=title, title_justify="left", header_style="bold", expand=False)
+    console = _wide()
+    table = Table(title=title, title_justify="left", header_style="bold", box=box.SIMPLE, pad_edge=False)
     numbers = [True] * len(columns)
     lines = [list(row) for row in rows]
     for line in lines:
@@ -38,6 +43,12 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
         console.print(table, markup=False)
     else:
         console.print(f"{title}: none", markup=False)
+
+
+def _wide() -> Console:
+    """The terminal; where output goes to a file or a pipe, lines wide enough for `grep`."""
+    console = Console()
+    return console if console.is_terminal else Console(width=_PIPE_COLUMNS)
 
 
 @contextmanager

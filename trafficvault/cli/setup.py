@@ -95,7 +95,9 @@ def policy_() -> None:
 
 
 def doctor(context: typer.Context, as_json: AsJson = False) -> None:
-    """Examine the machine: clock, key directory, permissions, space, swap, core dumps, versions (exit code 5 on a failure)."""
+    """Examine the machine: clock, key directory, permissions, space, swap, core dumps, versions (exit code 5 on a
+    failure).
+    """
     vault = door(context).open()
     findings = examining.examine(vault.layout, vault.policy.min_free)
     if as_json:
@@ -141,17 +143,13 @@ def user_list(context: typer.Context, as_json: AsJson = False) -> None:
     """List people and their roles."""
     vault = door(context).open()
     with vault.catalogue.reading() as tx:
-        rows = [
-            {"name": item.name, "roles": sorted(item.roles), "disabled": item.disabled} for item in people.listing(tx)
-        ]
+        found = people.listing(tx)
     if as_json:
+        rows = [{"name": item.name, "roles": sorted(item.roles), "disabled": item.disabled} for item in found]
         print_object({"users": rows})
     else:
-        print_table(
-            "people",
-            ("name", "roles", "disabled"),
-            [(row["name"], ", ".join(map(str, row["roles"])), row["disabled"]) for row in rows],
-        )
+        columns = ("name", "roles", "disabled")
+        print_table("people", columns, [(item.name, ", ".join(sorted(item.roles)), item.disabled) for item in found])
 
 
 def demo(
