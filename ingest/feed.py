@@ -6,7 +6,7 @@ what they promise; an example runs through `ingest.read.read`, the way of every 
 - `feed` its name, that of the file; `title` what it is, in a line
 - `class` the retention class of its records, or `class_column` the field that holds it
 - `reader` delimited, fixed, or documents (one JSON object per line)
-- `canonical` true when the fields are the record's own columns; `[columns]` may still replace some
+- `canonical` true when the fields are the record's own columns; it needs no shapes, and `[columns]` may replace some
 - `content` fields that are content: dropped before anything else, and no rejection of the feed keeps its raw line
 
 `[dialect]`, how text is written: `delimiter`; `quote`, none when absent; `nulls`, words for unknown, `""` among them;
@@ -108,6 +108,11 @@ from ingest.totals import Sequence, Totals, parse_sequence, parse_totals
 
 SHIPPED: Final = Path(__file__).with_name("feeds")
 """The directory of the feeds that come with the product."""
+KEYS: Final = tuple(
+    """feed title class class_column reader canonical content dialect shapes header trailer records columns extra identity
+    ignore reject joining totals sequence number_plan example""".split()
+)
+"""The keys of a definition."""
 READERS: Final = ("delimited", "fixed", "documents")
 
 
@@ -199,6 +204,7 @@ def load_feeds(*directories: Path, load: Callable[[Path], Feed] = load_feed) -> 
 
 
 def _feed(table: Table, digest: str, name: str) -> Feed:
+    table.only(KEYS)
     if table.needed("feed") != name:
         raise table.refuse("feed", f"must be the name of its file, {name}")
     reader = table.one_of("reader", READERS, "")
@@ -212,7 +218,9 @@ def _feed(table: Table, digest: str, name: str) -> Feed:
     shapes = parse_shapes(table.tables("shapes"))
     if table.flag("canonical"):
         columns = (*columns, *canonical_rules({rules[0].column for rules in columns}))
-        shapes = shapes or (canonical_shape(class_column),)
+        if shapes:
+            raise table.refuse("shapes", "cannot be given beside canonical, which has its own")
+        shapes = (canonical_shape(class_column),)
     feed = Feed(
         name=name,
         title=table.needed("title"),
@@ -237,7 +245,6 @@ def _feed(table: Table, digest: str, name: str) -> Feed:
         number_plan=parse_number_plan(table.table("number_plan")),
         examples=parse_examples(table.tables("example")),
     )
-    table.done()
     _refuse_strangers(feed)
     return feed
 

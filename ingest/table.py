@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+import polars as pl
+
 from ingest.errors import FeedError
 
 
@@ -104,7 +106,8 @@ class Table:
             return None
         try:
             found = re.compile(value).groups
-        except re.error as error:
+            pl.Series([""]).str.contains(value)  # Polars runs another engine, which has no look-around
+        except (re.error, pl.exceptions.ComputeError) as error:
             raise self.refuse(key, f"is not a regular expression: {error}") from error
         if groups is not None and found != groups:
             raise self.refuse(key, f"must have {groups} group, it has {found}")
@@ -151,6 +154,11 @@ class Table:
     def names(self) -> tuple[str, ...]:
         """The keys given, in their order; for tables whose keys are the operator's own words."""
         return tuple(self._values)
+
+    def only(self, known: Iterable[str]) -> None:
+        """Refuses any key but the `known` ones at once, so that a misspelt one is not told to be missing."""
+        self._known |= set(known)
+        self.done()
 
     def done(self) -> None:
         """Refuses any key that nobody asked for."""

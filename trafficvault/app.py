@@ -33,7 +33,7 @@ def require_absent(layout: Layout) -> None:
 def create(
     layout: Layout, policy_name: str, admins: list[tuple[str, str]], disk: Disk, clock: Clock, cost: Cost = DEFAULT_COST
 ) -> Vault:
-    """Creates a vault with `admins` (name, password) and opens it. `policy_name` is a preset or a policy file's path."""
+    """Creates a vault with `admins` (name, password) and opens it. `policy_name` is a preset or a policy file."""
     require_absent(layout)
     text = policy.preset_text(policy_name) if policy_name in policy.PRESETS else _text_of(Path(policy_name))
     policy.parse(text)

@@ -164,7 +164,7 @@ def _day(row: dict[str, object] | None, name: str) -> str | None:
 
 
 def _touches(row: dict[str, object], window: set[str]) -> bool:
-    """Whether the batch may hold records of the window; one that tells no day (all rejected) is judged by its receipt."""
+    """Whether the batch may hold records of the window; one that tells no day is judged by its receipt."""
     received = str(row["received_at"])[:10]
     first = str(row["first_day"] or received)
     last = str(row["last_day"] or received)

@@ -15,7 +15,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -79,8 +78,8 @@ class Demonstration:
         self._head("A vault and its keys", "trafficvault init --admin ada")
         self._say(
             f"The vault is {self._vault.layout.vault}, its keys are in {self._vault.layout.keys}: apart, so that a "
-            "copy of the vault opens nothing. ada is administrator; she made olga an officer, piet an approver and otto an "
-            "operator."
+            "copy of the vault opens nothing. ada is administrator; she made olga an officer, piet an approver and "
+            "otto an operator."
         )
 
     def _ingest(self) -> Receipt:
@@ -131,8 +130,8 @@ class Demonstration:
             f"{done.records} records in {package} (the first {min(12, done.records)} are shown), as CSV, JSON, Parquet "
             f"and a signed manifest. It says what is missing: {len(manifest['gaps'])} gap, "
             f"{len(manifest['accepted_mismatches'])} accepted mismatch, {len(manifest['rejections'])} batch with "
-            f"rejected rows, {expired} class-days past their term. The warrant does not cover location: no location key "
-            "was opened."
+            f"rejected rows, {expired} class-days past their term. The warrant does not cover location: no location "
+            "key was opened."
         )
         return manifest
 
@@ -231,7 +230,7 @@ class Demonstration:
         self._console.print(text, markup=False, highlight=False)
 
     def _table(self, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-        table = Table(box=box.SIMPLE, pad_edge=False)
+        table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold underline")
         for name in columns:
             table.add_column(name, overflow="fold")
         for row in rows:

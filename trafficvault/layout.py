@@ -1,4 +1,4 @@
-"""Where each file of a vault stands. Paths only: nothing here opens or creates one. `FORMAT.md` describes every file."""
+"""Where each file of a vault stands: paths only, nothing is opened or created. `FORMAT.md` describes every file."""
 
 from __future__ import annotations
 

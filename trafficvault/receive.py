@@ -196,7 +196,7 @@ def store(
 
 
 def batch_identity(vault: Vault, source: str, sha256: str) -> str:
-    """The id of a batch: a keyed digest of source and content, so that it tells nobody without keys what was delivered."""
+    """The id of a batch: a keyed digest of source and content, which tells nobody without keys what it was."""
     key = vault.keys.custody("catalogue").key("names")
     return hmac.new(key, f"batch/{source}/{sha256}".encode(), hashlib.sha256).hexdigest()[:24]
 

@@ -19,7 +19,7 @@ from trafficvault.errors import FaultError
 
 
 def canonical(value: object) -> bytes:
-    """The one form of `value` (objects, arrays, text, integers, booleans, null). Raises `TypeError` for anything else."""
+    """The one form of `value` (objects, arrays, text, integers, booleans, null). Raises `TypeError` otherwise."""
     _require_plain(value)
     # RFC 8785 sorts by UTF-16 code units; all our keys are ASCII, where that is the order of Python's sort.
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()

@@ -18,7 +18,7 @@ MOST_LATE = timedelta(hours=24)
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Facts for people, a row per class, and sentences that ask for attention; `wrong` are those that fail `--check`."""
+    """Facts, a row per class, and sentences that ask for attention; `wrong` are those that fail `--check`."""
 
     facts: dict[str, object]
     classes: list[tuple[str, int, int, str, int, str]]

@@ -172,6 +172,18 @@ def test_six_months_end_at_a_local_midnight(day: str, zone: str, expected: str) 
     assert due(date.fromisoformat(day), SIX_MONTHS, zone) == datetime.fromisoformat(expected)
 
 
+def test_the_last_to_end_need_not_be_the_last_of_the_day() -> None:
+    """At Casey clocks once jumped three hours: what ended inside the gap ended after what came two hours later."""
+    term, zone, day = Term(period=Period.parse("P6MT15H")), "Antarctica/Casey", date(2018, 4, 6)
+    moments = _minutes_of(day)
+    until = due(day, term, zone)
+
+    assert expires_at(moments[-1], term, zone) < max(expires_at(moment, term, zone) for moment in moments)
+    assert until == datetime.fromisoformat("2018-10-09T00:00+11:00")
+    assert expired_mask(moments, term, zone, until).all()
+    assert not expired_mask(moments, term, zone, until - ONE_DAY).all()
+
+
 def test_a_day_is_due_from_its_moment_on() -> None:
     """A microsecond before `due` nothing is deleted; at it, it is."""
     day = date(2026, 1, 10)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ingest import numbers
 from ingest.source import NumberPlan
-from queries import matching
+from queries.target import TYPES
 from trafficvault import targets
 from trafficvault.errors import UsageError
 
@@ -109,7 +109,7 @@ def test_normal_forms(type: str, written: str, expected: str | None) -> None:
 
 def test_types() -> None:
     """The types are those the search knows, and an unknown one is told what there is."""
-    assert set(targets.FORMS) == matching.TYPES
+    assert set(targets.FORMS) == TYPES
     with pytest.raises(UsageError, match=r"one of msisdn, extension.*number_range") as refused:
         targets.normal("31612345678", "x")
     assert "31612345678" not in str(refused.value)

@@ -30,7 +30,9 @@ def print_lines(lines: Iterable[str]) -> None:
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Prints a table; an empty one says so."""
     console = _wide()
-    table = Table(title=title, title_justify="left", header_style="bold", box=box.SIMPLE, pad_edge=False)
+    table = Table(
+        title=title, title_justify="left", header_style="bold", box=box.SIMPLE, pad_edge=False, collapse_padding=True
+    )
     numbers = [True] * len(columns)
     lines = [list(row) for row in rows]
     for line in lines:
