@@ -123,7 +123,7 @@ class Demonstration:
             )
         done = disclose.run(self._vault, self._people["olga"], order, package, "activity")
         rows = json.loads((package / "records.json").read_text())["records"]
-        self._table(SHOWN, [(row["start"][:19], *(row.get(name) for name in SHOWN[1:])) for row in rows[:12]])
+        self._table(SHOWN, [(row["start"][:16], *(row.get(name) for name in SHOWN[1:])) for row in rows[:12]])
         manifest: dict[str, Any] = json.loads((package / "manifest.json").read_text())
         expired = sum(len(days) for days in manifest["days_expired"].values())
         self._say(

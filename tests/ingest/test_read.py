@@ -1,0 +1,512 @@
+"""The whole way of a file: every unit accounted for, content gone, classes and days, and what no feed may do."""
+
+from __future__ import annotations
+
+import gzip
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import ingest.read
+from ingest.errors import FeedError, FileRefused, IngestError
+from ingest.feed import SHIPPED, Feed, load_feed
+from ingest.mapping import canonical
+from ingest.read import Reading, anchor, read
+from ingest.record import SCHEMA
+from ingest.source import Source
+
+NAMES = ("asterisk_csv", "kamailio_flatstore", "mvno_pipe", "native_csv", "native_ndjson", "wlr_fixed")
+FEEDS = {name: load_feed(SHIPPED / f"{name}.toml") for name in NAMES}
+ARRIVED = datetime(2027, 1, 1, tzinfo=UTC)
+
+MVNO = FEEDS["mvno_pipe"].fields()
+
+
+def source(feed: str, **changes: Any) -> Source:
+    """The implicit source of `feed`."""
+    values: dict[str, Any] = {
+        "name": feed,
+        "feed": feed,
+        "customer": None,
+        "record_class": None,
+        "zone": "Europe/Amsterdam",
+        "region": "NL",
+        "number_plan": None,
+        "shape": None,
+        "sequence": None,
+        "sequence_modulus": None,
+        "cadence": None,
+        "identity": None,
+    }
+    return Source(**{**values, **changes})
+
+
+def reading(feed: str, data: bytes | str, arrived: datetime = ARRIVED, name: str = "file", **changes: Any) -> Reading:
+    """`data` read by `feed`."""
+    octets = data.encode() if isinstance(data, str) else data
+    return read(octets, FEEDS[feed], source(feed, **changes), arrived, name)
+
+
+def accounted(found: Reading) -> int:
+    """The units that a reading accounts for."""
+    records: int = sum(table.num_rows for table in found.records.values())
+    rejected: int = found.rejections.num_rows
+    return records + rejected + sum(found.ignored.values()) + found.joined
+
+
+def rows(found: Reading, record_class: str) -> list[dict[str, Any]]:
+    """The records of one class."""
+    result: list[dict[str, Any]] = found.records[record_class].to_pylist()
+    return result
+
+
+def everything(found: Reading) -> str:
+    """All that leaves the reader, as one text."""
+    tables = [table.to_pylist() for table in found.records.values()]
+    return repr((tables, found.rejections.to_pylist(), found.ignored, found.mismatches, found.notes, found))
+
+
+def mvno(**values: str) -> str:
+    """A line of the MVNO feed."""
+    base = {"record_type": "GP", "msisdn": "31612345678", "event_timestamp": "20260203160724"}
+    return "|".join({**base, **values}.get(name, "") for name in MVNO) + "\n"
+
+
+def asterisk(columns: int, **values: str) -> str:
+    """A line of the Asterisk feed with so many columns."""
+    shape = next(shape for shape in FEEDS["asterisk_csv"].shapes if len(shape.columns) == columns)
+    base = {
+        "src": "0612345678",
+        "dst": "0201234567",
+        "start": "2026-02-03 16:07:24",
+        "end": "2026-02-03 16:07:51",
+        "duration": "27",
+        "billsec": "0",
+        "disposition": "NO ANSWER",
+        "uniqueid": "1770131244.16",
+        "linkedid": "1770131244.16",
+        "sequence": "0",
+    }
+    texts = [{**base, **values}.get(name, "") for name in shape.columns]
+    return ",".join('"' + text.replace('"', '""') + '"' for text in texts) + "\n"
+
+
+# --- Asterisk ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("columns", "shape", "record_id", "correlation"),
+    [
+        (16, "16", None, None),
+        (17, "17", None, "1770131244.16"),
+        (18, "18", None, "1770131244.16"),
+        (19, "19-custom", "1770131244.16/0", "1770131244.16"),
+        (21, "21", "1770131244.16/0", "1770131244.16"),
+    ],
+)
+def test_asterisk_shapes(columns: int, shape: str, record_id: str | None, correlation: str | None) -> None:
+    """Each number of columns gives the same call; identity only where uniqueid and sequence are both there."""
+    found = reading("asterisk_csv", asterisk(columns) * 2, shape=shape)
+    row = rows(found, "voip")[0]
+
+    assert found.shape == shape
+    assert (row["a_number"], row["b_number"], row["duration_ms"]) == ("+31612345678", "+31201234567", 27_000)
+    assert (row.get("record_id"), row.get("correlation_id")) == (record_id, correlation)
+    assert [each["occurrence"] for each in rows(found, "voip")] == ([0, 1] if record_id is None else [0, 0])
+
+
+def test_asterisk_seventeen_columns_need_the_source() -> None:
+    """Seventeen columns end in uniqueid or userfield: without the source's word the file is refused."""
+    with pytest.raises(FileRefused, match="equally well"):
+        reading("asterisk_csv", asterisk(17))
+
+    found = reading("asterisk_csv", asterisk(17, uniqueid="marker"), shape="17-userfield")
+    assert "marker" not in everything(found)
+
+
+def test_asterisk_name_in_latin_1_is_read_and_noted() -> None:
+    """One byte that is not UTF-8 loses no row: the field is read as Latin-1 and the row noted."""
+    data = asterisk(21, accountcode="x") + asterisk(21, accountcode="\xa5\xa5")
+    found = reading("asterisk_csv", data.encode("latin-1"))
+
+    assert accounted(found) == found.units == 2
+    assert found.notes == {"latin-1": 1}
+    assert [row["read_note"] for row in rows(found, "voip")] == [None, "latin-1"]
+
+
+def test_asterisk_illegal_quotes_cost_one_row() -> None:
+    """A row whose quoting is broken is one rejection; the columns of the others stay apart."""
+    broken = asterisk(21).replace('"0612345678"', '""Naam" <204>"')
+    found = reading("asterisk_csv", asterisk(21) * 2 + broken + asterisk(21))
+
+    assert found.rejections.to_pylist() == [{"row": 3, "reason": "quoting", "raw": None}]
+    assert len(rows(found, "voip")) == 3
+
+
+def test_asterisk_keeps_leading_zeros_and_sequence_of_a_restart() -> None:
+    """Numbers stay text, and the form of uniqueid may change in mid-file."""
+    data = asterisk(21, dst="00441234567890") + asterisk(21, uniqueid="pbx-1770131250.1", sequence="0")
+    found = rows(reading("asterisk_csv", data), "voip")
+
+    assert found[0]["b_number"] == "+441234567890"
+    assert [row["record_id"] for row in found] == ["1770131244.16/0", "pbx-1770131250.1/0"]
+
+
+def test_asterisk_rounded_duration_is_no_fault() -> None:
+    """An end one second later than start and duration say is what the writer does."""
+    assert not reading("asterisk_csv", asterisk(21, duration="26")).rejections.num_rows
+
+
+# --- Kamailio ---------------------------------------------------------------------------------------------------------
+
+INVITE = "INVITE|1a|2b|c1|200|OK|{time}|*prepaid|31612345678|31201234567||1:2\n"
+BYE = "BYE|1a|2b|c1|200|OK|{time}|||||1:2\n"
+
+
+@pytest.mark.parametrize("bye_first", [True, False])
+def test_kamailio_parts_in_any_order(bye_first: bool) -> None:
+    """INVITE and BYE are parts of one call, in whatever order or file they come."""
+    lines = [INVITE.format(time="1770131244"), BYE.format(time="1770131304")]
+    found = rows(reading("kamailio_flatstore", "".join(reversed(lines) if bye_first else lines)), "voip")
+
+    by_part = {row["part"]: row for row in found}
+    assert by_part["first"]["correlation_id"] == by_part["last"]["correlation_id"] == "c1"
+    assert (by_part["last"]["end"] - by_part["first"]["answer"]).total_seconds() == 60
+    assert by_part["first"]["end"] is None
+    assert by_part["last"]["event"] == "hangup"
+
+
+def test_kamailio_open_call_is_findable() -> None:
+    """An INVITE whose BYE never comes is a record with a start and no end."""
+    found = rows(reading("kamailio_flatstore", INVITE.format(time="1770131244")), "voip")[0]
+
+    assert (found["event"], found["part"], found.get("end")) == ("call", "first", None)
+
+
+def test_kamailio_ack_without_invite_is_a_part() -> None:
+    """An ACK whose INVITE is in another file keeps the time of the answer."""
+    ack = INVITE.format(time="1770131244").replace("INVITE", "ACK")
+    found = rows(reading("kamailio_flatstore", ack), "voip")[0]
+
+    assert (found["event"], found["part"]) == ("answer", "next")
+    assert found["start"] == found["answer"] == datetime.fromtimestamp(1770131244, UTC)
+
+
+@pytest.mark.parametrize("columns", [11, 12, 13])
+def test_kamailio_shapes(columns: int) -> None:
+    """With or without the empty column and the module's name, a line gives the same call."""
+    fields = INVITE.format(time="1770131244").strip().split("|")
+    fields = fields[:10] + fields[11:] if columns == 11 else fields
+    line = "|".join([*fields, *(['flatstore"1.0'] if columns == 13 else [])])
+    found = reading("kamailio_flatstore", line)
+
+    row = rows(found, "voip")[0]
+    assert (found.shape, row["a_number"], row["session_id"]) == (str(columns), "+31612345678", "1:2")
+
+
+def test_kamailio_rejections_keep_their_line() -> None:
+    """A feed without content keeps the bytes of a line that it rejects."""
+    line = INVITE.format(time="").strip()
+    found = reading("kamailio_flatstore", INVITE.format(time="1770131244") * 2 + line + "\nINVITE|short\n")
+
+    kept = [tuple(row.values()) for row in found.rejections.to_pylist()]
+    assert kept == [
+        (3, "no start", line.encode()),
+        (4, "has 2 columns where shape 12 has 12", b"INVITE|short"),
+    ]
+
+
+# --- MVNO -------------------------------------------------------------------------------------------------------------
+
+
+def test_two_equal_sms_of_one_second_are_two_records() -> None:
+    """Without identity equal rows are told apart by their occurrence; with one they are the same record twice."""
+    sms = mvno(record_type="SMSMO", number_b="31687654321")
+    found = rows(reading("mvno_pipe", sms + mvno() + sms + sms), "mobile_usage")
+    assert [(row["row"], row["occurrence"]) for row in found] == [(1, 0), (2, 0), (3, 1), (4, 2)]
+
+    known = mvno(record_type="SMSMO", number_b="31687654321", call_id="1")
+    assert [row["occurrence"] for row in rows(reading("mvno_pipe", known * 2 + sms), "mobile_usage")] == [0, 0, 0]
+
+
+def test_served_party_by_record_type() -> None:
+    """MSISDN is the caller of what goes out and of data, the called of what comes in."""
+    kinds = {"GP": "a", "RGP": "a", "MO": "a", "RMO": "a", "SMSMO": "a", "RSMO": "a"}
+    kinds |= {"MT": "b", "RMT": "b", "SMSMT": "b", "RSMT": "b"}
+    data = "".join(mvno(record_type=kind, number_a="31201234567", operator_code="NLDPT") for kind in kinds)
+    found = rows(reading("mvno_pipe", data), "mobile_usage")
+
+    assert [row["served"] for row in found] == list(kinds.values())
+    assert all(row[f"{row['served']}_number"] == "+31612345678" for row in found)
+    presented = {"role": "presented", "number": "+31201234567"}
+    assert all((row["other_parties"] == [presented]) == (row["served"] == "a") for row in found)
+
+
+@pytest.mark.parametrize(
+    ("name", "sequence"),
+    [("S4PGWB000001", 1), ("S4PGWM999999.gz", 999_999), ("S4SVRO000000.csv", 0), ("S4SVRO12.csv", None), ("x", None)],
+)
+def test_file_sequence(name: str, sequence: int | None) -> None:
+    """The sequence number is that in the file's name; a name of another form has none."""
+    assert reading("mvno_pipe", mvno(), name=name).sequence == sequence
+
+
+def test_doubled_and_missing_hour() -> None:
+    """The doubled hour is settled by the offset, else noted; the missing hour is a rejection."""
+    doubled = {"event_timestamp": "20261025023000"}
+    data = mvno(**doubled, utc_offset="+0200") + mvno(**doubled, utc_offset="+0100") + mvno(**doubled)
+    data += mvno(event_timestamp="20260329023000")
+    found = reading("mvno_pipe", data)
+
+    assert [row["start"].hour for row in rows(found, "mobile_usage")] == [0, 1, 0]
+    assert [row["time_note"] for row in rows(found, "mobile_usage")] == [None, None, "ambiguous"]
+    assert found.notes == {"ambiguous": 1}
+    assert found.rejections["reason"].to_pylist() == ["start is a local time that did not exist"]
+
+
+# --- WLR --------------------------------------------------------------------------------------------------------------
+
+
+def wlr(**changes: tuple[str, str]) -> str:
+    """The feed's own invented file with texts replaced."""
+    text = FEEDS["wlr_fixed"].examples[0].raw.decode()
+    for old, new in changes.values():
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
+def test_wlr_totals_that_hold() -> None:
+    """A file whose trailer agrees with its records is committed: no mismatch."""
+    found = reading("wlr_fixed", wlr())
+
+    assert (found.mismatches, found.sequence, len(rows(found, "telephony"))) == ((), 42, 3)
+
+
+def test_wlr_totals_that_do_not_hold() -> None:
+    """A lost record shows in the count, the sum and the steps; a broken one in the sum too."""
+    lines = wlr().splitlines(keepends=True)
+    lost = reading("wlr_fixed", "".join(lines[:2] + lines[3:]))
+    broken = reading("wlr_fixed", wlr(duration=("00010050", "0001x050")))
+
+    assert len(lost.mismatches) == 3
+    assert broken.mismatches == ("the trailer says 79500 ms as total_duration, the records give 19000 ms",)
+    assert broken.rejections["reason"].to_pylist() == ["duration_ms is not of its form"]
+    assert broken.rejections["raw"].to_pylist()[0] is not None
+
+
+def test_wlr_without_trailer_is_truncated() -> None:
+    """A file that lacks its trailer is refused whole."""
+    with pytest.raises(FileRefused, match="truncated"):
+        reading("wlr_fixed", "".join(wlr().splitlines(keepends=True)[:-1]))
+
+
+def test_wlr_record_of_another_length_is_one_rejection() -> None:
+    """A record cut short is a rejection, and the batch does not agree with its trailer."""
+    found = reading("wlr_fixed", wlr(cut=("PSTN  ABC   10Buiten", "PSTN  ABC 10Buiten")))
+
+    assert found.rejections["reason"].to_pylist() == ["has 221 bytes where record CDR has 223"]
+    assert accounted(found) == found.units == 5
+    assert len(found.mismatches) == 1
+
+
+# --- every feed -------------------------------------------------------------------------------------------------------
+
+
+def test_content_leaves_no_trace() -> None:
+    """A field that is content stands in no column, rejection, note or repr, whether its row is good or not."""
+    good, bad = asterisk(21, lastdata="MARKER1", userfield="MARKER2"), asterisk(21, lastdata="MARKER1", start="MARKER2")
+    calls = reading("asterisk_csv", good + bad + good.replace(",", "", 1) + good * 2)
+    usage = reading("mvno_pipe", mvno(description="MARKER3") + mvno(description="MARKER3", imsi="MARKER3") + mvno() * 2)
+
+    assert calls.rejections.num_rows == 2
+    assert usage.rejections.num_rows == 1
+    assert "MARKER" not in everything(calls) + everything(usage)
+
+
+def test_caller_name_is_not_kept() -> None:
+    """Of clid the number is kept where it differs; the name beside it is not."""
+    found = reading("asterisk_csv", asterisk(21, clid='"Jansen MARKER" <0687654321>'))
+
+    assert rows(found, "voip")[0]["other_parties"] == [{"role": "presented", "number": "+31687654321"}]
+    assert "MARKER" not in everything(found)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "reason"), [(0, None), (15, None), (16, "future")], ids=["now", "at the limit", "behind it"]
+)
+def test_future(minutes: int, reason: str | None) -> None:
+    """A start more than 15 minutes behind its arrival is a rejection: a wrong clock buys no longer life."""
+    arrived = datetime(2026, 2, 3, 15, 0, tzinfo=UTC)
+    stamp = (datetime(2026, 2, 3, 16, 0) + timedelta(minutes=minutes)).strftime("%Y%m%d%H%M%S")
+    found = reading("mvno_pipe", mvno(event_timestamp=stamp), arrived)
+
+    assert found.rejections["reason"].to_pylist() == ([reason] if reason else [])
+
+
+def test_future_of_an_interval_is_that_of_its_end() -> None:
+    """An interval has its day by end or latest report: it may start early, and must not end in the future."""
+    head = "class,start,end,reported_at,public_ip\n"
+    lines = [
+        "binding,2026-02-03T10:00:00Z,2026-02-03T18:00:00Z,,203.0.113.12",
+        "binding,2026-02-03T10:00:00Z,,2026-02-03T15:00:00Z,203.0.113.12",
+        "binding,,2026-02-03T15:00:00Z,,203.0.113.12",
+        "voip,,2026-02-03T15:00:00Z,,",
+    ]
+    found = reading("native_csv", head + "\n".join(lines), datetime(2026, 2, 3, 15, 0, tzinfo=UTC))
+
+    reasons = list(zip(found.rejections["row"].to_pylist(), found.rejections["reason"].to_pylist(), strict=True))
+    assert reasons == [(2, "future"), (5, "no start")]
+    days = anchor(found.records["binding"], "binding").to_pylist()
+    assert [day.hour for day in days] == [15, 15]
+
+
+def test_anchor_of_events_is_their_start() -> None:
+    """An event has its day by its start; a table without times has none."""
+    table = rows(reading("mvno_pipe", mvno(duration="60")), "mobile_usage")
+    found = reading("mvno_pipe", mvno(duration="60")).records["mobile_usage"]
+
+    assert anchor(found, "mobile_usage").to_pylist() == [table[0]["start"]]
+    assert anchor(found.select(["row"]), "mobile_usage").null_count == 1
+
+
+def test_tables_have_the_schema_of_the_record() -> None:
+    """Every column has its type and place of the record's schema, and holds a value."""
+    data = mvno(record_type="MT", number_a="31201234567", operator_code="NLDPT", customer_number="K7", call_id="1")
+    table = reading("mvno_pipe", data, customer="bakkerij").records["mobile_usage"]
+
+    assert table.column_names == [name for name in SCHEMA.names if name in table.column_names]
+    assert all(table.schema.field(name).type == SCHEMA.field(name).type for name in table.column_names)
+    assert {"row", "occurrence", "source", "feed_digest"} <= set(table.column_names)
+    assert "batch" not in table.column_names
+    assert all(table[name].null_count < table.num_rows for name in table.column_names)
+    assert table["customer"].to_pylist() == ["bakkerij"]
+
+
+def test_customer_of_a_record_goes_before_the_source() -> None:
+    """A file may name the customer of each record; the source's stands where it does not."""
+    data = "class,start,customer\nvoip,2026-02-03T10:00:00Z,slager\nvoip,2026-02-03T10:00:00Z,\n"
+
+    assert reading("native_csv", data, customer="bakker").records["voip"]["customer"].to_pylist() == [
+        "slager",
+        "bakker",
+    ]
+
+
+def test_equal_rows_with_lists_are_numbered() -> None:
+    """Lists take part in what makes two rows equal."""
+    line = '{"class":"email","start":"2026-02-03T10:00:00Z","mail_to":["%s@x.org"]}\n'
+    data = line % "a" + line % "b" + line % "a"
+
+    found = rows(reading("native_ndjson", data), "email")
+    assert [(row["mail_to"], row["occurrence"]) for row in found] == [
+        (["a@x.org"], 0),
+        (["b@x.org"], 0),
+        (["a@x.org"], 1),
+    ]
+
+
+def test_compressed_and_plain_give_the_same() -> None:
+    """A file and its gzip are one reading."""
+    plain, packed = reading("mvno_pipe", mvno() * 3), reading("mvno_pipe", gzip.compress((mvno() * 3).encode()))
+
+    assert plain.records["mobile_usage"].equals(packed.records["mobile_usage"])
+    zstd = pa.compress((mvno() * 3).encode(), codec="zstd", asbytes=True)
+    assert reading("mvno_pipe", zstd).units == 3
+
+
+def test_limit_bounds_the_unpacked_file() -> None:
+    """A small file that unpacks to more than the limit is refused."""
+    with pytest.raises(FileRefused):
+        read(gzip.compress(b"|" * 10_000), FEEDS["mvno_pipe"], source("mvno_pipe"), ARRIVED, "x", limit=1000)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "wlr_fixed"])
+def test_an_empty_file_is_an_empty_reading(name: str) -> None:
+    """Nothing in is nothing out: no records, no rejections, no error."""
+    found = reading(name, b"")
+
+    assert (found.units, found.records, found.rejections.num_rows, found.shape) == (0, {}, 0, None)
+
+
+def test_stray_empty_lines_and_line_ends() -> None:
+    """CR LF, a missing last line end and an empty line are no faults; the empty line is counted."""
+    found = reading("mvno_pipe", mvno().replace("\n", "\r\n") + "\r\n" + mvno().strip())
+
+    assert (found.units, found.ignored, accounted(found)) == (3, {"empty line": 1}, 3)
+
+
+def test_strange_header_is_refused() -> None:
+    """A native file that names a column which the record does not have is refused, not half read."""
+    with pytest.raises(FileRefused, match="header"):
+        reading("native_csv", "class,start,colour\nvoip,2026-02-03T10:00:00Z,red\n")
+
+
+def test_null_words_of_documents() -> None:
+    """Empty texts and empty lists of a JSON object are no values."""
+    found = reading("native_ndjson", '{"class":"voip","start":"2026-02-03T10:00:00Z","imsi":"","mail_to":[]}')
+
+    provenance = {"source", "row", "occurrence", "feed_digest"}
+    assert set(rows(found, "voip")[0]) - provenance == {"start", "utc_offset", "time_precision"}
+
+
+def test_identity_of_the_source_is_checked() -> None:
+    """A source that names an identity field which its feed does not have is refused."""
+    with pytest.raises(FeedError, match="no field of its feed"):
+        reading("mvno_pipe", mvno(), identity=("colour",))
+
+
+def test_a_lost_unit_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong inside, a reading that does not balance is never handed on."""
+    monkeypatch.setattr(ingest.read, "canonical", lambda *told: canonical(*told).head(1))
+
+    with pytest.raises(IngestError, match="2 units were framed, but 1 records"):
+        reading("mvno_pipe", mvno() * 2)
+
+
+def test_repr_shows_no_value() -> None:
+    """Printing a reading shows counts only."""
+    assert "31612345678" not in repr(reading("mvno_pipe", mvno()))
+
+
+# --- fuzz -------------------------------------------------------------------------------------------------------------
+
+
+def outcome(feed: Feed, data: bytes) -> str:
+    """`refused`, or `read` when every unit is accounted for; any other error comes through."""
+    try:
+        found = read(data, feed, source(feed.name, shape=feed.shapes[-1].name if feed.shapes else None), ARRIVED, "x")
+    except FileRefused:
+        return "refused"
+    lines = data.count(b"\n") + (bool(data) and not data.endswith(b"\n"))
+    assert found.units == accounted(found)
+    assert found.units == lines or data.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xef\xbb\xbf"))
+    return "read"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(NAMES), st.binary(max_size=200))
+def test_random_bytes_are_refused_or_accounted_for(name: str, data: bytes) -> None:
+    """Any bytes at all give a refusal or a reading that balances."""
+    assert outcome(FEEDS[name], data) in ("refused", "read")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_changed_examples_are_refused_or_accounted_for(name: str) -> None:
+    """An example with flipped bits, other characters or its end cut off gives a refusal or a reading that balances."""
+    chance = random.Random(f"seed of {name}")
+    raw = FEEDS[name].examples[0].raw
+    seen = set()
+    for _ in range(40):
+        data = bytearray(raw)
+        for _ in range(chance.randint(1, 4)):
+            data[chance.randrange(len(data))] = chance.choice((chance.randrange(256), *b'|,"\n0-+:'))
+        cut = chance.choice((len(data), chance.randrange(len(data))))
+        seen.add(outcome(FEEDS[name], bytes(data[:cut])))
+
+    assert seen <= {"refused", "read"}
