@@ -49,6 +49,7 @@ class Search:
             rows = [row for row in tx.select("files") if (row["record_class"], row["day"]) not in dying]
         self._files = [_file(row) for row in rows if row["record_class"] in wanted.classes]
         self._matched: dict[date, pl.DataFrame] = {}
+        self._called: dict[date, pl.DataFrame] = {}
 
     def searched(self) -> list[tuple[str, date]]:
         """Class and day of every partition that is opened to look for targets."""
@@ -74,25 +75,26 @@ class Search:
         for day in sorted(days | {one + step for one in days for step in (-_DAY, _DAY)}):
             progress(day.isoformat())
             rows = self._rows(day, with_neighbours=with_neighbours)
-            for passed in [old for old in self._matched if old < day - _DAY]:
-                del self._matched[passed]
+            for kept in (self._matched, self._called):
+                for passed in [old for old in kept if old < day - _DAY]:
+                    del kept[passed]
             if rows.height:
                 yield rows.to_arrow()
 
     def _rows(self, day: date, *, with_neighbours: bool) -> pl.DataFrame:
         around = (day - _DAY, day, day + _DAY)
-        calls = pl.concat([scope.calls(self._match(one), self._scope) for one in around]).unique()
+        calls = pl.concat([self._calls(one) for one in around]).unique()
         found = [self._match(day).with_columns(neighbour=pl.lit(False))]
         if calls.height:
             parts = scope.call_filter(calls)
             # A part that matched by itself on another day is what makes that day's call a target's.
             near = [self._match(one).filter(parts) for one in around if one != day and _has_parts(self._match(one))]
-            near += [self._read(file, parts) for file in self._files if file.day in around and file.day != day]
-            found.append(
-                self._read_all([file for file in self._files if file.day == day], parts).with_columns(
-                    neighbour=pl.lit(False)
-                )
-            )
+            # No further than a day from a window: the key store releases no key beyond.
+            files = [file for file in self._files if file.day in around and self._is_reached(file, _DAY)]
+            near += [self._read(file, parts) for file in files if file.day != day]
+            found += [
+                self._read(file, parts).with_columns(neighbour=pl.lit(False)) for file in files if file.day == day
+            ]
             found += [frame.with_columns(neighbour=pl.lit(True)) for frame in near]
         rows = pl.concat(found, how="diagonal_relaxed").unique(["source", "batch", "row", "occurrence"], keep="first")
         rows = scope.select(rows, self._scope)
@@ -106,8 +108,11 @@ class Search:
             self._matched[day] = pl.concat([_nothing(), *frames], how="diagonal_relaxed")
         return self._matched[day]
 
-    def _read_all(self, files: list[_File], only: pl.Expr) -> pl.DataFrame:
-        return pl.concat([_nothing(), *(self._read(file, only) for file in files)], how="diagonal_relaxed")
+    def _calls(self, day: date) -> pl.DataFrame:
+        """Source and correlation id of the calls of several parts that touch a target on `day`."""
+        if day not in self._called:
+            self._called[day] = scope.calls(self._match(day), self._scope)
+        return self._called[day]
 
     def _read(self, file: _File, only: pl.Expr) -> pl.DataFrame:
         """The granted columns of the rows of `file` that `only` holds for and that are inside their own term."""
@@ -128,11 +133,11 @@ class Search:
             rows = rows.filter(~retention.expired_mask(moments, term, self._vault.policy.zone, self._now))
         return rows.with_columns(record_class=pl.lit(file.record_class))
 
-    def _is_reached(self, file: _File) -> bool:
-        """Whether the days that the file's records touch meet a target's window."""
+    def _is_reached(self, file: _File, slack: timedelta = timedelta(0)) -> bool:
+        """Whether the days that the file's records touch meet a target's window, or come within `slack` of one."""
         return any(
-            target.start.astimezone(UTC).date() <= file.reach[1]
-            and file.reach[0] <= (target.end - _INSTANT).astimezone(UTC).date()
+            target.start.astimezone(UTC).date() - slack <= file.reach[1]
+            and file.reach[0] <= (target.end - _INSTANT).astimezone(UTC).date() + slack
             for target in self._scope.targets
         )
 
