@@ -88,7 +88,7 @@ class Demonstration:
         self._table(RECEIPT, [tuple(getattr(item, name) for name in RECEIPT) for item in receipts])
         self._say(
             "Every unit of every file is accounted for. What was older than six months is counted as expired and not "
-            "stored. A malformed row is kept encrypted, with its reason. Where control totals disagree a batch is held."
+            "stored. A malformed row is counted, with its reason. Where control totals disagree a batch is held."
         )
         again = self._take(*FILES[2])
         self._say(f"The same file once more: {again.status}, nothing is stored twice.")

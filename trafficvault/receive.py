@@ -293,7 +293,7 @@ def _store_class(
     for number in np.unique(numbers[keep]):
         day = date.fromordinal(date(1970, 1, 1).toordinal() + int(number))
         progress(f"{record_class} {day.isoformat()}")
-        rows = table.filter(pa.array(keep & (numbers == number)))
+        rows = table.take(pa.array(np.flatnonzero(keep & (numbers == number))))
         with vault.catalogue.reading() as tx:
             files = tx.select("files", record_class=record_class, day=day.isoformat())
         vault.keys.ensure([day_key_id(record_class, day, category) for category in CATEGORIES])
@@ -301,7 +301,7 @@ def _store_class(
             vault.layout, custody, record_class, day, rows, [row["id"] for row in files], vault.disk
         )
         stored.duplicate += int(double.sum())
-        fresh = rows.filter(pa.array(~double))
+        fresh = rows.take(pa.array(np.flatnonzero(~double))) if double.any() else rows
         if fresh.num_rows:
             stored.files.append(partitions.write_file(vault.disk, vault.layout, custody, record_class, day, fresh))
 

@@ -1,4 +1,4 @@
-"""Calls that are stored in several parts: found whole across midnight, and no key further than a day from the window."""
+"""Calls that are stored in several parts: found whole across midnight, with no key further off than a day."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def sampled(steps: int) -> list[int]:
 
 @pytest.fixture
 def receiving(tmp_path: Path) -> Path:
-    """A vault with one batch, and two files that wait: one of them repeats rows of the first batch and holds bad rows."""
+    """A vault with one batch, and two files that wait: one repeats rows of the first batch and holds a bad one."""
     base = tmp_path / "base"
     base.mkdir()
     vault = new_vault(base)

@@ -62,22 +62,33 @@ keeping.add_to(app)
 def main() -> None:
     """Entry point. Exit codes: 0 done, 1 internal, 2 usage, and those of `trafficvault.errors`."""
     harden()
+    code = _run()
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): not our failure, and nothing left to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def _run() -> int | str | None:
+    """Runs the verb of the command line, tells its error, and returns the exit code."""
     try:
         app()
+    except SystemExit as leaving:
+        # Typer always leaves by this, with a code of its own (1) when the reader of our output went away.
+        return 0 if isinstance(leaving.__context__, BrokenPipeError) else leaving.code
     except VaultError as error:
         print(f"trafficvault: {error}", file=sys.stderr)
         if error.hint:
             print(f"hint: {error.hint}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader of our output went away (`| head`): not our failure, and nothing left to say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        return error.exit_code
     except (
         Exception
     ) as error:  # the last resort: an error's own text may hold a record's value, so only its place is told
         print(f"trafficvault: internal error: {type(error).__name__} at {_place(error)}", file=sys.stderr)
-        sys.exit(1)
+        return 1
+    return 0
 
 
 def harden() -> None:

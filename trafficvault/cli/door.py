@@ -66,7 +66,7 @@ def authenticate(vault: Vault, name: str, variable: str) -> Person:
     """Signs `name` in with the password of environment `variable`, or asks for it. A failed attempt is in the audit
     log.
     """
-    password = os.environ.get(variable) or typer.prompt(f"password of {name}", hide_input=True, err=True)
+    password = os.environ.get(variable) or _typed(f"password of {name}", variable)
     try:
         with vault.catalogue.reading() as tx:
             return people.authenticate(tx, name, password)
@@ -79,7 +79,13 @@ def authenticate(vault: Vault, name: str, variable: str) -> Person:
 
 def new_password(name: str) -> str:
     """The password of a new person, from `TRAFFICVAULT_NEW_PASSWORD` or asked for twice."""
-    given = os.environ.get("TRAFFICVAULT_NEW_PASSWORD")
-    if given:
-        return given
-    return str(typer.prompt(f"new password of {name}", hide_input=True, confirmation_prompt=True, err=True))
+    variable = "TRAFFICVAULT_NEW_PASSWORD"
+    return os.environ.get(variable) or _typed(f"new password of {name}", variable, twice=True)
+
+
+def _typed(what: str, variable: str, *, twice: bool = False) -> str:
+    """What a person types, unseen. Raises `UsageError` when nobody does: a broken-off prompt is no internal error."""
+    try:
+        return str(typer.prompt(what, hide_input=True, confirmation_prompt=twice, err=True))
+    except typer.Abort:
+        raise UsageError(f"asking for the {what}: none was typed", hint=f"without a terminal, set {variable}") from None

@@ -140,9 +140,15 @@ def ingest(
     as_json: AsJson = False,
 ) -> None:
     """Store the records of files, and print a receipt for each (exit code 4 when one was held or refused)."""
-    with door(context).writing() as vault, progress("ingest") as step:
-        receipts = [taking.ingest(vault, feed, source, file, step) for file in files]
-    show_receipts(receipts, as_json=as_json)
+    receipts: list[Receipt] = []
+    try:
+        with door(context).writing() as vault, progress("ingest") as step:
+            for file in files:
+                receipts.append(taking.ingest(vault, feed, source, file, step))
+    finally:
+        # An error at one file leaves the files before it stored, and their receipts are told.
+        if receipts:
+            show_receipts(receipts, as_json=as_json)
     bad = [receipt for receipt in receipts if receipt.status in ("held", "refused")]
     if bad:
         raise BatchError(f"{len(bad)} of {len(receipts)} files were held or refused; their receipts say why")

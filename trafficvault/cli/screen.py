@@ -18,13 +18,13 @@ _PIPE_COLUMNS = 200
 
 def print_object(value: dict[str, object]) -> None:
     """Prints `value` as the one JSON object of a `--json` run."""
-    print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+    print(_printable(json.dumps(value, ensure_ascii=False, indent=2, default=str)))
 
 
 def print_lines(lines: Iterable[str]) -> None:
     """Prints sentences as they are: no markup, no wrapping that a pipe would not want."""
     for line in lines:
-        print(line)
+        print(_printable(line))
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -40,7 +40,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     for name, is_number in zip(columns, numbers, strict=True):
         table.add_column(name, justify="right" if is_number and lines else "left", overflow="fold")
     for line in lines:
-        table.add_row(*("" if cell is None else str(cell) for cell in line))
+        table.add_row(*("" if cell is None else _printable(str(cell)) for cell in line))
     if lines:
         console.print(table, markup=False)
     else:
@@ -51,6 +51,11 @@ def _wide() -> Console:
     """The terminal; where output goes to a file or a pipe, lines wide enough for `grep`."""
     console = Console()
     return console if console.is_terminal else Console(width=_PIPE_COLUMNS)
+
+
+def _printable(text: str) -> str:
+    """`text` with an escape, which JSON reads back, for each byte of a file name that is no text."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 @contextmanager
