@@ -108,9 +108,29 @@ from ingest.totals import Sequence, Totals, parse_sequence, parse_totals
 
 SHIPPED: Final = Path(__file__).with_name("feeds")
 """The directory of the feeds that come with the product."""
-KEYS: Final = tuple(
-    """feed title class class_column reader canonical content dialect shapes header trailer records columns extra identity
-    ignore reject joining totals sequence number_plan example""".split()
+KEYS: Final = (
+    "feed",
+    "title",
+    "class",
+    "class_column",
+    "reader",
+    "canonical",
+    "content",
+    "dialect",
+    "shapes",
+    "header",
+    "trailer",
+    "records",
+    "columns",
+    "extra",
+    "identity",
+    "ignore",
+    "reject",
+    "joining",
+    "totals",
+    "sequence",
+    "number_plan",
+    "example",
 )
 """The keys of a definition."""
 READERS: Final = ("delimited", "fixed", "documents")

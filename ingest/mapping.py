@@ -38,6 +38,7 @@ REASON: Final = "!reason"
 IDENTIFIED: Final = "!identified"
 """Columns beside the canonical ones: the retention class, why a row is a rejection, whether it has an identity."""
 
+_PLACE: Final = "~place"
 _E164: Final = r"^\+[1-9][0-9]{6,14}$"
 _OFFSET_OF: Final = ("start", "end", "reported_at", "answer")
 """The time whose offset a record tells: the first of these that has one."""
@@ -112,14 +113,25 @@ class _Mapping:
         return f"~{self.temporary}"
 
     def _where(self, text: str, value: pl.Expr) -> str:
-        """As `_keep`, with `value` computed only for the rows that have a text: most rules meet few rows, or all."""
-        absent = self.frame[text].null_count()
-        if absent < self.frame.height // 8:
+        """As `_keep`, with `value` computed for the rows that have a text alone, and once per text where that is all.
+
+        Most rules meet few rows or all of them, and a subscriber's number stands in many rows.
+        """
+        read = list(dict.fromkeys(value.meta.root_names()))
+        texts = self.frame[text]
+        kinds: int = self.frame.select(pl.col(text).approx_n_unique()).item()
+        if read == [text] and kinds < self.frame.height // 4:
+            distinct = texts.unique().alias(text).to_frame()
+            found = distinct.select(value).to_series()
+            keys = distinct.with_row_index(_PLACE)
+            place = self.frame.select(text).join(keys, on=text, how="left", nulls_equal=True, maintain_order="left")
+            return self._keep(found.gather(place[_PLACE]))
+        if texts.null_count() < self.frame.height // 8:
             return self._keep(value)
-        present = self.frame[text].is_not_null()
-        found = self.frame.filter(present).select(value).to_series()
-        place = present.cum_sum().cast(pl.Int64) - 1
-        return self._keep(found.gather(place.set(~present, None)))
+        present = texts.is_not_null()
+        found = self.frame.select(read).filter(present).select(value).to_series()
+        at = present.cum_sum().cast(pl.Int64) - 1
+        return self._keep(found.gather(at.set(~present, None)))
 
     # --- texts --------------------------------------------------------------------------------------------------------
 

@@ -190,9 +190,11 @@ def _with_raw(rejected: pl.DataFrame, data: bytes, feed: Feed) -> pl.DataFrame:
 def _occurrences(kept: pl.DataFrame) -> pl.Series:
     """0 for the first of equal rows without identity, then 1, 2, …; always 0 for rows with one."""
     own = [name for name in kept.columns if name not in (ROW, READ_NOTE, IDENTIFIED)]
+    numbers = pl.Series("occurrence", [0], dtype=pl.Int32).new_from_index(0, kept.height)
+    if kept[IDENTIFIED].all():
+        return numbers
     hashes = kept.select(own).hash_rows()
     doubtful = (hashes.is_duplicated() & ~kept[IDENTIFIED]).alias("doubtful")
-    numbers = pl.Series("occurrence", [0], dtype=pl.Int32).new_from_index(0, kept.height)
     if not doubtful.any():
         return numbers
     nested = [name for name in own if kept[name].dtype.is_nested()]

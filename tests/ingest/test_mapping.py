@@ -93,6 +93,23 @@ def test_first_rule_with_a_value_counts() -> None:
     assert one(definition, one=None, two="x")["service"] == "other"
 
 
+def test_later_rules_are_not_asked() -> None:
+    """What a later rule would refuse is no fault where an earlier one gave the value."""
+    definition = feed('bytes_up = [{ from = "one" }, { from = "two" }]')
+
+    assert (one(definition, one="1", two="x")["bytes_up"], one(definition, one="1", two="x")[REASON]) == (1, None)
+    assert one(definition, two="x")[REASON] == "bytes_up is not of its form"
+
+
+def test_many_rows_of_few_numbers_are_as_one() -> None:
+    """A number that stands in many rows is worked out once, and is the same as alone."""
+    definition = feed('a = { from = "one", as = "party" }')
+    rows: list[dict[str, str | None]] = [{"one": "0612345678"}, {"one": None}, {"one": "anonymous"}] * 20
+
+    found = [(row["a_number"], row["cli_withheld"]) for row in mapped(definition, rows)]
+    assert found == [("+31612345678", None), (None, True), (None, True)] * 20
+
+
 def test_join_leaves_empty_fields_out() -> None:
     """Joined fields are those that have a value; none gives none."""
     definition = feed('line = { from = ["one", "two", "three"], join = "/" }')
@@ -298,6 +315,7 @@ def test_lists() -> None:
     assert good["mail_to"] == ["a@x.org", "b@x.org"]
     assert good["other_parties"] == [{"role": "r", "number": "+31612345678"}]
     assert one(definition, one="A@x.org")["mail_to"] == ["a@x.org"]
+    assert one(feed('mail_to = { from = "one", as = "list" }'), one='["A", "b"]')["mail_to"] == ["A", "b"]
     for text in ('["a@x.org", 1]', '["a@x.org"', '["nobody"]', "[]", r'["\ud83d"]'):
         assert one(definition, one=text)[REASON] == "mail_to is not of its form", text
     for text in ("x", '[{"role":"r"}]', '{"role":"r","number":"1"}'):
@@ -521,11 +539,12 @@ def test_doubled_hour_is_flagged() -> None:
 @pytest.mark.parametrize("moment", [FIRST, SECOND], ids=["summer", "winter"])
 def test_doubled_hour_by_epoch_and_duration(moment: datetime) -> None:
     """An id that holds the epoch settles the start, and start plus duration settles end and answer."""
+    plus = 'after = "start", plus = { from = "three", as = "seconds" }'
+    minus = 'minus = { from = "three", as = "seconds" }'
     definition = feed(
         f'start = {{ from = "time", {LOCAL}, near = {{ from = "one", pattern = "^([0-9]+)[.]" }} }}\n'
-        f'end = {{ from = "two", {LOCAL}, near = {{ after = "start", plus = {{ from = "three", as = "seconds" }} }} }}\n'
-        f'answer = {{ from = "two", {LOCAL}, near = {{ after = "start", plus = {{ from = "three", as = "seconds" }},'
-        ' minus = { from = "three", as = "seconds" } } }'
+        f'end = {{ from = "two", {LOCAL}, near = {{ {plus} }} }}\n'
+        f'answer = {{ from = "two", {LOCAL}, near = {{ {plus}, {minus} }} }}'
     )
 
     row = one(definition, time=DOUBLED, one=f"{int(moment.timestamp())}.7", two="2026-10-25 02:30:10", three="10")

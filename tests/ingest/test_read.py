@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import ingest.read
 from ingest.errors import FeedError, FileRefused, IngestError
-from ingest.feed import SHIPPED, Feed, load_feed
+from ingest.feed import SHIPPED, Feed, load_feed, parse_feed
 from ingest.mapping import canonical
 from ingest.read import Reading, anchor, read
 from ingest.record import SCHEMA
@@ -202,7 +202,7 @@ def test_kamailio_shapes(columns: int) -> None:
     """With or without the empty column and the module's name, a line gives the same call."""
     fields = INVITE.format(time="1770131244").strip().split("|")
     fields = fields[:10] + fields[11:] if columns == 11 else fields
-    line = "|".join([*fields, *(['flatstore"1.0'] if columns == 13 else [])])
+    line = "|".join([*fields, *(['acc"2.1'] if columns == 13 else [])])
     found = reading("kamailio_flatstore", line)
 
     row = rows(found, "voip")[0]
@@ -432,6 +432,39 @@ def test_an_empty_file_is_an_empty_reading(name: str) -> None:
     found = reading(name, b"")
 
     assert (found.units, found.records, found.rejections.num_rows, found.shape) == (0, {}, 0, None)
+
+
+def test_ignored_and_rejected_by_the_feed() -> None:
+    """A feed may set rows apart by its own conditions, each counted under its reason; ignored comes first."""
+    text = """
+feed = "test"
+title = "test"
+class = "voip"
+reader = "delimited"
+[[shapes]]
+name = "all"
+columns = ["kind", "time"]
+[[ignore]]
+reason = "type row"
+when = { kind = "TEXT" }
+[[ignore]]
+reason = "quality record"
+when = { kind = { pattern = "^Q" } }
+[[reject]]
+reason = "withdrawn"
+when = { kind = ["W", "QW"] }
+[columns]
+start = { from = "time", as = "epoch" }
+"""
+    data = b"TEXT,TEXT\nC,1770131244\nQ,1770131244\nQW,1\nW,1770131244\nC,x\n"
+
+    found = read(data, parse_feed(text.encode(), "test"), source("test"), ARRIVED, "x")
+    assert found.ignored == {"type row": 1, "quality record": 2}
+    assert [tuple(row.values()) for row in found.rejections.to_pylist()] == [
+        (5, "withdrawn", b"W,1770131244"),
+        (6, "start is not a time", b"C,x"),
+    ]
+    assert accounted(found) == found.units == 6
 
 
 def test_stray_empty_lines_and_line_ends() -> None:
