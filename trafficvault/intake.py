@@ -67,7 +67,10 @@ def check(vault: Vault, feed_name: str, source_name: str | None, path: Path) -> 
     content = list(feed.content)
     try:
         reading = read(_bytes_of(vault, path), feed, source, vault.clock.now(), path.name, vault.settings.max_file)
-    except FileRefused as refused:
+        classes = set(reading.records) | ({source.record_class} if source.record_class else set())
+        for record_class in sorted(classes):
+            vault.policy.require_term(record_class)
+    except (FileRefused, RefusedError) as refused:
         return Check("would be refused", {}, {}, {}, [], content, str(refused))
     counts = {
         "read": reading.units,
@@ -92,7 +95,11 @@ def accept(vault: Vault, person: str, batch_id: str) -> Receipt:
     """Stores a held batch by the decision of `person`. The caller holds the writer's lock."""
     held = batch(vault, batch_id)
     feed, source = feed_and_source(vault, held.feed, held.source)
-    return receive.accept(vault, person, batch_id, feed, source)
+    try:
+        return receive.accept(vault, person, batch_id, feed, source)
+    except FileRefused as refused:
+        # The feed or the source is another than when the batch was held.
+        raise BatchError(f"accepting batch {batch_id}: as the feed reads it today, {refused}") from refused
 
 
 def batches(vault: Vault) -> list[Receipt]:

@@ -25,14 +25,14 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from ingest.errors import FileRefused
+from ingest.errors import FeedError, FileRefused
 from ingest.feed import Feed
 from ingest.read import Reading, anchor, read
 from ingest.record import CATEGORIES
 from ingest.source import Source
 from trafficvault import partitions, rejections, retention, sealing, signing
 from trafficvault.catalogue import Transaction
-from trafficvault.errors import RefusedError, SpaceError
+from trafficvault.errors import RefusedError, SpaceError, UsageError
 from trafficvault.keys import Custody
 from trafficvault.layout import day_key_id, held_key_id
 from trafficvault.partitions import WrittenFile
@@ -110,6 +110,8 @@ def receive(
         classes = set(reading.records) | ({source.record_class} if source.record_class else set())
         for record_class in sorted(classes):
             vault.policy.require_term(record_class)
+    except FeedError as problem:
+        raise UsageError(f"reading a file of source {source.name}: {problem}") from problem
     except (FileRefused, RefusedError) as refused:
         return _commit_refused(vault, blank, feed, str(refused))
     if reading.mismatches:

@@ -21,7 +21,7 @@ class Status:
     """Facts, a row per class, and sentences that ask for attention; `wrong` are those that fail `--check`."""
 
     facts: dict[str, object]
-    classes: list[tuple[str, int, int, str, int, str]]
+    classes: list[tuple[str, int, int, str, int, str | None]]
     attention: list[str]
     wrong: list[str]
 
@@ -70,6 +70,10 @@ def status(vault: Vault) -> Status:
         for row in parts
         if row["state"] == "expiring"
     ]
+    wrong += [
+        f"class {name} is stored and no entry of the policy covers it; add one, so that it ends"
+        for name in sorted({item.record_class for item in items if item.due is None})
+    ]
     attention = list(wrong)
     if len(administrators) == 1:
         attention.append("there is one administrator, who alone can grant every role; add a second with `user add`")
@@ -95,13 +99,14 @@ def status(vault: Vault) -> Status:
 
 def _classes(
     vault: Vault, files: list[dict[str, object]], due: list[retention.Item]
-) -> list[tuple[str, int, int, str, int, str]]:
+) -> list[tuple[str, int, int, str, int, str | None]]:
     rows = []
     for name in sorted({str(row["record_class"]) for row in files}):
         mine = [row for row in files if row["record_class"] == name]
         days = sorted({str(row["day"]) for row in mine})
-        until = retention.due(date.fromisoformat(days[0]), vault.policy.require_term(name), vault.policy.zone)
+        term = vault.policy.term_of(name)
+        until = None if term is None else retention.due(date.fromisoformat(days[0]), term, vault.policy.zone)
         count = sum(1 for item in due if item.record_class == name)
         records = sum(int(str(row["rows"])) for row in mine)
-        rows.append((name, len(days), records, days[0], count, until.isoformat()))
+        rows.append((name, len(days), records, days[0], count, until.isoformat() if until else None))
     return rows

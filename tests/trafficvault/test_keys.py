@@ -562,8 +562,8 @@ def test_a_registration_is_no_approval(store: Store) -> None:
         ({"record_class": "telephony"}, "does not cover the class telephony"),
         ({"category": "where"}, "does not cover the category where"),
         ({"category": "everything"}, "does not cover the category everything"),
-        ({"reach": (date(2026, 3, 2), date(2026, 3, 9))}, "no target's window overlaps"),
-        ({"reach": (date(2026, 2, 1), date(2026, 2, 28))}, "no target's window overlaps"),
+        ({"reach": (date(2026, 3, 3), date(2026, 3, 9))}, "no target's window overlaps"),
+        ({"reach": (date(2026, 2, 1), date(2026, 2, 27))}, "no target's window overlaps"),
     ],
 )
 def test_outside_the_warrant_nothing_is_released(store: Store, changed: dict[str, object], sentence: str) -> None:
@@ -576,13 +576,13 @@ def test_outside_the_warrant_nothing_is_released(store: Store, changed: dict[str
 @pytest.mark.parametrize(
     ("begin", "end", "overlaps"),
     [
-        ("2026-03-01T23:59:59.999999Z", "2026-03-05T00:00:00Z", True),
-        ("2026-03-02T00:00:00Z", "2026-03-05T00:00:00Z", False),
-        ("2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z", False),
-        ("2026-02-01T00:00:00Z", "2026-03-01T00:00:00.000001Z", True),
-        ("2026-03-02T00:30:00+01:00", "2026-03-02T00:45:00+01:00", True),
-        ("2026-03-01T00:00:00Z", "2026-03-01T00:00:00Z", True),
-        ("2026-03-02T00:00:00Z", "2026-03-02T00:00:00Z", False),
+        ("2026-03-02T23:59:59.999999Z", "2026-03-05T00:00:00Z", True),
+        ("2026-03-03T00:00:00Z", "2026-03-05T00:00:00Z", False),
+        ("2026-02-01T00:00:00Z", "2026-02-28T00:00:00Z", False),
+        ("2026-02-01T00:00:00Z", "2026-02-28T00:00:00.000001Z", True),
+        ("2026-03-03T00:30:00+01:00", "2026-03-03T00:45:00+01:00", True),
+        ("2026-02-28T00:00:00Z", "2026-02-28T00:00:00Z", True),
+        ("2026-03-03T00:00:00Z", "2026-03-03T00:00:00Z", False),
         ("2026-03-05T00:00:00Z", "2026-02-01T00:00:00Z", False),
     ],
     ids=[
@@ -597,7 +597,7 @@ def test_outside_the_warrant_nothing_is_released(store: Store, changed: dict[str
     ],
 )
 def test_a_window_is_half_open_in_utc(store: Store, begin: str, end: str, overlaps: bool) -> None:
-    """[from, to) against the UTC dates the file's records touch; from = to is one moment."""
+    """[from, to) against the UTC dates the file's records touch, and a day on either side for parts of calls."""
     people = office()
     warrant = people.warrant(targets=[{"type": "msisdn", "value": "+31612345678", "from": begin, "to": end}])
     if overlaps:

@@ -48,12 +48,12 @@ def test_an_unknown_preset_is_refused() -> None:
 @pytest.mark.parametrize(
     ("name", "months"),
     [
-        ("telecom", {name: 6 for name in CLASSES if name != "server_use"}),
+        ("telecom", {name: 6 for name in CLASSES if name != "server_use"} | {"binding": 60}),
         ("hosting", {"binding": 3, "internet": 3, "server_use": 3}),
     ],
 )
 def test_a_preset_keeps_what_the_privacy_statement_promises(name: str, months: dict[str, int]) -> None:
-    """Six months for a telecom provider's classes, three for a host's; no class beside them."""
+    """Six months of traffic data at a telecom provider, five years at most of who held what; three months at a host."""
     policy = parse(preset_text(name))
 
     assert {item: policy.require_term(item).lasts for item in policy.classes()} == {
@@ -75,8 +75,8 @@ def test_the_telecom_preset_reads_as_the_privacy_statement(telecom: Policy) -> N
     }
     assert dutch["border-notices"] == dutch["bundle-notices"] == "tot einde dienst, ten hoogste 6 maanden"
     assert english["border-notices"] == "until end of service, at most 6 months"
-    assert english["sim-and-device"] == "until end of service, at most 6 months after the last report"
-    assert dutch["sim-and-device"] == "tot einde dienst, ten hoogste 6 maanden na de laatste melding"
+    assert english["sim-and-device"] == "until end of service, at most 5 years after the last report"
+    assert dutch["sim-and-device"] == "tot einde dienst, ten hoogste 5 jaar na de laatste melding"
     assert (contract.classes, dutch["contract"], english["contract"]) == (
         (),
         "tot einde dienst",
