@@ -20,7 +20,7 @@ from ingest.record import SCHEMA
 from queries import engine
 from queries.questions import Question, QuestionError, questions
 from queries.scope import targets_table
-from trafficvault import completeness, delivery, docket, locks, search, signing, warrants
+from trafficvault import completeness, delivery, docket, locks, people, search, signing, warrants
 from trafficvault.docket import Docketed
 from trafficvault.errors import RefusedError, UsageError, VaultError
 from trafficvault.keys import SignedWarrant
@@ -91,7 +91,7 @@ def run(
     # The intent is durable: only from here may a key open anything.
     try:
         with locks.reading(vault.layout):
-            vault.keys.follow(_generation(vault))
+            _look_up(vault)
             return _answer(vault, row, order, order.signed, question, out, started, progress)
     except (VaultError, QuestionError) as problem:
         with vault.catalogue.transaction() as tx:
@@ -200,6 +200,8 @@ def _refused(vault: Vault, person: Person, order: Docketed, name: str, reasons: 
     return RefusedError(f"running warrant {order.warrant_id}: {'; '.join(reasons)}")
 
 
-def _generation(vault: Vault) -> int:
+def _look_up(vault: Vault) -> None:
+    """Takes the ring and the people as they are now: who is disabled later does not stop a run that began."""
     with vault.catalogue.reading() as tx:
-        return int(tx.meta("generation") or 0)
+        vault.keys.follow(int(tx.meta("generation") or 0))
+        vault.keys.attach_directory({person.name: person for person in people.listing(tx)}.get)

@@ -27,6 +27,7 @@ from trafficvault.keys import SignedWarrant
 from trafficvault.vault import Vault
 
 _DAY = timedelta(days=1)
+_CALL = ("source", "correlation_id")
 _INSTANT = timedelta(microseconds=1)
 
 
@@ -85,6 +86,8 @@ class Search:
         around = (day - _DAY, day, day + _DAY)
         calls = pl.concat([self._calls(one) for one in around]).unique()
         found = [self._match(day).with_columns(neighbour=pl.lit(False))]
+        if not calls.height and not found[0].height:
+            return found[0]
         if calls.height:
             parts = scope.call_filter(calls)
             # A part that matched by itself on another day is what makes that day's call a target's.
@@ -111,7 +114,9 @@ class Search:
     def _calls(self, day: date) -> pl.DataFrame:
         """Source and correlation id of the calls of several parts that touch a target on `day`."""
         if day not in self._called:
-            self._called[day] = scope.calls(self._match(day), self._scope)
+            found = self._match(day)
+            # Most days of most targets are empty, and asking nothing of them is what makes a long window quick.
+            self._called[day] = scope.calls(found, self._scope) if found.height else found.select(_CALL)
         return self._called[day]
 
     def _read(self, file: _File, only: pl.Expr) -> pl.DataFrame:
@@ -155,7 +160,7 @@ def _names(row: Row) -> list[str]:
 
 def _nothing() -> pl.DataFrame:
     """No row, with the columns that every file has."""
-    text = ("source", "batch", "record_class")
+    text = ("source", "batch", "record_class", "correlation_id")
     return pl.DataFrame(schema={**dict.fromkeys(text, pl.String), "row": pl.Int64, "occurrence": pl.Int32})
 
 
