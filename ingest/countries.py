@@ -91,7 +91,30 @@ _ZONES: Final[dict[str, str]] = {
     "SAU": "Asia/Riyadh", "SGP": "Asia/Singapore", "SYR": "Asia/Damascus", "THA": "Asia/Bangkok",
     "TJK": "Asia/Dushanbe", "TKM": "Asia/Ashgabat", "TLS": "Asia/Dili", "TWN": "Asia/Taipei",
     "UZB": "Asia/Tashkent", "VNM": "Asia/Ho_Chi_Minh", "WSM": "Pacific/Apia", "YEM": "Asia/Aden",
+    # Islands and small territories
+    "AIA": "America/Anguilla", "ALA": "Europe/Mariehamn", "ASM": "Pacific/Pago_Pago", "ATF": "Indian/Kerguelen",
+    "ATG": "America/Antigua", "BES": "America/Kralendijk", "BLM": "America/St_Barthelemy", "CCK": "Indian/Cocos",
+    "COK": "Pacific/Rarotonga", "CXR": "Indian/Christmas", "DMA": "America/Dominica", "ESH": "Africa/El_Aaiun",
+    "FLK": "Atlantic/Stanley", "GRD": "America/Grenada", "GUM": "Pacific/Guam", "IOT": "Indian/Chagos",
+    "KAZ": "Asia/Almaty", "KNA": "America/St_Kitts", "LCA": "America/St_Lucia", "MAF": "America/Marigot",
+    "MHL": "Pacific/Majuro", "MNP": "Pacific/Saipan", "MSR": "America/Montserrat", "MYT": "Indian/Mayotte",
+    "NCL": "Pacific/Noumea", "NFK": "Pacific/Norfolk", "NIU": "Pacific/Niue", "NRU": "Pacific/Nauru",
+    "PCN": "Pacific/Pitcairn", "PLW": "Pacific/Palau", "PRK": "Asia/Pyongyang", "PSE": "Asia/Gaza",
+    "SGS": "Atlantic/South_Georgia", "SHN": "Atlantic/St_Helena", "SJM": "Arctic/Longyearbyen",
+    "SLB": "Pacific/Guadalcanal", "SPM": "America/Miquelon", "SXM": "America/Lower_Princes",
+    "TCA": "America/Grand_Turk", "TKL": "Pacific/Fakaofo", "TON": "Pacific/Tongatapu", "TUV": "Pacific/Funafuti",
+    "VCT": "America/St_Vincent", "VGB": "America/Tortola", "VIR": "America/St_Thomas", "VUT": "Pacific/Efate",
+    "WLF": "Pacific/Wallis",
 }  # fmt: skip
+
+_EASTMOST: Final[dict[str, str]] = {
+    "ATA": "Antarctica/McMurdo", "AUS": "Australia/Lord_Howe", "BRA": "America/Noronha", "CAN": "America/St_Johns",
+    "CHL": "America/Punta_Arenas", "COD": "Africa/Lubumbashi", "ECU": "America/Guayaquil", "FSM": "Pacific/Pohnpei",
+    "GRL": "America/Danmarkshavn", "IDN": "Asia/Jayapura", "KIR": "Pacific/Kiritimati", "MEX": "America/Cancun",
+    "MNG": "Asia/Ulaanbaatar", "NZL": "Pacific/Chatham", "PNG": "Pacific/Bougainville", "PYF": "Pacific/Gambier",
+    "RUS": "Asia/Kamchatka", "UMI": "Pacific/Wake", "USA": "America/New_York", "ZAR": "Africa/Lubumbashi",
+}  # fmt: skip
+"""The zone of each country of several in which a local time is the earliest instant."""
 
 
 def country_zone(tadig: pl.Expr) -> pl.Expr:
@@ -100,5 +123,18 @@ def country_zone(tadig: pl.Expr) -> pl.Expr:
     A zone found so is derived, not told: whoever uses it marks the record `derived`. Countries of several zones (the
     United States, Russia, Australia, Indonesia, …) and codes of ships and aircraft give null.
     """
-    country = tadig.str.strip_chars().str.slice(0, 3).str.to_uppercase()
-    return country.replace_strict(_ZONES, default=None, return_dtype=pl.String)
+    return _country(tadig).replace_strict(_ZONES, default=None, return_dtype=pl.String)
+
+
+def has_one_zone(tadig: pl.Expr) -> pl.Expr:
+    """Whether `country_zone` gives a zone; false for no code."""
+    return _country(tadig).is_in(list(_ZONES)).fill_null(value=False)
+
+
+def eastmost(tadig: pl.Expr) -> pl.Expr:
+    """The eastmost zone of a country of several; null for any other code."""
+    return _country(tadig).replace_strict(_EASTMOST, default=None, return_dtype=pl.String)
+
+
+def _country(tadig: pl.Expr) -> pl.Expr:
+    return tadig.str.strip_chars().str.slice(0, 3).str.to_uppercase()

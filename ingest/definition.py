@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ingest.conditions import Condition, parse_conditions
+from ingest.lines import codec_name
 from ingest.raw import Dialect, FixedRecord, Shape
 from ingest.record import COLUMNS, FRAME
 from ingest.source import BARE, NumberPlan
@@ -56,6 +57,8 @@ def parse_dialect(table: Table | None) -> Dialect:
         header=table.flag("header"),
     )
     table.done()
+    for encoding in dialect.encodings:
+        codec_name(encoding)
     return dialect
 
 

@@ -244,15 +244,29 @@ def _choose(
         _require_whole(lines, scans[_pair(chosen, dialect)], chosen, rows)
     if misfit:
         columns = Counter(scans[_pair(chosen, dialect)].columns[rows].tolist()).most_common(1)[0][0]
-        expected = ", ".join(f"{shape.name} of {plural(len(shape.columns), 'column')}" for shape in shapes)
         raise FileRefused(
-            f"{most} of {plural(height, 'row')} fit a shape of this feed ({expected}), most rows have "
+            f"{most} of {plural(height, 'row')} fit a shape of this feed ({_expected(shapes)}), most rows have "
             f"{plural(columns, 'column')}: it is of another form; choose the feed it belongs to or declare its shape"
         )
     if len(best) > 1:
-        names = ", ".join(shape.name for shape in best)
-        raise FileRefused(f"the rows fit the shapes {names} equally well; name one of them in sources.toml")
+        names = _either([shape.name for shape in best])
+        raise FileRefused(
+            f"the rows fit several shapes equally well ({_expected(best)}): name {names} as the shape in sources.toml"
+        )
     return chosen, fitting[chosen.name]
+
+
+def _expected(shapes: Sequence[Shape]) -> str:
+    """The numbers of columns of `shapes` in words, with the names where two have the same number."""
+    names: dict[int, list[str]] = {}
+    for shape in sorted(shapes, key=lambda shape: len(shape.columns)):
+        names.setdefault(len(shape.columns), []).append(shape.name)
+    words = [f"{number} ({_either(same)})" if len(same) > 1 else str(number) for number, same in names.items()]
+    return f"{_either(words)} column{'' if words == ['1'] else 's'}"
+
+
+def _either(words: Sequence[str]) -> str:
+    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _require_whole(lines: Lines, scan: _Scan, shape: Shape, rows: Mask) -> None:

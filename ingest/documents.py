@@ -10,8 +10,10 @@ is taken. Every other line is read by Python's parser, which also gives the reas
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
@@ -36,7 +38,9 @@ _OPEN, _CLOSE, _COLON, _COMMA = b"{}:,"
 _STRUCTURE: Final = np.isin(np.arange(256), list(b"{}[]:,"))
 _HARD: Final = np.isin(np.arange(256), [*range(_BLANK), _BACKSLASH, _DEL]) & ~np.isin(np.arange(256), [0x0A])
 _SCALAR: Final = r"^(?:true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)$"
-_PRINTABLE_KEY: Final = re.compile(r"[a-z_]{1,40}")
+_UNKNOWN: Final = "that the feed does not know"
+_HINTED, _MOST_HINTS, _LONGEST_KEY = 3, 1000, 40
+"""Unknown keys of a row, and of a file, that are held against the known ones, and the length up to which they are."""
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _SURROGATES: Final = re.compile(r"[\ud800-\udfff]")
 
@@ -61,9 +65,10 @@ def parse(data: bytes, known: frozenset[str]) -> Raw:
         hard[part] &= ~read
     values: list[tuple[int, dict[str, str | None]]] = []
     bad: list[int] = []
+    hints: dict[str, str | None] = {}
     reasons: list[str] = []
     for index in np.flatnonzero(hard).tolist():
-        found = _read_any(lines.raw(index).decode(), known)
+        found = _read_any(lines.raw(index).decode(), known, hints)
         if isinstance(found, str):
             bad.append(index)
             reasons.append(found)
@@ -77,11 +82,13 @@ def parse(data: bytes, known: frozenset[str]) -> Raw:
     if 2 * len(bad) > height:
         raise FileRefused(
             f"{height - len(bad)} of {plural(height, 'line')} are JSON objects of this feed: it is of another form; "
-            "write one object per line, or choose the feed it belongs to"
+            f"write one object per line, or choose the feed it belongs to; most often a line {_clause(reasons)}"
         )
     tables.append(_table([row for row, _ in values], [value for _, value in values], names))
     ignored = {EMPTY_LINE: lines.units - height} if height < lines.units else {}
     rejections = reject(lines, np.array(bad, dtype=np.int64), reasons)
+    # What stands under a key that nobody knows may be content.
+    rejections = rejections.with_columns(pl.when(~pl.col("reason").str.contains(_UNKNOWN, literal=True)).then("raw"))
     fields = pl.concat(tables).sort(ROW).with_columns(pl.lit(None, dtype=pl.String).alias(READ_NOTE))
     return Raw(fields, rejections, ignored, 0, lines.units, None)
 
@@ -211,7 +218,7 @@ class _Number(str):
     __slots__ = ()
 
 
-def _read_any(line: str, known: frozenset[str]) -> dict[str, str | None] | str:
+def _read_any(line: str, known: frozenset[str], hints: dict[str, str | None]) -> dict[str, str | None] | str:
     """The values of one line by key, or the reason why it gives none."""
     try:
         value = _PARSER.decode(line)
@@ -219,10 +226,9 @@ def _read_any(line: str, known: frozenset[str]) -> dict[str, str | None] | str:
             return _NOT_OBJECT
         unknown = sorted(value.keys() - known)
         if unknown:
-            named = [key for key in unknown if _PRINTABLE_KEY.fullmatch(key)][:3]
-            return f"has {plural(len(unknown), 'key')} that the feed does not know" + (
-                f" ({', '.join(named)})" if named else ""
-            )
+            meant = [name for name in (_meant(key, known, hints) for key in unknown[:_HINTED]) if name]
+            words = f"; did you mean {' and '.join(dict.fromkeys(meant))}?" if meant else ""
+            return f"has {plural(len(unknown), 'key')} {_UNKNOWN}{words}"
         return {key: _as_text(item) for key, item in value.items()}
     except _Strange as problem:
         return str(problem)
@@ -230,6 +236,23 @@ def _read_any(line: str, known: frozenset[str]) -> dict[str, str | None] | str:
         return _DEEP
     except ValueError:
         return _NOT_JSON
+
+
+def _meant(key: str, known: frozenset[str], hints: dict[str, str | None]) -> str | None:
+    """The known key that `key` is a slip of, remembered in `hints`; None where none is near or many were looked up."""
+    if key not in hints:
+        if len(hints) >= _MOST_HINTS or len(key) > _LONGEST_KEY:
+            return None
+        hints[key] = next(iter(difflib.get_close_matches(key.lower(), sorted(known), n=1, cutoff=0.75)), None)
+    return hints[key]
+
+
+def _clause(reasons: Sequence[str]) -> str:
+    """The commonest of `reasons`, as it goes on after "a line"."""
+    reason = Counter(reasons).most_common(1)[0][0]
+    return (
+        f"is {reason}" if reason in (_NOT_JSON, _NOT_OBJECT, _DEEP) else reason.replace(CONTROL, f"holds a {CONTROL}")
+    )
 
 
 def _as_text(value: object) -> str | None:

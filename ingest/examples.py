@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 
 from ingest.errors import FeedError, FileRefused
+from ingest.lines import codec_name
 from ingest.read import Reading, read
 from ingest.record import BY_NAME, CLASSES, PROVENANCE
 from ingest.source import Source
@@ -71,8 +72,8 @@ def _example(table: Table) -> Example:
         raise table.refuse("arrived", "must be a time with its offset")
     raw, encoding = table.needed("raw"), table.text("encoding") or "utf-8"
     try:
-        octets = raw.encode(encoding)
-    except (LookupError, UnicodeEncodeError) as error:
+        octets = raw.encode(codec_name(encoding))
+    except (FeedError, UnicodeEncodeError) as error:
         raise table.refuse("encoding", f"{encoding!r} cannot write the example") from error
     example = Example(
         name=table.needed("name"),
@@ -105,7 +106,7 @@ def _record(table: Table) -> dict[str, Any]:
 
 
 def check(feed: Feed, example: Example, *, zone: str, region: str) -> None:
-    """Runs `example` and raises `FeedError` at the first thing that is not as it promises."""
+    """Runs `example` and raises `FeedError` with everything that is not as it promises."""
     where = f"feed {feed.name}, example {example.name!r}"
     source = Source(
         name=feed.name,
@@ -130,6 +131,7 @@ def check(feed: Feed, example: Example, *, zone: str, region: str) -> None:
     if example.refused:
         raise FeedError(f"{where}: the file should be refused, it was read")
     rejections = tuple(zip(*(reading.rejections[name].to_pylist() for name in ("row", "reason")), strict=True))
+    faults: list[str] = []
     for name, expected, found in (
         ("rejections", example.rejections, rejections),
         ("ignored", dict(example.ignored), reading.ignored),
@@ -138,8 +140,10 @@ def check(feed: Feed, example: Example, *, zone: str, region: str) -> None:
         ("sequence", example.sequence, reading.sequence),
     ):
         if expected != found:
-            raise FeedError(f"{where}: {name} should be {expected!r}, found {found!r}")
-    _check_records(where, example, found_records(reading))
+            faults.append(f"{name} should be {expected!r}, found {found!r}")
+    faults += _differences(example, found_records(reading))
+    if faults:
+        raise FeedError(f"{where}: {'; '.join(faults)}")
 
 
 def found_records(reading: Reading) -> list[dict[str, Any]]:
@@ -152,16 +156,18 @@ def found_records(reading: Reading) -> list[dict[str, Any]]:
     return sorted(found, key=lambda record: record["row"])
 
 
-def _check_records(where: str, example: Example, found: list[dict[str, Any]]) -> None:
+def _differences(example: Example, found: list[dict[str, Any]]) -> list[str]:
+    faults: list[str] = []
     for number, (expected, record) in enumerate(zip(example.records, found, strict=False), start=1):
         told = {"occurrence": 0, **expected}
         silent = {name for name in ("class", "row", "read_note") if name not in expected}
         for name in sorted((set(told) | set(record)) - silent):
             if told.get(name) != record.get(name):
                 one, other = _shown(told.get(name)), _shown(record.get(name))
-                raise FeedError(f"{where}, record {number}, column {name}: expected {one}, found {other}")
+                faults.append(f"record {number}, column {name}: expected {one}, found {other}")
     if len(example.records) != len(found):
-        raise FeedError(f"{where}: {len(example.records)} records expected, {len(found)} found")
+        faults.append(f"{len(example.records)} records expected, {len(found)} found")
+    return faults
 
 
 def _shown(value: Any) -> str:

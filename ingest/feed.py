@@ -10,7 +10,8 @@ what they promise; an example runs through `ingest.read.read`, the way of every 
 - `content` fields that are content: dropped before anything else, and no rejection of the feed keeps its raw line
 
 `[dialect]`, how text is written: `delimiter`; `quote`, none when absent; `nulls`, words for unknown, `""` among them;
-`encodings`, tried per field in this order; `header`, true when the first line names the columns.
+`encodings`, tried per field in this order, out of `ingest.lines.ENCODINGS`;
+`header`, true when the first line names the columns.
 
 `[[shapes]]` of a delimited or documents feed: `name`; `columns`, its fields in order; `delimiter` and `quote` where
 it differs from the dialect. Shapes with the same number of columns are told apart by the source alone.
@@ -40,9 +41,9 @@ and, where they are needed:
 
 Of a time: `format` of a local time (`%Y%m%d%H%M%S`, `%2f` hundredths; see `ingest.stamps`); `unit` of an epoch: s,
 ms, us; `offset`, the field with the UTC offset; `zone`, the field with a TADIG code whose country gives the zone
-where no offset stands (noted `derived`); `precision`: us, ms, cs, s, min, unless the form tells. To settle the
-doubled hour: `near`, a moment close by (`from` a field with epoch seconds and `pattern`, or `after`, `plus`,
-`minus`); or `end`, the field with the end in the same format, and `duration`, its rule.
+where no offset stands (noted `derived`, or `zone assumed` where the country has several); `precision`: us, ms, cs, s,
+min, unless the form tells. To settle the doubled hour: `near`, a moment close by (`from` a field with epoch seconds and
+`pattern`, or `after`, `plus`, `minus`); or `end`, the field with the end in the same format, and `duration`, its rule.
 
 Of a party: `nature`, the field with the nature of address, and `natures`, its words as international, national,
 subscriber, unknown or plan; `area`, the field whose number gives a subscriber number its area code, out of the list
@@ -71,12 +72,61 @@ The other tables:
 `customer`, `class`; `file_name`; `arrived`, far in the future when absent. And all that must come of it: `records`,
 each with its canonical columns (times as text or TOML times, addresses as text); `rejections` with `row` and
 `reason`; `ignored` counts by reason; `joined`; `mismatches`; `sequence`; or `refused` = true. Invented data only: a
-failing example is shown.
+failing example is shown. Its records name every column that the file gives, derived ones too (`a_kind`, `utc_offset`,
+`time_precision`), and a header line counts: `ignored = { header = 1 }`. FORMAT.md, in `trafficvault`, lists the
+canonical columns. The zone of local times is the source's, never the feed's: an example names one to stand for it.
+
+A whole feed, `exchange.toml`, for files of lines such as `2026-02-03 16:07:24;0612345678;0201234567;60`:
+
+    feed   = "exchange"
+    title  = "calls of our exchange, semicolons"
+    class  = "telephony"
+    reader = "delimited"
+
+    [dialect]
+    delimiter = ";"
+    header    = true
+
+    [[shapes]]
+    name    = "4"
+    columns = ["when", "from", "to", "seconds"]
+
+    [columns]
+    served      = { constant = "a" }
+    event       = { constant = "call" }
+    start       = { from = "when", as = "local_time", format = "%Y-%m-%d %H:%M:%S" }
+    a           = { from = "from", as = "party" }
+    b           = { from = "to", as = "party", empty = "unknown" }
+    duration_ms = { from = "seconds", as = "seconds" }
+
+    [[example]]
+    name    = "one call"
+    zone    = "Europe/Amsterdam"
+    ignored = { header = 1 }
+    raw     = '''
+    when;from;to;seconds
+    2026-02-03 16:07:24;0612345678;0201234567;60
+    '''
+
+    [[example.records]]
+    served         = "a"
+    event          = "call"
+    start          = 2026-02-03T16:07:24+01:00
+    utc_offset     = 60
+    time_precision = "s"
+    a_number       = "+31612345678"
+    a_kind         = "e164"
+    a_raw          = "0612345678"
+    b_number       = "+31201234567"
+    b_kind         = "e164"
+    b_raw          = "0201234567"
+    duration_ms    = 60000
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -134,6 +184,8 @@ KEYS: Final = (
 )
 """The keys of a definition."""
 READERS: Final = ("delimited", "fixed", "documents")
+
+_FIELD: Final = re.compile(r"[A-Za-z0-9_ .:#/()-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -274,13 +326,16 @@ def _refuse_strangers(feed: Feed) -> None:
     known = set(feed.fields())
     if not known:
         raise FeedError("it has no shapes and no records, so no field is known")
+    in_header, in_trailer = (set(line.fields) if line else set() for line in (feed.header, feed.trailer))
+    for name in sorted(known | in_header | in_trailer):
+        if not _FIELD.fullmatch(name):  # Polars takes `*` and `^…$` for patterns over all columns
+            raise FeedError(f"names {name!r}, which no field can be named: 1 to 64 letters, digits, _ . : # / ( ) -")
     for name in sorted((feed._used() | set(feed.content) | feed.identity.optional | feed.identity.hidden) - known):
         raise FeedError(f"{name!r} is not a field of any shape{nearest(name, known)}")
     for name in sorted(feed._used() & set(feed.content)):
         raise FeedError(f"{name!r} is content, so nothing else may use it")
     if (feed.shapes and (feed.reader == "fixed")) or (feed.records and feed.reader != "fixed"):
         raise FeedError(f"reader {feed.reader} takes {'records' if feed.reader == 'fixed' else 'shapes'}")
-    in_header, in_trailer = (set(line.fields) if line else set() for line in (feed.header, feed.trailer))
     if feed.totals and not (feed.totals.trailing <= in_trailer and set(feed.totals.same) <= in_header):
         raise FeedError("totals names a field that the trailer, or for same the header, does not have")
     if feed.sequence and feed.sequence.field and feed.sequence.field not in in_header:

@@ -33,13 +33,17 @@ def join(
 
     A line whose `method` is `taker` and whose `time` is null takes the time of the `giver` line with the same values of
     `on`. A `giver` line is joined once a `taker` line of the same values has a time. Null equals null in `on`, but a
-    line without its first column (the Call-ID) belongs to nothing. Raises `FeedError` for a column that `fields` lacks.
+    line without its first column (the Call-ID) belongs to nothing. A `time` of 0 is none. Raises `FeedError` for a
+    column that `fields` lacks.
     """
     absent = [name for name in (*on, time, method) if name not in fields.columns]
     if absent or not on:
         raise FeedError(
             f"joining lines needs the columns {', '.join(absent) or 'of a key'}, which the shape does not have"
         )
+    none = fields[time].str.contains(r"^\s*0+\s*$").fill_null(value=False)
+    if none.any():
+        fields = fields.with_columns(fields[time].set(none, None))
     lines = (
         fields.select(*dict.fromkeys((*on, time, method)))
         .with_row_index(_PLACE)

@@ -26,13 +26,20 @@ Mask = npt.NDArray[np.bool_]
 EMPTY_LINE: Final = "empty line"
 CONTROL: Final = "control character"
 
+ENCODINGS: Final = (
+    *("utf-8", "latin-1", "ascii", "cp437", "cp850"),
+    *(f"iso8859-{part}" for part in range(1, 17) if part != 12),
+    *(f"cp{page}" for page in range(1250, 1259)),
+)
+"""The encodings that a feed may declare, all supersets of ASCII. Part 12 of ISO 8859 was never published."""
+
+_MANY_LINES: Final = 1_000_000
 _BOM: Final = codecs.BOM_UTF8
 _LF: Final = 0x0A
 _CR: Final = 0x0D
 _TAB: Final = 0x09
 _SPACE: Final = 0x20
 _DEL: Final = 0x7F
-_ASCII: Final = bytes(range(_SPACE, _DEL))
 _FORMS: Final = (
     (b"PK\x03\x04", "a zip archive or a spreadsheet"),
     (b"PK\x05\x06", "an empty zip archive"),
@@ -80,7 +87,8 @@ class Lines:
 def frame(data: bytes) -> Lines:
     """The lines of `data`, its byte-order mark apart.
 
-    Raises `FileRefused` for what is not text: an archive, a file compressed twice, one that holds NUL bytes.
+    Raises `FileRefused` for what is not text: an archive, a file compressed twice, one that holds NUL bytes; and for
+    more than a million lines of which most are empty, which pack to nothing and cost memory.
     """
     for magic, form in _FORMS:
         if data.startswith(magic):
@@ -100,6 +108,8 @@ def frame(data: bytes) -> Lines:
         returned = (ends > starts) & (octets[np.maximum(ends - 1, 0)] == _CR)
         carriage_returns = int(np.count_nonzero(returned))
         ends = ends - returned
+    if ends.size > _MANY_LINES and 2 * int(np.count_nonzero(starts == ends)) > ends.size:
+        raise FileRefused("more than half of its over a million lines are empty; deliver it without them")
     return Lines(data, octets, starts, ends, carriage_returns, terminated)
 
 
@@ -215,14 +225,10 @@ def plural(number: int, noun: str) -> str:
 
 
 def codec_name(encoding: str) -> str:
-    """Python's name of `encoding`, `latin-1` for ISO 8859-1. Raises `FeedError` for one that no reader here can use."""
-    try:
-        keeps_ascii = _ASCII.decode(encoding) == _ASCII.decode("ascii")
-        name = codecs.lookup(encoding).name
-    except (LookupError, UnicodeError) as problem:
-        raise FeedError(f"encoding {encoding!r} is not known; name a text encoding, such as utf-8") from problem
-    if not keeps_ascii:
-        raise FeedError(f"encoding {encoding!r} is no superset of ASCII; convert the file first")
+    """Python's name of `encoding`, `latin-1` for ISO 8859-1. Raises `FeedError` for one that is none of `ENCODINGS`."""
+    if encoding.lower().replace("iso-8859", "iso8859") not in ENCODINGS:
+        raise FeedError(f"encoding {encoding!r} is not known; known are {', '.join(ENCODINGS)}")
+    name = codecs.lookup(encoding).name
     return "latin-1" if name == "iso8859-1" else name
 
 

@@ -2,11 +2,15 @@
 
 Whole columns at a time, in this order, because each step reads what the former wrote:
 
-1. parties, then the other values that depend on the row alone: field, pattern, map, form;
+1. the customer, which says whose the extensions are, then parties, then the other values that depend on the row alone:
+   field, pattern, map, form;
 2. times: first those that stand in a field, then those that are near or after another time;
 3. extra columns, class, record id.
 
 A value that is not of its form makes the row a rejection whose reason names the canonical column, never the value.
+So does an extension or a customer that is not the source's own: a file speaks for the customer of its source. Only a
+source without a customer, the operator's own, may tell one per record; extensions are then of that customer, and of the
+source where the record tells none.
 Fields keep their names; a canonical column is written as `=name` until the end, so that the two never meet.
 """
 
@@ -14,11 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from ingest import moments, nested
+from ingest import countries, moments, nested
 from ingest.conditions import holds
 from ingest.durations import whole
 from ingest.errors import FeedError
@@ -40,6 +45,9 @@ IDENTIFIED: Final = "!identified"
 
 _PLACE: Final = "~place"
 _E164: Final = r"^\+[1-9][0-9]{6,14}$"
+_EXTENSION: Final = "^[0-9]+@"
+"""What is an extension with its owner where no kind is told; a SIP address has its scheme before it."""
+_FOREIGN: Final = "extension of another customer"
 _OFFSET_OF: Final = ("start", "end", "reported_at", "answer")
 """The time whose offset a record tells: the first of these that has one."""
 
@@ -49,21 +57,26 @@ def out(name: str) -> str:
     return f"={name}"
 
 
-def canonical(fields: pl.DataFrame, feed: Feed, source: Source, shape: str | None) -> pl.DataFrame:
+def canonical(
+    fields: pl.DataFrame, feed: Feed, source: Source, shape: str | None, latest: datetime | None = None
+) -> pl.DataFrame:
     """The canonical columns of `fields`, with `row`, `read_note`, `class`, `reason` and `identified`.
 
-    A row whose `reason` is not null is a rejection; its other columns mean nothing. Raises `FeedError` when the source
-    names identity fields that the feed does not have.
+    A row whose `reason` is not null is a rejection; its other columns mean nothing. `latest` is the last moment that
+    can be true: a time in an assumed zone is not behind it where another zone of its country is not. Raises
+    `FeedError` when the source names identity fields that the feed does not have.
     """
-    return _Mapping(fields, feed, source, shape).carried_out()
+    return _Mapping(fields, feed, source, shape, latest).carried_out()
 
 
 class _Mapping:
     """One run over one file; `frame` grows a column at a time."""
 
-    def __init__(self, fields: pl.DataFrame, feed: Feed, source: Source, shape: str | None) -> None:
+    def __init__(
+        self, fields: pl.DataFrame, feed: Feed, source: Source, shape: str | None, latest: datetime | None
+    ) -> None:
         self.frame = fields
-        self.feed, self.source, self.shape = feed, source, shape
+        self.feed, self.source, self.shape, self.latest = feed, source, shape, latest
         self.plan = source.number_plan or feed.number_plan
         self.owner = source.customer or source.name
         self.names = frozenset(fields.columns)
@@ -77,10 +90,13 @@ class _Mapping:
         groups = [[rule for rule in rules if self._applies(rule)] for rules in self.feed.columns]
         groups = [rules for rules in groups if rules]
         for rules in groups:
+            if rules[0].column == "customer":
+                self._customer(rules)
+        for rules in groups:
             if rules[0].column in PARTIES:
                 self._party(rules)
         for rules in groups:
-            if rules[0].column not in PARTIES and not _is_time(rules):
+            if rules[0].column not in (*PARTIES, "customer") and not _is_time(rules):
                 self._value(rules)
         for rules in moments.in_order([rules for rules in groups if _is_time(rules)]):
             self._time(rules)
@@ -164,6 +180,32 @@ class _Mapping:
     def _when(self, rule: Rule, value: pl.Expr) -> pl.Expr:
         return pl.when(holds(rule.when, self.names)).then(value) if rule.when else value
 
+    # --- whose extensions ---------------------------------------------------------------------------------------------
+
+    def _customer(self, rules: list[Rule]) -> None:
+        """The customer that the record tells, which may be no other than that of its source."""
+        self._value(rules)
+        if self.source.customer is not None:
+            self._reject(pl.col(out("customer")) != self.source.customer, "customer is not that of the source")
+
+    def _owner(self) -> pl.Expr:
+        """Whose the extensions of a row are."""
+        if self.source.customer is None and out("customer") in self.frame.columns:
+            return pl.coalesce(pl.col(out("customer")), pl.lit(self.owner))
+        return pl.lit(self.owner)
+
+    def _owned(self, number: pl.Expr, kind: pl.Expr) -> pl.Expr:
+        """`number` as the number plan gave it, an extension under the owner of its row instead of that of the file."""
+        if self.source.customer is not None or out("customer") not in self.frame.columns:
+            return number
+        theirs = number.str.strip_suffix(f"@{self.owner}") + "@" + self._owner()
+        return pl.when(kind == "extension").then(theirs).otherwise(number)
+
+    def _foreign(self, number: pl.Expr) -> pl.Expr:
+        """Whether the extension `number` names an owner that is not the row's."""
+        before = number.str.strip_suffix(pl.lit("@") + self._owner())
+        return number.str.contains("@", literal=True) & before.str.contains("@", literal=True)
+
     # --- parties ------------------------------------------------------------------------------------------------------
 
     def _party_of(self, rule: Rule, text: pl.Expr) -> pl.Expr:
@@ -182,8 +224,10 @@ class _Mapping:
         texts = [self._text(rule) for rule in rules]
         text = texts[0] if len(texts) == 1 else self._keep(pl.coalesce(texts))
         found = self._where(text, self._party_of(first, pl.col(text)))
-        for part in ("number", "kind", "raw"):
-            self._put(out(f"{column}_{part}"), pl.col(found).struct.field(part))
+        struct = pl.col(found).struct
+        self._put(out(f"{column}_number"), self._owned(struct.field("number"), struct.field("kind")))
+        for part in ("kind", "raw"):
+            self._put(out(f"{column}_{part}"), struct.field(part))
         if first.canonical:
             self._canonical_party(column)
         withheld = pl.col(found).struct.field("withheld") | pl.col(text).is_null()
@@ -201,7 +245,10 @@ class _Mapping:
         told = kind.is_not_null()
         self._reject(told & number.is_null(), f"{column}_kind without {column}_number")
         self._reject((kind == "e164") & ~number.str.contains(_E164), f"{column}_number is not of its form")
-        mine = pl.when((kind == "extension") & ~number.str.contains("@", literal=True)).then(number + f"@{self.owner}")
+        extension = kind == "extension"
+        self._reject(extension & number.str.contains("^(@|$)"), f"{column}_number is not of its form")
+        self._reject(extension & self._foreign(number), _FOREIGN)
+        mine = pl.when(extension & ~number.str.contains("@", literal=True)).then(number + "@" + self._owner())
         self._put(
             out(f"{column}_number"), pl.when(told).then(pl.coalesce(mine, number)).otherwise(out(f"{column}_number"))
         )
@@ -236,7 +283,23 @@ class _Mapping:
         else:
             before = [out(column)] if out(column) in self.frame.columns else []
             self._put(out(column), pl.coalesce([*values, *before]))
+        if column in ("a_asserted", "other_parties"):
+            self._without_kind(column)
         self._closed(column)
+
+    def _without_kind(self, column: str) -> None:
+        """Rejects an extension of another owner in a column that has no kind beside its number."""
+        if column == "a_asserted":
+            number = pl.col(out(column))
+            self._reject(number.str.contains(_EXTENSION) & self._foreign(number), _FOREIGN)
+            return
+        if self.frame[out(column)].null_count() == self.frame.height:
+            return
+        listed = self.frame.select(ROW, owner=self._owner(), party=pl.col(out(column))).explode("party")
+        number, before = pl.col("number"), pl.col("number").str.strip_suffix(pl.lit("@") + pl.col("owner"))
+        listed = listed.with_columns(number=pl.col("party").struct.field("number"))
+        foreign = listed.filter(number.str.contains(_EXTENSION) & before.str.contains("@", literal=True))
+        self._reject(pl.col(ROW).is_in(foreign[ROW].unique().to_list()), _FOREIGN)
 
     def _formed(self, rule: Rule, name: str) -> pl.Expr | pl.Series:
         """The value in the text of column `name`, null where it is not of the form of `rule`."""
@@ -244,7 +307,8 @@ class _Mapping:
         if rule.kind in ("party", "withheld"):
             found = pl.col(self._where(name, self._party_of(rule, text))).struct
             mine = text.is_not_null() & (found.field("withheld") if rule.kind == "withheld" else pl.lit(value=True))
-            return pl.when(mine).then(pl.lit(value=True) if rule.kind == "withheld" else found.field("number"))
+            number = self._owned(found.field("number"), found.field("kind"))
+            return pl.when(mine).then(pl.lit(value=True) if rule.kind == "withheld" else number)
         if rule.column == "imei":
             found = pl.col(self._keep(device(text))).struct
             raw = self._field("imei_raw") if rule.canonical else pl.lit(None, dtype=pl.String)
@@ -288,6 +352,8 @@ class _Mapping:
             found = self._where(
                 text, moments.read(rule, text, self.source.zone, self.names, hint=hint, duration=duration)
             )
+            if rule.zone is not None and self.latest is not None:
+                found = self._eastmost(rule, text, found)
             struct = pl.col(found).struct
             value = self._keep(pl.when(struct.field("ok")).then(struct.field("utc")))
             if not self.frame[found].struct.field("ok").all():
@@ -298,13 +364,28 @@ class _Mapping:
                 self._reject(wrong & ~struct.field("missing"), f"{column} is not a time")
             values.append(value)
             known = pl.col(value).is_not_null()
-            note = moments.told_note(rule, struct.field("note"), self.names)
+            note = struct.field("note")
+            if rule.zone is not None:
+                note = pl.col(self._where(text, moments.told_note(rule, note, self.names)))
             told["time_note"].append(pl.when(known).then(note))
             told["time_precision"].append(pl.when(known).then(moments.told_precision(rule, text)))
             if rule.kind != "epoch":
                 told["utc_offset"].append(pl.when(known).then(struct.field("utc_offset").cast(pl.Int64)))
         self._put(out(column), pl.coalesce(values))
         self.told[column] = told
+
+    def _eastmost(self, rule: Rule, text: str, found: str) -> str:
+        """The times `found`, in the eastmost zone of their country where an assumed one puts them behind `latest`."""
+        late = pl.col(found).struct.field("utc") > self.latest
+        guessed = self._keep(pl.when(late & moments.told_no_zone(rule, self.names)).then(pl.col(text)))
+        if self.frame[guessed].null_count() == self.frame.height:
+            return found
+        east = self._where(
+            guessed, moments.read(rule, guessed, self.source.zone, self.names, zone_of=countries.eastmost)
+        )
+        return self._keep(
+            pl.when(pl.col(east).struct.field("utc") <= self.latest).then(pl.col(east)).otherwise(pl.col(found))
+        )
 
     def _hint(self, rule: Rule, column: str) -> pl.Expr | None:
         """Epoch seconds near the time, where the feed tells them."""

@@ -5,17 +5,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import polars as pl
 
-from ingest.countries import country_zone
+from ingest.countries import country_zone, has_one_zone
 from ingest.errors import FeedError
 from ingest.rules import After, Rule
 from ingest.times import epoch, iso, local, precision
 
 DERIVED: Final = "derived"
+ASSUMED: Final = "zone assumed"
 
 
 def in_order(groups: Sequence[list[Rule]]) -> list[list[Rule]]:
@@ -60,12 +61,14 @@ def read(
     *,
     hint: pl.Expr | None = None,
     duration: pl.Expr | None = None,
+    zone_of: Callable[[pl.Expr], pl.Expr] = country_zone,
 ) -> pl.Expr:
     """The times in the column `text`, as the struct of `ingest.times`; without an offset local in `zone`.
 
     `names` are the fields there are, `hint` is in epoch seconds, `duration` in milliseconds. A feed may take the zone
-    of each row from a TADIG code: a row without an offset is then local to that country, in `zone` where the country
-    has several zones or is not told, and noted `derived`.
+    of each row from a TADIG code: a row without an offset is then local to that country by `zone_of`, and noted
+    `derived`; where that gives none (the country has several zones, or is not told) it is local in `zone`, and noted
+    `zone assumed`.
     """
     raw = pl.col(text)
     if rule.kind == "epoch":
@@ -74,16 +77,21 @@ def read(
         return iso(raw, zone)
     offset = pl.col(rule.offset) if rule.offset in names else None
     end = pl.col(rule.end) if rule.end in names else None
-    place = country_zone(pl.col(rule.zone)).fill_null(zone) if rule.zone in names else zone
+    place = zone_of(pl.col(rule.zone)).fill_null(zone) if rule.zone in names else zone
     return local(raw, rule.format or "", place, duration, hint, offset, end=end)
 
 
 def told_note(rule: Rule, note: pl.Expr, names: frozenset[str]) -> pl.Expr:
-    """The note of a time that has one, `derived` where the feed took the zone from a country."""
-    if rule.zone is None:
-        return note
-    assumed = pl.col(rule.offset).is_null() if rule.offset in names else pl.lit(value=True)
-    return pl.when(assumed).then(pl.coalesce(note, pl.lit(DERIVED))).otherwise(note)
+    """`note`, or how the zone of a time was found where the feed takes it from a country and no offset is told."""
+    unzoned = pl.col(rule.offset).is_null() if rule.offset in names else pl.lit(value=True)
+    how = pl.when(told_no_zone(rule, names)).then(pl.lit(ASSUMED)).when(unzoned).then(pl.lit(DERIVED))
+    return pl.coalesce(note, how)
+
+
+def told_no_zone(rule: Rule, names: frozenset[str]) -> pl.Expr:
+    """Where neither an offset nor the country of a row tells its zone, so that the source's own is assumed."""
+    unzoned = pl.col(rule.offset).is_null() if rule.offset in names else pl.lit(value=True)
+    return unzoned & ~has_one_zone(pl.col(rule.zone)) if rule.zone in names else unzoned
 
 
 def told_precision(rule: Rule, text: str) -> pl.Expr:

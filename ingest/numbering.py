@@ -36,6 +36,7 @@ NATURES: Final = ("plan", "international", "national", "subscriber", "unknown")
 _EMERGENCY: Final = (112, 911)
 _POWERS: Final[Ints] = 10 ** np.arange(19, dtype=np.int64)
 _NETHERLANDS: Final = "31"
+_LEAST_BARE: Final = 8
 _SERVICE_HEADS: Final = (800, 900, 906, 909)
 
 
@@ -123,11 +124,16 @@ def _plain(
     international = plus | announced | (bare & is_nature("international"))
     national = trunk | (bare & is_nature("national"))
     local = bare & is_nature("subscriber")
+    guessed = bare & international
+    if nature is not None:
+        guessed &= ~told
 
     code = np.full(len(text), UNKNOWN, dtype=np.int64)
     result = np.zeros(len(text), dtype=np.int64)
     some = international & usable
     code[some], result[some] = _international(inner[some], left[some])
+    # Only the plan's word makes such a number international: seven digits are more likely a local one.
+    code[guessed & (code == E164) & (length < _LEAST_BARE)] = UNKNOWN
     some = national & usable
     code[some], result[some] = _national(plan.country, inner[some], left[some])
     some = local & usable

@@ -25,13 +25,18 @@ PARTY: Final = pl.Struct(
 """What `party` gives per row. `raw` is null where `number` gives it back, `withheld` true also for an empty text."""
 
 _KINDS: Final = {E164: "e164", SHORT: "short", SERVICE: "service", EXTENSION: "extension"}
-_WITHHELD: Final = ("anonymous", "unavailable", "restricted", "withheld", "private", "unknown")
+_WITHHELD: Final = (
+    *("anonymous", "unavailable", "restricted", "withheld", "private", "unknown"),
+    *("anoniem", "onbekend", "geheim", "afgeschermd"),
+)
 _SPECIAL: Final = ("s", "i", "t", "h")
 """Asterisk's own extensions: start, invalid, timeout, hang-up."""
 _SCHEME: Final = r"^(sips?|tel|callto|h323|urn|im|pres|xmpp|mailto):"
 _SCHEMELESS: Final = r"^(?:[+0-9*#]+@\S+|[^\s@]+@(?:[^\s@]*\.[^\s@]*|\[[^\s@]*))$"
 _HOST: Final = r"@(\[[^\]]*\]|[^:;?>\s]*)"
 _SEPARATORS: Final = r"[\s().\-/\u{2010}-\u{2015}]"
+_NEGATIVE: Final = r"^[-\u{2010}-\u{2015}]"
+"""`-1` is a word for unknown, not the number 1."""
 _PERCENT: Final = {"%2B": "+", "%2b": "+", "%23": "#", "%2A": "*", "%2a": "*", "%20": " ", "%28": "(", "%29": ")"} | {
     f"%3{digit}": str(digit) for digit in range(10)
 }
@@ -175,7 +180,7 @@ def _digits(user: pl.Expr, plan: NumberPlan) -> pl.Expr:
     number = user.str.replace_many(_PERCENT).str.replace(r"#$", "").str.replace(start + r"([0-9 ]*)\(0\)", "$1$2")
     number = number.str.replace_all(_SEPARATORS, "")
     is_number = number.str.contains(r"^\+?[0-9]+$") & ~user.str.contains(r"^[1-9][0-9]{0,2}(\.[0-9]{1,3}){3}$")
-    return pl.when(is_number).then(number)
+    return pl.when(is_number & ~user.str.contains(_NEGATIVE)).then(number)
 
 
 def _decided(parts: pl.DataFrame, plan: NumberPlan) -> pl.DataFrame:

@@ -3,7 +3,7 @@
 1. `unpack` the bytes, parse them by the feed's reader: text columns and the first rejections;
 2. drop content, before anything else sees it; join lines that alone lack a time; hold the control totals;
 3. set apart what the feed ignores or rejects by its own conditions;
-4. map to canonical columns; reject what has no anchor or one in the future;
+4. map to canonical columns; reject what has no anchor, a time in the future, or columns that contradict each other;
 5. number equal rows, build the tables, and prove that nothing is lost.
 
 No clock, no key, no file: what arrives when is told by the caller. Nothing of a record enters an error or a reason.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
@@ -28,6 +28,8 @@ from ingest.lines import frame
 from ingest.mapping import CLASS, IDENTIFIED, REASON, canonical
 from ingest.raw import READ_NOTE, ROW, Raw
 from ingest.record import COLUMNS, INTERVAL_CLASSES, SCHEMA
+from ingest.sound import EVENT_ANCHOR, INTERVAL_ANCHOR, TOLERANCE, contradiction, ended
+from ingest.sound import FUTURE as FUTURE
 from ingest.source import Source
 from ingest.totals import mismatches, sequence_number
 from ingest.unpack import unpack
@@ -36,15 +38,10 @@ if TYPE_CHECKING:
     from ingest.definition import Verdict
     from ingest.feed import Feed
 
-NO_START: Final = "no start"
-FUTURE: Final = "future"
-TOLERANCE: Final = timedelta(minutes=15)
-"""A record whose anchor lies further than this behind its arrival is rejected: a wrong clock buys no longer life."""
-LIMIT: Final = 1 << 31
+LIMIT: Final = 1 << 28
+UNKNOWN_NUMBERS: Final = "unknown numbers"
+"""The note that counts parties whose number no rule of the number plan explains."""
 REJECTIONS: Final = pa.schema([("row", pa.int64()), ("reason", pa.string()), ("raw", pa.binary())])
-
-_EVENT_ANCHOR: Final = ("start",)
-_INTERVAL_ANCHOR: Final = ("end", "reported_at", "start")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,8 +78,8 @@ def read(data: bytes, feed: Feed, source: Source, arrived: datetime, file_name: 
     raw = _joined(raw, feed)
     found = mismatches(feed.totals, raw)
     ignored, rejected, fields = _set_apart(raw, feed)
-    mapped = canonical(fields, feed, source, raw.shape)
-    mapped = mapped.with_columns(pl.coalesce(REASON, _late(mapped, arrived)).alias(REASON))
+    mapped = ended(canonical(fields, feed, source, raw.shape, arrived + TOLERANCE), CLASS)
+    mapped = mapped.with_columns(pl.coalesce(REASON, contradiction(mapped, CLASS, arrived)).alias(REASON))
     wrong = mapped.filter(pl.col(REASON).is_not_null()).select("row", pl.col(REASON).alias("reason"))
     rejections = pl.concat([raw.rejections, _with_raw(pl.concat([rejected, wrong]), data, feed)]).sort("row")
     kept = mapped.filter(pl.col(REASON).is_null()).drop(REASON)
@@ -109,7 +106,7 @@ def read(data: bytes, feed: Feed, source: Source, arrived: datetime, file_name: 
 
 def anchor(table: pa.Table, record_class: str) -> pa.ChunkedArray:
     """The moment that puts each record of `record_class` on its day: the start; of intervals end or latest report."""
-    names = _INTERVAL_ANCHOR if record_class in INTERVAL_CLASSES else _EVENT_ANCHOR
+    names = INTERVAL_ANCHOR if record_class in INTERVAL_CLASSES else EVENT_ANCHOR
     columns = [table[name] for name in names if name in table.column_names]
     if not columns:
         return pa.chunked_array([pa.nulls(table.num_rows, SCHEMA.field("start").type)])
@@ -162,18 +159,6 @@ def _met(verdict: Verdict, fields: pl.DataFrame) -> pl.Expr:
     return holds(verdict.conditions, fields.columns)
 
 
-def _late(mapped: pl.DataFrame, arrived: datetime) -> pl.Expr:
-    """Why a row has no day: no anchor, or one in the future; null for the others."""
-
-    def first(names: tuple[str, ...]) -> pl.Expr:
-        present = [pl.col(name) for name in names if name in mapped.columns]
-        return pl.coalesce(present) if present else pl.lit(None, dtype=pl.Datetime("us", "UTC"))
-
-    interval = pl.col(CLASS).is_in(INTERVAL_CLASSES)
-    moment = pl.when(interval).then(first(_INTERVAL_ANCHOR)).otherwise(first(_EVENT_ANCHOR))
-    return pl.when(moment.is_null()).then(pl.lit(NO_START)).when(moment > arrived + TOLERANCE).then(pl.lit(FUTURE))
-
-
 def _without_raw(rejections: pl.DataFrame) -> pl.DataFrame:
     return rejections.with_columns(pl.lit(None, dtype=pl.Binary).alias("raw"))
 
@@ -224,13 +209,15 @@ def _table(kept: pl.DataFrame, feed: Feed, source: Source) -> pa.Table:
 
 
 def _notes(kept: pl.DataFrame) -> dict[str, int]:
-    """How many records carry each note of the reader or of a time."""
+    """How many records carry each note of the reader or of a time, and how many parties no number plan explains."""
     counts: Counter[str] = Counter()
     for name in (READ_NOTE, "time_note"):
         if name in kept.columns:
             found = kept[name].drop_nulls().value_counts(sort=False)
             counts.update(dict(found.iter_rows()))
-    return dict(sorted(counts.items()))
+    kinds = [name for name in ("a_kind", "b_kind", "c_kind") if name in kept.columns]
+    unknown = sum(int((kept[name] == "unknown").sum()) for name in kinds)
+    return dict(sorted((counts + Counter({UNKNOWN_NUMBERS: unknown})).items()))
 
 
 def _require_balance(reading: Reading, feed: Feed) -> None:

@@ -132,7 +132,13 @@ COLUMNS: tuple[Column, ...] = (
         WHEN,
         "offset of the source's local time, minutes east of UTC; `where` in mobile classes",
     ),
-    Column("time_note", _TEXT, WHEN, "ambiguous (doubled local hour), derived (zone not told), clock_off, or null"),
+    Column(
+        "time_note",
+        _TEXT,
+        WHEN,
+        "ambiguous (doubled local hour), derived (zone out of the country), zone assumed (neither told: the source's, "
+        "or the country's eastmost), clock_off, or null",
+    ),
     Column("time_precision", _TEXT, WHEN, "precision of start: us, ms, cs, s, min"),
     Column("extra_when", _TEXT, WHEN, "further source columns assigned to when, as a JSON object of strings"),
     # how much

@@ -24,8 +24,8 @@ Bools = npt.NDArray[np.bool_]
 
 SECOND: Final = 1_000_000
 """Microseconds."""
-YEARS: Final = (1900, 2199)
-"""The years a stamp may show; beyond them it is a fault of the source."""
+YEARS: Final = (1990, 2199)
+"""The years a time may have; beyond them it is a fault of the source: a clock that started at 1970, a digit lost."""
 
 _WIDTHS: Final = {"Y": 4, "y": 2, "m": 2, "b": 3, "d": 2, "H": 2, "M": 2, "S": 2, "f": 6}
 _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")

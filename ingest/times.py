@@ -92,17 +92,18 @@ def local(
 def epoch(raw: pl.Expr, unit: str) -> pl.Expr:
     """The instants of epoch times in `unit` (s, ms, us; decimals allowed in seconds), UTC, as structs of type `MOMENT`.
 
-    An epoch tells no offset. 0 is 1970: that it means "did not happen" is for the feed's list of nulls. Raises
-    `FeedError` for another unit.
+    An epoch tells no offset. 0 means that it did not happen, as an empty text does. Raises `FeedError` for another
+    unit.
     """
     scales = {"s": SECOND, "ms": 1000, "us": 1}
     if unit not in scales:
         raise FeedError(f"epoch time: unit must be s, ms or us, found {unit!r}")
     latest = (YEARS[1] - 1969) * 366 * 86400 * SECOND // scales[unit]
+    earliest = int(np.datetime64(f"{YEARS[0]}-01-01", "us").astype(np.int64)) // scales[unit]
 
     def moments(rows: pl.Series) -> pl.Series:
         text = rows.struct.field("raw")
-        absent = (text == "").fill_null(True).to_numpy()
+        absent = np.array((text == "").fill_null(True).to_numpy())
         whole = text.cast(pl.UInt64, strict=False)
         part, good = np.zeros(len(text), dtype=np.int64), np.ones(len(text), dtype=np.bool_)
         if unit == "s" and text.str.contains(".", literal=True).any():
@@ -112,6 +113,8 @@ def epoch(raw: pl.Expr, unit: str) -> pl.Expr:
             good |= split.to_series(1).is_null().to_numpy()
         ok = whole.is_not_null().to_numpy() & ~text.str.starts_with("+").fill_null(False).to_numpy() & good
         ok &= (whole <= latest).fill_null(False).to_numpy()
+        absent |= ok & (whole == 0).fill_null(False).to_numpy() & (part == 0)
+        ok &= (whole >= earliest).fill_null(False).to_numpy()
         value = np.where(ok, whole.fill_null(0).to_numpy(), 0).astype(np.int64) * scales[unit] + part
         unknown = np.zeros(len(text), dtype=np.bool_)
         return _structs(value, None, unknown, ok | absent, unknown, present=ok & ~absent)

@@ -7,7 +7,8 @@ from zoneinfo import ZoneInfo
 import phonenumbers
 import polars as pl
 
-from ingest.countries import _ZONES, ASSIGNED_HEADS, COUNTRY_CODES, country_zone
+from ingest.countries import _EASTMOST, _ZONES, ASSIGNED_HEADS, COUNTRY_CODES, country_zone, eastmost, has_one_zone
+from ingest.iso3166 import ALPHA_2
 
 
 def test_every_code_that_phonenumbers_knows_is_assigned() -> None:
@@ -37,3 +38,16 @@ def test_every_zone_exists_and_is_that_of_its_country() -> None:
         "Europe/London",
         *[None] * 5,
     ]
+
+
+def test_the_eastmost_zone_is_before_every_other_of_its_country() -> None:
+    """A country has one zone or an eastmost one, and that exists; together they are all countries with a zone."""
+    assert not set(_ZONES) & set(_EASTMOST)
+    for zone in _EASTMOST.values():
+        ZoneInfo(zone)
+    assert set(ALPHA_2) - set(_ZONES) - set(_EASTMOST) == {"BVT", "HMD", "ROM"}
+
+    found = pl.DataFrame({"tadig": ["AUSTA", "usacg", "NLDPT", "AAA", None]})
+    east, one = (found.select(rule(pl.col("tadig"))).to_series().to_list() for rule in (eastmost, has_one_zone))
+    assert east == ["Australia/Lord_Howe", "America/New_York", None, None, None]
+    assert one == [False, False, True, False, False]

@@ -113,8 +113,10 @@ def test_values_as_text(line: str, expected: dict[str, str]) -> None:
         ('{"a":"\x7f"}', "control character"),
         ('{"a":"\\ud800"}', "holds half of a surrogate pair"),
         ('{"a":["\\udfff"]}', "holds half of a surrogate pair"),
-        ('{"number":"1"}', "has 1 key that the feed does not know (number)"),
-        ('{"a":1,"Jansen 0612345678":"1","z":1}', "has 2 keys that the feed does not know (z)"),
+        ('{"number":"1"}', "has 1 key that the feed does not know"),
+        ('{"a":1,"Jansen 0612345678":"1","z":1}', "has 2 keys that the feed does not know"),
+        ('{"mail_too":"1","Mail_To":"2"}', "has 2 keys that the feed does not know; did you mean mail_to?"),
+        ('{"mail_tomail_tomail_tomail_tomail_tomail_to":"1"}', "has 1 key that the feed does not know"),
         ('{"0612345678":"1"}', "has 1 key that the feed does not know"),
         ('{"a":' + "[" * 100_000 + "]" * 100_000 + "}", "nested too deeply"),
     ],
@@ -183,7 +185,7 @@ def require_same_judgement(lines: list[str]) -> None:
     """Asserts that each line is taken or rejected as the parser alone does, with the same values or reason."""
     lines = [line for line in lines if line]
     raw = parse("\n".join([*lines, *['{"a":"1"}'] * (len(lines) + 1)]).encode(), KNOWN)
-    expected = [documents._read_any(line, KNOWN) for line in lines]
+    expected = [documents._read_any(line, KNOWN, {}) for line in lines]
     rows = [
         {name: value for name, value in row.items() if value is not None} for row in expected if isinstance(row, dict)
     ]
@@ -271,3 +273,33 @@ def test_every_line_of_any_file_is_accounted_for(data: bytes) -> None:
     except FileRefused:
         return
     require_account(raw, data)
+
+
+def test_what_stands_under_an_unknown_key_is_not_kept() -> None:
+    """A line with a key that nobody knows may hold content: its rejection has no bytes, that of another line has."""
+    raw = parse(b'{"text":"hallo"}\n{"a":1\n' + GOOD * 2, KNOWN)
+
+    assert raw.rejections["raw"].to_list() == [None, b'{"a":1']
+
+
+def test_slips_are_looked_up_for_a_while_only() -> None:
+    """A file in which every line has another unknown key costs no search per line for ever."""
+    lines = [f'{{"mail_{number}":1}}' for number in range(1200)]
+    raw = parse("\n".join([*lines, '{"mail_too":1}', ""]).encode() + GOOD * 1300, KNOWN)
+
+    assert raw.rejections["reason"][-1] == "has 1 key that the feed does not know"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"[1]", "most often a line is not a JSON object$"),
+        (b'{"x":"0612345678"}', "most often a line has 1 key that the feed does not know$"),
+        (b'{"a":"\\u0007"}', "most often a line holds a control character$"),
+    ],
+)
+def test_a_refusal_says_what_is_wrong_with_most_lines(line: bytes, reason: str) -> None:
+    """The commonest reason stands in the refusal, without a value."""
+    with pytest.raises(FileRefused, match=reason) as refusal:
+        parse((line + b"\n") * 3 + GOOD, KNOWN)
+    assert "0612345678" not in str(refusal.value)

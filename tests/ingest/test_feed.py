@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -349,3 +350,42 @@ def test_fixed_feed_refused(old: str, new: str, words: str, tmp_path: Path) -> N
 
     with pytest.raises(FeedError, match=words):
         load_feed(written(tmp_path, FIXED.replace(old, new, 1)))
+
+
+@pytest.mark.parametrize("name", ["*", "^.*$", "^when$", "a" * 65, "na\\u00efve"])
+def test_a_field_name_is_no_pattern_over_columns(name: str, tmp_path: Path) -> None:
+    """`*` and `^…$` would stand for all columns, content too: no field is named so, of any reader."""
+    with pytest.raises(FeedError, match="no field can be named"):
+        load_feed(written(tmp_path, SMALL.replace('"note"]', f'"{name}"]')))
+    with pytest.raises(FeedError, match="no field can be named"):
+        native = (SHIPPED / "native_csv.toml").read_text(encoding="utf-8")
+        parse_feed(native.replace('class_column = "class"', f'class_column = "{name}"').encode(), "native_csv")
+
+
+def test_all_differences_of_an_example_are_told_at_once(tmp_path: Path) -> None:
+    """An operator sees everything that the first failing example gives otherwise, not one thing per try."""
+    text = SMALL.replace('"e164"', '"short"').replace('time_precision = "s"', 'time_precision = "ms"')
+
+    with pytest.raises(
+        FeedError, match=r"joined should be 1, found 0; record 1, column a_kind: .*; record 1, column time_p"
+    ):
+        load_feed(written(tmp_path, text.replace("[[example.records]]", "joined = 1\n[[example.records]]")))
+
+
+@pytest.mark.parametrize("where", ['[dialect]\nencodings = ["utf-16"]\n[[shapes]]', None])
+def test_an_encoding_outside_the_list_is_refused(where: str | None, tmp_path: Path) -> None:
+    """Neither a dialect nor an example names another encoding."""
+    text = SMALL.replace("[[shapes]]", where) if where else SMALL.replace("raw  =", 'encoding = "utf-16"\nraw =')
+
+    with pytest.raises(FeedError, match="utf-16"):
+        load_feed(written(tmp_path, text))
+
+
+def test_the_feed_in_the_documentation_loads(tmp_path: Path) -> None:
+    """The worked example of the docstring is a feed as it stands there."""
+    document = str(ingest.feed.__doc__)
+    text = textwrap.dedent(document[document.index('    feed   = "exchange"') :])
+    path = tmp_path / "exchange.toml"
+    path.write_text(text, encoding="utf-8")
+
+    assert load_feed(path, zone="Asia/Tokyo").name == "exchange"

@@ -148,3 +148,13 @@ def test_flatstore_sample_with_ack() -> None:
     assert number == data.count(b"ACK|") == 4
     assert fields["method"].to_list() == ["INVITE", "BYE"] * 4
     assert fields["time"].null_count() == 0
+
+
+def test_a_time_of_0_is_none() -> None:
+    """Kamailio writes 0 where it has no time: the INVITE takes that of its ACK, and an ACK of 0 gives none."""
+    lines = pl.DataFrame(
+        {"callid": ["x", "x", "y", "y"], "method": ["INVITE", "ACK"] * 2, "time": ["0", "9", " 00", "0"]}
+    )
+    found, joined = join(lines, ["callid"], "time")
+
+    assert (found["time"].to_list(), joined) == (["9", None, None], 1)

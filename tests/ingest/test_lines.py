@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ingest.errors import FeedError, FileRefused
 from ingest.lines import (
+    ENCODINGS,
     Positions,
     cells,
     codec_name,
@@ -185,3 +186,25 @@ def test_plural() -> None:
 def test_reprs_show_no_byte() -> None:
     """The repr of lines holds nothing of the file."""
     assert "31612345678" not in repr(frame(b"31612345678\n"))
+
+
+def test_a_file_of_empty_lines_is_refused_early() -> None:
+    """More than a million lines of which most are empty are refused before they cost memory; full ones are not."""
+    for end in (b"\n", b"\r\n"):
+        with pytest.raises(FileRefused, match="over a million lines are empty"):
+            frame(end * 1_000_001)
+    assert frame(b"a\n\n" * 500_001).units == 1_000_002
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "rot13", "utf-7", "idna", "iso8859-12", "iso8859-17", "zlib", ""])
+def test_encodings_are_a_closed_list(encoding: str) -> None:
+    """What is not in the list is no encoding of a feed, whatever Python knows."""
+    with pytest.raises(FeedError, match="is not known; known are utf-8, latin-1"):
+        codec_name(encoding)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_every_encoding_of_the_list_is_a_superset_of_ascii(encoding: str) -> None:
+    """Separators and line ends are the same octets in each."""
+    plain = bytes(range(128))
+    assert plain.decode(codec_name(encoding)) == plain.decode("ascii")

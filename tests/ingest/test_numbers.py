@@ -387,3 +387,36 @@ def test_raw_is_kept_exactly_where_the_number_does_not_give_it_back() -> None:
     kept = frame.select(kept_raw(pl.col("raw"), pl.col("number"), pl.col("kind"))).to_series().to_list()
 
     assert kept == [None, None, "0612345678", None, "1001", "31", None, None]
+
+
+@pytest.mark.parametrize(
+    ("raw", "plan", "expected"),
+    [
+        ("3161234", INTERNATIONAL, ("3161234", "unknown")),
+        ("4412345", INTERNATIONAL, ("4412345", "unknown")),
+        ("44123456", INTERNATIONAL, ("+44123456", "e164")),
+        ("+4412345", INTERNATIONAL, ("+4412345", "e164")),
+        ("004412345", INTERNATIONAL, ("+4412345", "e164")),
+        ("31112", INTERNATIONAL, ("112", "short")),
+        ("-1", PLAIN, ("-1", "unknown")),
+        ("-31612345678", INTERNATIONAL, ("-31612345678", "unknown")),
+        ("sip:-1@example.org", PLAIN, ("sip:-1@example.org", "uri")),
+    ],
+)
+def test_digits_that_are_no_number(raw: str, plan: NumberPlan, expected: tuple[str, str]) -> None:
+    """A bare international number has eight digits or more, and a word such as -1 is never the number 1."""
+    assert one(raw, plan) == expected
+
+
+def test_a_short_number_told_to_be_international_is() -> None:
+    """What the row tells of its number goes before what the plan guesses."""
+    columns = pl.DataFrame({"raw": ["4412345", "4412345"], "nature": ["1", "9"]})
+    rule = party_by_nature(pl.col("raw"), pl.col("nature"), {"1": "international"}, INTERNATIONAL, "NL", "acme")
+
+    assert columns.select(rule).to_series().struct.field("kind").to_list() == ["e164", "unknown"]
+
+
+@pytest.mark.parametrize("raw", ["Anoniem", "onbekend", "GEHEIM", "afgeschermd"])
+def test_dutch_words_withhold_too(raw: str) -> None:
+    """Dutch exchanges write Dutch words."""
+    assert read([raw]) == [{"number": None, "kind": None, "raw": raw, "withheld": True, "emergency": False}]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,7 +19,7 @@ from ingest.feed import SHIPPED, Feed, load_feed, parse_feed
 from ingest.mapping import canonical
 from ingest.read import Reading, anchor, read
 from ingest.record import SCHEMA
-from ingest.source import Source
+from ingest.source import NumberPlan, Source
 
 NAMES = ("asterisk_csv", "kamailio_flatstore", "mvno_pipe", "native_csv", "native_ndjson", "wlr_fixed")
 FEEDS = {name: load_feed(SHIPPED / f"{name}.toml") for name in NAMES}
@@ -388,14 +389,101 @@ def test_tables_have_the_schema_of_the_record() -> None:
     assert table["customer"].to_pylist() == ["bakkerij"]
 
 
-def test_customer_of_a_record_goes_before_the_source() -> None:
-    """A file may name the customer of each record; the source's stands where it does not."""
-    data = "class,start,customer\nvoip,2026-02-03T10:00:00Z,slager\nvoip,2026-02-03T10:00:00Z,\n"
+def test_a_file_speaks_for_the_customer_of_its_source() -> None:
+    """A record may repeat the customer of its source; another one makes it a rejection that names neither."""
+    data = "class,start,customer\n" + "".join(
+        f"voip,2026-02-03T10:00:00Z,{name}\n" for name in ("slager", "", "bakker")
+    )
+    found = reading("native_csv", data, customer="bakker")
 
-    assert reading("native_csv", data, customer="bakker").records["voip"]["customer"].to_pylist() == [
-        "slager",
-        "bakker",
+    assert found.records["voip"]["customer"].to_pylist() == ["bakker", "bakker"]
+    assert found.rejections.to_pylist() == [
+        {"row": 2, "reason": "customer is not that of the source", "raw": b"voip,2026-02-03T10:00:00Z,slager"}
     ]
+    assert reading("native_csv", data).records["voip"]["customer"].to_pylist() == ["slager", None, "bakker"]
+
+
+FOREIGN = "extension of another customer"
+PLANTED = ["a_number", "b_number", "c_number", "a_asserted", "other_parties"]
+
+
+def planted(column: str, number: str) -> str:
+    """A record of the native feed in which `column` holds that extension."""
+    record: dict[str, Any] = {"class": "voip", "start": "2026-02-03T10:00:00Z", column: number}
+    if column == "other_parties":
+        record[column] = [{"role": "conference", "number": "+31612345678"}, {"role": "conference", "number": number}]
+    if column[1:] == "_number":
+        record[f"{column[0]}_kind"] = "extension"
+    return json.dumps(record) + "\n"
+
+
+@pytest.mark.parametrize("column", PLANTED)
+def test_no_file_reaches_the_extensions_of_another_customer(column: str) -> None:
+    """An extension under another owner is a rejection wherever it stands, and its neighbours are stored."""
+    numbers = ["1001@beta", "1001@alpha", "1001@b@alpha", "1001@alpha@beta", "1001@", "1001@Alpha"]
+    found = reading("native_ndjson", "".join(planted(column, number) for number in numbers), customer="alpha")
+
+    assert accounted(found) == found.units == 6
+    assert [(row["row"], row["reason"]) for row in found.rejections.to_pylist()] == [
+        (row, FOREIGN) for row in (1, 3, 4, 5, 6)
+    ]
+    (row,) = rows(found, "voip")
+    assert "1001@alpha" in str(row[column])
+
+
+@pytest.mark.parametrize("column", PLANTED)
+def test_extensions_of_a_source_without_customer(column: str) -> None:
+    """Without a customer the source owns its extensions by its name, or the customer that a record itself tells."""
+    own, foreign = planted(column, "1001@native_ndjson"), planted(column, "1001@beta")
+    told = foreign.replace("{", '{"customer": "beta", ', 1)
+    found = reading("native_ndjson", own + foreign + told + own.replace("{", '{"customer": "beta", ', 1))
+
+    assert [(row["row"], row["reason"]) for row in found.rejections.to_pylist()] == [(2, FOREIGN), (4, FOREIGN)]
+    assert [row.get("customer") for row in rows(found, "voip")] == [None, "beta"]
+
+
+def test_extensions_by_number_plan_are_of_the_customer_that_the_record_tells() -> None:
+    """A number that the plan makes an extension gets the owner of its row, in every place that holds a party."""
+    lines = [
+        {"class": "voip", "start": "2026-02-03T10:00:00Z", "a_number": "1001", "b_number": "0612345678"},
+        {"class": "voip", "start": "2026-02-03T10:00:00Z", "a_number": "1001", "customer": "beta"},
+        {"class": "voip", "start": "2026-02-03T10:00:00Z", "a_number": "1001", "a_kind": "extension", "customer": "x"},
+    ]
+    data = "".join(json.dumps(line) + "\n" for line in lines)
+    plan = NumberPlan(extension=(2, 5))
+
+    found = rows(reading("native_ndjson", data, number_plan=plan), "voip")
+    assert [row["a_number"] for row in found] == ["1001@native_ndjson", "1001@beta", "1001@x"]
+    assert found[0]["b_number"] == "+31612345678"
+
+
+def test_an_address_of_another_host_is_no_extension() -> None:
+    """A SIP address keeps its host; an extension without digits is not of its form."""
+    data = planted("b_number", "sip:1001@beta.example").replace('"extension"', '"uri"') + planted("a_number", "@alpha")
+    found = reading("native_ndjson", data + planted("a_asserted", "sip:jan@beta.example"), customer="alpha")
+
+    assert [row["b_number"] for row in rows(found, "voip")] == ["sip:1001@beta.example", None]
+    assert [row["reason"] for row in found.rejections.to_pylist()] == ["a_number is not of its form"]
+
+
+QUOTES = ['"a"b', 'a"b', '"a" ', ' "a"', '"a', 'a"', '"a""', '""a"', '"a"b"c"']
+QUOTES_HEADER = "class,record_id,start,user_name,service\n"
+
+
+@pytest.mark.parametrize("broken", QUOTES)
+def test_illegal_quotes_cost_one_row(broken: str) -> None:
+    """A line whose quoting is broken or left open is one rejection with its bytes; no other row is lost or moved."""
+    lines = [f'server_use,{number},2026-02-03T10:00:00Z,"u, {number}","s ""{number}"""' for number in range(1, 8)]
+    wrong = f"server_use,9,2026-02-03T10:00:00Z,{broken},s"
+    for place in range(len(lines)):
+        data = [*lines[:place], wrong, *lines[place:]]
+        found = reading("native_csv", QUOTES_HEADER + "\n".join(data) + "\n")
+
+        assert found.rejections.to_pylist() == [{"row": place + 2, "reason": "quoting", "raw": wrong.encode()}]
+        assert accounted(found) == found.units == 9
+        assert [(row["user_name"], row["service"]) for row in rows(found, "server_use")] == [
+            (f"u, {number}", f's "{number}"') for number in range(1, 8)
+        ]
 
 
 def test_equal_rows_with_lists_are_numbered() -> None:
@@ -543,3 +631,91 @@ def test_changed_examples_are_refused_or_accounted_for(name: str) -> None:
         seen.add(outcome(FEEDS[name], bytes(data[:cut])))
 
     assert seen <= {"refused", "read"}
+
+
+# --- columns that contradict each other -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("binding,2026-02-03T15:16:00Z,,2026-02-03T15:00:00Z,,,,", "future"),
+        ("binding,2026-02-03T15:16:00Z,2026-02-03T14:00:00Z,,,,,", "end before start"),
+        ("binding,2026-02-03T14:00:00Z,,2026-02-03T13:00:00Z,,,,", "report before start"),
+        ("voip,2026-02-03T14:00:00Z,2057-02-03T13:00:00Z,,,,,", "future"),
+        ("voip,2026-02-03T14:00:00Z,,2026-02-04T15:00:01Z,,,,", "future"),
+        ("voip,2026-02-03T14:00:00Z,2026-02-04T15:00:00Z,,,,,", None),
+        ("voip,2026-02-03T14:00:00Z,,,2026-02-05T14:00:00Z,,,", "future"),
+        ("binding,2026-02-03T14:00:00Z,,,,203.0.113.12,,1025:1024", "port_to before port_from"),
+        ("binding,2026-02-03T14:00:00Z,,,,203.0.113.12,,1024:1024", None),
+        ("binding,2026-02-03T14:00:00Z,,,,203.0.113.12,33,", "prefix_length is over 32 for an IPv4 address"),
+        ("binding,2026-02-03T14:00:00Z,,,,203.0.113.12,32,", None),
+        ("binding,2026-02-03T14:00:00Z,,,,2001:db8::,56,", None),
+        ("voip,1970-01-01T00:00:00Z,,,,,,", "start is not a time"),
+        ("voip,1926-02-03T14:00:00Z,,,,,,", "start is not a time"),
+    ],
+)
+def test_columns_that_contradict_each_other(line: str, reason: str | None) -> None:
+    """A time where nothing has happened yet, ports and prefixes out of order: each is a rejection with its reason."""
+    head = "class,start,end,reported_at,answer,public_ip,prefix_length,port_from,port_to\n"
+    first, _, ports = line.rpartition(",")
+    data = f"{head}{first},{ports.replace(':', ',') if ports else ','}\n"
+    found = reading("native_csv", data, datetime(2026, 2, 3, 15, 0, tzinfo=UTC))
+
+    assert found.rejections["reason"].to_pylist() == ([reason] if reason else [])
+
+
+def test_a_duration_of_decades_is_a_rejection() -> None:
+    """An end that a duration of 10^9 seconds computes lies in the future."""
+    assert reading("mvno_pipe", mvno(duration="1000000000")).rejections["reason"].to_pylist() == ["future"]
+
+
+def test_a_country_of_several_zones_is_never_in_the_future() -> None:
+    """A local time that would be future in the source's zone is read in the country's eastmost zone."""
+    arrived = datetime(2026, 2, 3, 15, 0, tzinfo=UTC)
+    base = {"record_type": "RGP", "duration": "60"}
+    lines = [
+        mvno(**base, event_timestamp="20260203235500", operator_code="AUSTA"),
+        mvno(**base, event_timestamp="20260203150000", operator_code="AUSTA"),
+        mvno(**base, event_timestamp="20260204060000", operator_code="AUSTA"),
+        mvno(**base, event_timestamp="20260203235500", operator_code="AAAAA"),
+        mvno(**base, event_timestamp="20260203235500", operator_code="JPNDO"),
+    ]
+    found = reading("mvno_pipe", "".join(lines), arrived)
+
+    assert found.rejections["row"].to_pylist() == [3, 4]
+    assert set(found.rejections["reason"].to_pylist()) == {"future"}
+    kept = [(row["start"], row["utc_offset"], row["time_note"]) for row in rows(found, "mobile_usage")]
+    assert kept == [
+        (datetime(2026, 2, 3, 12, 55, tzinfo=UTC), 660, "zone assumed"),
+        (datetime(2026, 2, 3, 14, 0, tzinfo=UTC), 60, "zone assumed"),
+        (datetime(2026, 2, 3, 14, 55, tzinfo=UTC), 540, "derived"),
+    ]
+    assert found.notes == {"derived": 1, "zone assumed": 2}
+
+
+def test_a_latin_1_byte_in_a_dropped_field_costs_no_file() -> None:
+    """A description that is not UTF-8 leaves a note and nothing else; what no encoding decodes refuses the file."""
+    found = reading("mvno_pipe", mvno(description="caf\xe9").encode("latin-1") + mvno().encode())
+
+    assert (found.notes, accounted(found)) == ({"latin-1": 1}, 2)
+    assert "caf" not in everything(found)
+
+
+def test_a_kamailio_time_of_0_is_none() -> None:
+    """An INVITE whose time is 0 takes that of its ACK; without one it has no start."""
+    head = "1a2b|3c4d|{call}@host|200|OK|{time}|*prepaid|31612345678|31201234567||4242:1"
+    lines = [("INVITE", "c1", "0"), ("ACK", "c1", "1770131244"), ("INVITE", "c2", "0")]
+    data = "".join(f"{method}|{head.format(call=call, time=time)}\n" for method, call, time in lines)
+    found = reading("kamailio_flatstore", data)
+
+    assert [row["start"].timestamp() for row in rows(found, "voip")] == [1770131244]
+    assert (found.joined, found.rejections["reason"].to_pylist()) == (1, ["no start"])
+
+
+def test_unknown_numbers_are_counted() -> None:
+    """Every party that no number plan explains is in the notes, so that a wrong plan shows at once."""
+    head = "class,start,a_number,b_number,c_number\n"
+    found = reading("native_csv", head + "voip,2026-02-03T14:00:00Z,31612345678,4412345,0612345678\n")
+
+    assert found.notes == {"unknown numbers": 2}

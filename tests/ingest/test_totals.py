@@ -136,3 +136,17 @@ def test_sequence_rule_of_a_source_needs_its_group() -> None:
     """A rule without the group `seq` is refused, not read as no number."""
     with pytest.raises(FeedError, match="group named seq"):
         sequence_number(None, "[0-9]+", raw(), "F1")
+
+
+def test_a_file_name_cannot_hang_the_reader() -> None:
+    """A rule that backtracks without end in other engines takes linear time, and a name counts up to 255 characters."""
+    rule = Sequence(file_name="^(?P<seq>(?:[0-9]+)+)x$")
+
+    assert sequence_number(rule, None, raw(), "1" * 40 + "y") is None
+    assert sequence_number(None, "(?P<seq>[0-9]+)$", raw(), "a" * 252 + "1234") == 123
+
+
+def test_a_sequence_rule_of_a_source_has_no_look_around() -> None:
+    """What the linear engine cannot run is refused in words."""
+    with pytest.raises(FeedError, match="without look-around"):
+        sequence_number(None, "(?<=F)(?P<seq>[0-9]+)", raw(), "F1")
