@@ -5,6 +5,9 @@ party (IMSI, IMEI, SIM, address, line, user, session, MAC), that of the other pa
 serving cell. Not searched: dialled digits (as typed, not a party), raw forms, and private addresses, which name nobody
 by themselves.
 
+A record ends where it tells so; an interval without an end where its duration or its latest report puts it; and a
+binding that tells none of these has begun and not ended, so that it lasts on.
+
 Nothing here looks at a window but `inside`, and nothing is masked: `queries.scope` does both. Columns are named as in
 the canonical record; this package does not import it, and a test compares the names.
 """
@@ -13,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial, reduce
 from operator import or_
 
@@ -30,6 +34,13 @@ PART_RANK = ROLES.index("part")
 SINGLE_PARTY_CLASSES = ("internet", "binding")
 """Classes whose records have one party: without a told `served`, it is the a party whose record it is."""
 
+OPEN_CLASS = "binding"
+"""The class whose records without end, duration and report are still open: an address is held until it is given up."""
+FOREVER = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+
+_MOMENT = pl.Datetime("us", "UTC")
+_LONGEST_MS = 10 * 366 * 86_400_000
+"""A duration beyond ten years is a mistake of its source: it is taken as ten years, which also bounds the sum."""
 _PARTY_TYPES = frozenset({"msisdn", "extension", "uri", "number_range"})
 _KIND_OF_TYPE = {"extension": "extension", "uri": "uri"}
 _V4_MAPPED = bytes(10) + b"\xff\xff"
@@ -184,12 +195,23 @@ def _served(records: pl.DataFrame) -> pl.Expr:
 
 def _span(records: pl.DataFrame) -> list[pl.Expr]:
     """First and last moment of a record, both of them in it."""
-    nothing = pl.lit(None, pl.Datetime("us", "UTC"))
-    start, end, reported = (
-        pl.col(name) if _usable(records, name) else nothing for name in ("start", "end", "reported_at")
-    )
+    start, end, reported = (_moment(records, name) for name in ("start", "end", "reported_at"))
+    lasted = pl.lit(None, _MOMENT)
+    if _usable(records, "duration_ms"):
+        # A broken source may name a start at the end of the calendar, and the sum would pass it.
+        length = pl.duration(milliseconds=pl.col("duration_ms").clip(0, _LONGEST_MS))
+        lasted = pl.min_horizontal(start, pl.lit(FOREVER, _MOMENT) - length) + length
+        lasted = pl.when(start.is_not_null() & pl.col("duration_ms").is_not_null()).then(lasted)
     begin = pl.coalesce(start, end, reported)
-    return [begin.alias("_begin"), pl.max_horizontal(begin, pl.coalesce(end, reported, start)).alias("_finish")]
+    # A report after the time that the duration gives says that the interval was still open.
+    known = pl.coalesce(end, pl.max_horizontal(lasted, reported))
+    is_open = known.is_null() & start.is_not_null() & (pl.col("record_class") == OPEN_CLASS)
+    finish = pl.when(is_open).then(pl.lit(FOREVER, _MOMENT)).otherwise(pl.max_horizontal(begin, known))
+    return [begin.alias("_begin"), finish.alias("_finish")]
+
+
+def _moment(records: pl.DataFrame, column: str) -> pl.Expr:
+    return pl.col(column) if _usable(records, column) else pl.lit(None, _MOMENT)
 
 
 def _usable(records: pl.DataFrame, column: str) -> bool:
@@ -198,6 +220,11 @@ def _usable(records: pl.DataFrame, column: str) -> bool:
 
 def _one_of(values: list[str], item: pl.Expr) -> pl.Expr:
     return item.is_in(values)
+
+
+def _in_range(low: str, high: str, item: pl.Expr) -> pl.Expr:
+    # Of one length, the order of text is the order of numbers; of digits alone, or a text would slip in between.
+    return (item.str.len_bytes() == len(low)) & (item >= low) & (item <= high) & item.str.contains(r"^\+?[0-9]+$")
 
 
 def _in_list(column: str, test: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
@@ -217,8 +244,7 @@ def _containment(place: Place, target: Target, columns: Collection[str]) -> pl.E
     """Whether the column of `place` lies in `target`, or holds what `target` lies in."""
     if target.type == "number_range":
         low, high = str(target.value), str(target.upper)
-        # Of one length, the order of text is the order of numbers.
-        return _in_list(place.column, lambda item: (item.str.len_bytes() == len(low)) & (item >= low) & (item <= high))
+        return _in_list(place.column, partial(_in_range, low, high))
     if place.column == "access_ip":
         return _common_bits(pl.col("access_ip"), target.address, None, target.bits)
     length = pl.col("prefix_length") if "prefix_length" in columns else None
@@ -228,8 +254,9 @@ def _containment(place: Place, target: Target, columns: Collection[str]) -> pl.E
     null = pl.lit(None, pl.Int32)
     low_port = pl.col("port_from") if "port_from" in columns else null
     high_port = pl.col("port_to") if "port_to" in columns else null
-    # Without ports the record holds the whole address.
-    within = (pl.coalesce(low_port, high_port) <= target.port) & (pl.coalesce(high_port, low_port) >= target.port)
+    # Without ports the record holds the whole address; one port alone is a block of one, whichever end it is.
+    least, most = pl.min_horizontal(low_port, high_port), pl.max_horizontal(low_port, high_port)
+    within = (least <= target.port) & (most >= target.port)
     return test & ((low_port.is_null() & high_port.is_null()) | within)
 
 

@@ -1,9 +1,11 @@
 -- kind: aggregate
 -- needs: who, when
+-- also: how_much
 -- classes: binding
 -- parameters: max_matches
 -- describes: who held an address, an address and port, a prefix, a line or a MAC address in the target's window, as the
---   bindings tell; more subscribers than the warrant allows are answered "not unique" with their number and without a list
+--   bindings tell; held_until is null for a binding that has begun and tells no end, which holds until one is told; more
+--   subscribers than the warrant allows are answered "not unique" with their number and without a list
 WITH found AS (
     SELECT *, unnest(targets) AS found_target, unnest(target_roles) AS found_role
     FROM records
@@ -14,6 +16,16 @@ WITH found AS (
         w.type AS target_type,
         w.value AS target_value,
         f.*,
+        coalesce(
+            f."end",
+            -- least and greatest pass over a null; a duration beyond ten years counts as ten.
+            greatest(
+                CASE WHEN f.duration_ms IS NOT NULL THEN
+                    f.start + to_milliseconds(least(greatest(f.duration_ms, 0), 316_224_000_000))
+                END,
+                f.reported_at
+            )
+        ) AS ended,
         -- Who is who: the operator's subscriber, else whatever names one; a binding that names nobody stands for itself.
         CASE
             WHEN f.subscriber IS NOT NULL THEN 'subscriber ' || coalesce(f.customer, '') || ' ' || f.subscriber
@@ -34,7 +46,7 @@ SELECT
     b.customer, b.subscriber, b.a_number AS "number", b.imsi, b.iccid, b.user_name, b.line, b.service_id, b.mac,
     b.public_ip, b.prefix_length, b.port_from, b.port_to, b.protocol, b.private_ip, b.access_ip, b.nas, b.session_id,
     min(coalesce(b.start, b."end", b.reported_at)) AS held_from,
-    max(coalesce(b."end", b.reported_at, b.start)) AS held_until,
+    CASE WHEN bool_and(b.ended IS NOT NULL) THEN max(b.ended) END AS held_until,
     count(*) AS records
 FROM bound AS b JOIN counted AS c ON c.target = b.target
 WHERE c.holders <= $max_matches

@@ -307,6 +307,30 @@ def test_who_is_another_holder(
     assert answers == [(f"not unique: {count}",)]
 
 
+LASTING: list[tuple[str, list[dict[str, Any]], datetime | None]] = [
+    ("never ended", [{}], None),
+    ("an older lease that ended, and one that did not", [{"end": NOON}, {"start": NOON}], None),
+    ("reported", [{"reported_at": NOON + H}], NOON + H),
+    ("with a duration", [{"duration_ms": 7_200_000 + 24 * 3_600_000}], NOON + 2 * H),
+    ("with a duration and a later report", [{"duration_ms": 1, "reported_at": NOON + H}], NOON + H),
+    ("with an end that goes before both", [{"end": NOON, "duration_ms": 2**62, "reported_at": NOON + H}], NOON),
+]
+
+
+@pytest.mark.parametrize("case", LASTING, ids=lambda case: case[0])
+def test_holder_of_a_binding_that_goes_on(
+    case: tuple[str, list[dict[str, Any]], datetime | None], rows: Make, target: Make, ask: Make, pack: Make
+) -> None:
+    """An address whose binding has begun and never ended has a holder, and no moment until when."""
+    _, leases, until = case
+    day_before = {"record_class": "binding", "public_ip": pack("192.0.2.1"), "subscriber": "s1", "start": NOON - 24 * H}
+    frame = rows(*(day_before | lease for lease in leases))
+    (answer,) = ask("holder", frame, [target("ip", "192.0.2.1", NOON - 2 * H, NOON + 9 * H)])
+
+    assert (answer["answer"], answer["subscriber"], answer["held_until"]) == ("held", "s1", until)
+    assert ask("holder", frame, [target("ip", "192.0.2.1", NOON - 50 * H, NOON - 25 * H)]) == []
+
+
 def test_holder_of_a_mac_by_line(rows: Make, target: Make, ask: Make) -> None:
     """A line names the holder of a MAC address; a number as target is none this question answers."""
     frame = rows({"record_class": "binding", "start": NOON, "mac": "02:00:00:00:00:01", "line": "l", "a_number": A})
