@@ -10,6 +10,10 @@ either, is finished by the next flush: the same lines, none twice.
 The head in the catalogue and the segments on disk guard each other: a log whose end was cut is behind the head, and a
 catalogue of an older state is behind the log. Both stop the next `enter`. The form on disk is `trafficvault.chain`'s.
 
+A vault directory put back as a whole agrees with itself. So the key directory remembers the last entry that reached its
+segment, sealed, in the file `head`: the vault may be ahead of that memory, never behind it. A memory that is gone stops
+nothing, for it can't be told from one that never was; `verify` names it until the next entry makes it anew.
+
 Trusted time is the moment up to which the log believes the clock. It moves with the entries, by `max_clock_step` at
 most: an entry beyond carries `"clock":"jumped"` and moves nothing, so a clock that jumped isn't made true by use.
 """
@@ -27,7 +31,7 @@ from typing import Any, Protocol
 
 from trafficvault import chain, sealing, signing
 from trafficvault.catalogue import Catalogue, Transaction
-from trafficvault.chain import Head, Line
+from trafficvault.chain import Fault, Head, Inspection, Line
 from trafficvault.clock import Clock
 from trafficvault.database import RESTORE
 from trafficvault.durable import Disk
@@ -40,6 +44,12 @@ TRUSTED_TIME = "trusted_time"
 BACK = timedelta(minutes=15)
 """How far a clock may lie behind trusted time before it went back."""
 _RETRIES = 5
+_ROLLED_BACK = "the vault is older than its keys' memory of the audit log"
+_OLDER = (
+    "restore the newest copy of the vault; only where none is newer, find out what was done since, then move `head` "
+    "out of the key directory: the next entry makes it anew"
+)
+_UNREADABLE = "find out who changed `head` in the key directory, then move it away: the next entry makes it anew"
 
 
 class _Custody(Protocol):
@@ -90,6 +100,13 @@ class _State:
             return self.head
         return Head(self.pending[0].seq - 1, chain.read_line(self.pending[0])["prev"])
 
+    def hash_of(self, seq: int) -> str | None:
+        """The hash of entry `seq` where the catalogue has it: the head's, a waiting line's, the last settled one's."""
+        known = {self.head.seq: self.head.hash}
+        for line in self.pending:
+            known[line.seq - 1] = chain.read_line(line)["prev"]
+        return known.get(seq)
+
     def require_known(self, line: Line) -> None:
         """Returns for a line beyond `settled` left by a failed flush, whole or not. Raises `FaultError` for another."""
         if line.seq > self.head.seq or not self.pending:
@@ -97,12 +114,18 @@ class _State:
                 raise FaultError(
                     f"audit segment {line.segment}: its end is torn, in a line that the catalogue never had"
                 )
+            if _seq_of(line) != line.seq:
+                raise FaultError(f"audit segment {line.segment}: it ends in a line that is no entry of the catalogue")
             raise FaultError(
                 f"audit: the log goes on to entry {line.seq} and the catalogue ends at {self.head.seq}: "
                 "the catalogue is older than the log (restored?)",
                 hint=RESTORE,
             )
-        if not line.torn and line.content != self.pending[line.seq - self.pending[0].seq].content and _reads(line):
+        if (
+            not line.torn
+            and line.content != self.pending[line.seq - self.pending[0].seq].content
+            and _seq_of(line) is not None
+        ):
             raise FaultError(f"audit segment {line.segment}: entry {line.seq} is another than the catalogue's")
 
 
@@ -151,8 +174,7 @@ class AuditLog:
         Raises `FaultError` when catalogue and segments are not of one moment: nothing may be added to either then.
         """
         if not self._in_step:
-            self._require_in_step(self._state(tx))
-            self._in_step = True
+            self.require_in_step(tx)
         now, trusted = self._clock.now(), self.trusted_time(tx)
         doubt = judge_clock(trusted, now, self._max_step)
         if trusted is None or (doubt is None and now > trusted):
@@ -166,6 +188,14 @@ class AuditLog:
         tx.set_meta(HEAD, signing.canonical({"seq": seq, "hash": json.loads(line)["hash"]}).decode())
         return seq
 
+    def require_in_step(self, tx: Transaction) -> None:
+        """Returns when catalogue, segments and the keys' memory are of one moment; `enter` and `flush` ask it too.
+
+        For a writer, before it sweeps or destroys anything. `tx` is one that writes: beside a mere reader others go on.
+        Raises `FaultError` for a catalogue or vault of an older state, and for a log whose end is not the catalogue's.
+        """
+        self._require_in_step(self._state(tx))
+
     def flush(self) -> None:
         """Brings every committed entry to its segment, durably; does nothing when all are there.
 
@@ -178,6 +208,8 @@ class AuditLog:
                 clean = self._require_in_step(state)
                 if state.pending:
                     self._append(state, clean=clean)
+                    # Before the outbox is emptied, so that a memory that a crash prevented is made up for.
+                    self._remember(state.head)
                 # If we crash before this commit, the next flush finds the lines in place and comes here again.
                 for line in state.pending:
                     tx.delete("outbox", seq=line.seq)
@@ -185,16 +217,27 @@ class AuditLog:
             raise _unwritable(problem) from problem
 
     def verify(self) -> int:
-        """Checks chain, signatures, outbox and head, and returns the number of entries. Raises `FaultError`."""
-        for _ in range(_RETRIES):
-            state = self._read_state()
-            try:
-                return self._verified(state)
-            except FaultError:
-                # A writer may have gone on while we read; a fault is one only when the catalogue stood still.
-                if self._read_state() == state:
-                    raise
-        raise VaultError("verifying the audit log: others keep writing to it; try again when they are done")
+        """Checks chain, signatures, outbox, head and the keys' memory, and returns the number of entries.
+
+        Raises `FaultError` for the first fault.
+        """
+        state, faults = self._inspected()
+        if faults:
+            raise FaultError(faults[0].sentence, hint=faults[0].hint or RESTORE)
+        return state.head.seq
+
+    def faults(self) -> list[tuple[str, str]]:
+        """What `verify` finds, all of it: the kind of each fault and its sentence.
+
+        Kinds: `changed` (content or order), `missing` (entries, a segment, the keys' memory), `truncated` (an end was
+        cut), `extra` (what nobody entered, or entered once and is there twice), `signature`, and `rolled back`
+        (catalogue or vault of an older state).
+        """
+        try:
+            _, faults = self._inspected()
+        except FaultError as fault:
+            return [("changed", str(fault))]
+        return [(fault.kind, fault.sentence) for fault in faults]
 
     def show(self, last: int = 50) -> list[dict[str, Any]]:
         """The last entries, oldest first, opened: seq, time, act, person, detail, and clock where it was not believed.
@@ -257,7 +300,16 @@ class AuditLog:
             return self._state(tx)
 
     def _require_in_step(self, state: _State) -> bool:
-        """Whether nothing stands beyond the settled entry. Raises `FaultError` when log and catalogue are apart."""
+        """Whether nothing stands beyond the settled entry. Raises `FaultError` when not all are of one moment."""
+        self._in_step = False
+        clean = self._require_log_in_step(state)
+        memory = self._memory()
+        if memory is not None and (sentence := _rolled_back(state, memory, state.hash_of(memory.seq))) is not None:
+            raise FaultError(sentence, hint=_OLDER)
+        self._in_step = True
+        return clean
+
+    def _require_log_in_step(self, state: _State) -> bool:
         settled, directory = state.settled, self._layout.audit
         if chain.ends_with(directory, settled, self._size):
             return True
@@ -295,21 +347,106 @@ class AuditLog:
             settled = [line.content for line in stored if line.seq < state.pending[0].seq]
             self._disk.create(path, _joined(settled + wanted))
 
-    def _verified(self, state: _State) -> int:
-        found, settled, public_key = chain.genesis(self._vault_id), state.settled, self.public_key
-        for line in chain.read_lines(self._layout.audit, self._size):
-            if line.seq > settled.seq:
+    def _remember(self, head: Head) -> None:
+        blob = sealing.seal(
+            self._memory_key(), signing.canonical({"v": 1, "seq": head.seq, "hash": head.hash}), self._memory_place()
+        )
+        try:
+            self._disk.create(self._layout.head, blob)
+        except FileNotFoundError:
+            # A writer that just opened the keys swept our temporary file; it does so once.
+            self._disk.create(self._layout.head, blob)
+
+    def _memory(self) -> Head | None:
+        """The last entry that the keys remember; None when there is none. Raises `FaultError` for a changed one."""
+        try:
+            blob = self._layout.head.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as problem:
+            raise FaultError(
+                f"opening the keys' memory of the audit log: it can't be read: {problem.strerror}", hint=_UNREADABLE
+            ) from problem
+        try:
+            content = json.loads(sealing.unseal(self._memory_key(), blob, self._memory_place()))
+        except FaultError as fault:
+            raise FaultError(f"{fault}: it is the keys' memory of the audit log", hint=_UNREADABLE) from fault
+        if content["v"] != 1:
+            raise FaultError(
+                f"opening the keys' memory of the audit log: it is of version {content['v']} and not of 1",
+                hint=_UNREADABLE,
+            )
+        return Head(content["seq"], content["hash"])
+
+    def _inspected(self) -> tuple[_State, list[Fault]]:
+        for _ in range(_RETRIES):
+            state = self._read_state()
+            faults = self._inspect(state)
+            # A writer may have gone on while we read; a fault is one only when the catalogue stood still.
+            if not faults or self._read_state() == state:
+                return state, faults
+        raise VaultError("verifying the audit log: others keep writing to it; try again when they are done")
+
+    def _inspect(self, state: _State) -> list[Fault]:
+        settled, genesis = state.settled, chain.genesis(self._vault_id)
+        faults: list[Fault] = []
+        memory: Head | None = None
+        try:
+            memory = self._memory()
+            if memory is None and settled.seq > 0:
+                sentence = "audit: the keys' memory of the log, `head` in the key directory, is missing: it was removed"
+                faults.append(Fault("missing", sentence, "find out by whom; the next entry makes it anew"))
+        except FaultError as fault:
+            faults.append(Fault("changed", str(fault), fault.hint))
+        log = Inspection(
+            self._layout.audit, self.public_key, settled.seq, genesis, self._size, memory.seq if memory else 0
+        )
+        log.walk()
+        found = log.faults + self._end_faults(state, log) + self._outbox_faults(state)
+        if memory is not None:
+            known = state.hash_of(memory.seq) or log.noted
+            if (behind := _rolled_back(state, memory, known)) is not None:
+                faults.append(Fault("rolled back", behind, _OLDER))
+        return found + faults
+
+    def _end_faults(self, state: _State, log: Inspection) -> list[Fault]:
+        settled, faults = state.settled, list[Fault]()
+        for line in log.beyond:
+            try:
                 state.require_known(line)
-                continue
-            entry = chain.follow(found, line, public_key)
-            found = Head(entry["seq"], entry["hash"])
-        _require_settled(found, settled)
-        for line in state.pending:
-            entry = chain.follow(found, line, public_key)
-            found = Head(entry["seq"], entry["hash"])
-        if found != state.head:
-            raise FaultError(f"audit: the outbox ends at entry {found.seq}, the catalogue's head is {state.head.seq}")
-        return state.head.seq
+            except FaultError as fault:
+                faults.append(self._stranger(line, fault))
+                break
+        try:
+            _require_settled(log.head if log.head.hash else Head(log.head.seq, settled.hash), settled)
+        except FaultError as fault:
+            kind: chain.Kind = "missing" if log.head.seq % self._size == 0 else "truncated"
+            if log.head.seq >= settled.seq:
+                kind = "changed"
+            faults.append(Fault(kind, str(fault), fault.hint))
+        return faults
+
+    def _stranger(self, line: Line, fault: FaultError) -> Fault:
+        """What a line behind the catalogue's last is: of the vault's own later days, or put there."""
+        if line.torn or _seq_of(line) != line.seq:
+            return Fault("extra", str(fault), fault.hint)
+        if not _is_signed(line, self.public_key):
+            return Fault("extra", f"audit segment {line.segment}: entry {line.seq} is one that the vault did not sign")
+        # Signed by the vault, and not what its catalogue has: another history of it, most likely a later one.
+        return Fault("rolled back", str(fault), fault.hint)
+
+    def _outbox_faults(self, state: _State) -> list[Fault]:
+        found = state.settled
+        try:
+            for line in state.pending:
+                entry = chain.follow(found, line, self.public_key)
+                found = Head(entry["seq"], entry["hash"])
+        except FaultError as fault:
+            return [Fault("changed", str(fault))]
+        if found == state.head:
+            return []
+        sentence = f"audit: the outbox ends at entry {found.seq}, the catalogue's head is {state.head.seq}"
+        return [Fault("changed", sentence)]
 
     def _opened(self, entry: Mapping[str, Any]) -> dict[str, Any]:
         blob = base64.b64decode(entry["body"])
@@ -324,6 +461,23 @@ class AuditLog:
     def _place(self, seq: int) -> str:
         return f"audit {self._vault_id} {seq}"
 
+    def _memory_key(self) -> bytes:
+        return sealing.derive(self._keys.custody("audit").key("audit"), "head")
+
+    def _memory_place(self) -> str:
+        return f"head {self._vault_id}"
+
+
+def _rolled_back(state: _State, memory: Head, known: str | None) -> str | None:
+    """Why the vault is behind `memory`; None when it is not. `known` is the hash that the vault has for that entry."""
+    if memory.seq > state.head.seq:
+        return (
+            f"{_ROLLED_BACK}: the keys remember entry {memory.seq}, the catalogue ends at {state.head.seq} (restored?)"
+        )
+    if known is not None and known != memory.hash:
+        return f"{_ROLLED_BACK}: its entry {memory.seq} is another than the keys remember (restored?)"
+    return None
+
 
 def _require_settled(found: Head, settled: Head) -> None:
     if found.seq < settled.seq:
@@ -335,9 +489,18 @@ def _require_settled(found: Head, settled: Head) -> None:
         raise FaultError(f"audit: entry {found.seq} on disk is another than the catalogue's", hint=RESTORE)
 
 
-def _reads(line: Line) -> bool:
+def _seq_of(line: Line) -> int | None:
+    """The number that the entry of `line` gives itself; None when it is no entry."""
     try:
-        chain.read_line(line)
+        return int(chain.read_line(line)["seq"])
+    except FaultError:
+        return None
+
+
+def _is_signed(line: Line, public_key: str) -> bool:
+    try:
+        entry = chain.read_line(line)
+        signing.require_signature(public_key, entry["sig"], bytes.fromhex(entry["hash"]), "an entry")
     except FaultError:
         return False
     return True

@@ -18,10 +18,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from trafficvault import signing
 from trafficvault.durable import PART
@@ -31,8 +32,11 @@ ENTRIES_PER_SEGMENT = 10_000
 CLOCKS = ("jumped", "back")
 _VERSION = 1
 _TAIL_BYTES = 65536
+_MOST_FAULTS = 100
 _NAME = re.compile(r"[0-9]{8}\.log")
 _TEXTS = ("time", "prev", "body", "hash", "sig")
+
+Kind = Literal["changed", "missing", "truncated", "extra", "signature", "rolled back"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,15 @@ class Line:
     content: bytes
     segment: str
     torn: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault of the log: its kind, and a sentence for the person who must act."""
+
+    kind: Kind
+    sentence: str
+    hint: str | None = None
 
 
 def genesis(vault_id: str) -> Head:
@@ -75,7 +88,7 @@ def write_line(head: Head, time: str, body: str, clock: str | None, signing_key:
 
 def read_line(line: Line) -> dict[str, Any]:
     """The entry of `line`, whose hash agrees with its content. Raises `FaultError`; the signature is not looked at."""
-    what = f"audit segment {line.segment}, entry {line.seq}"
+    what = _what(line)
     if line.torn:
         raise FaultError(f"{what}: the line is torn: it has no end")
     try:
@@ -92,31 +105,21 @@ def read_line(line: Line) -> dict[str, Any]:
 def follow(head: Head, line: Line, public_key: str) -> dict[str, Any]:
     """The entry of `line`, which is signed and follows `head`. Raises `FaultError`."""
     entry = read_line(line)
-    what = f"audit segment {line.segment}, entry {line.seq}"
     if entry["seq"] != head.seq + 1:
-        raise FaultError(
-            f"{what}: entry {entry['seq']} stands where {head.seq + 1} belongs: one is missing or was moved"
-        )
+        raise FaultError(f"{_misplaced(line, entry, head.seq + 1)}: one is missing or was moved")
     if entry["prev"] != head.hash:
-        raise FaultError(f"{what}: it does not follow entry {head.seq}: one of the two was replaced")
-    # bytes.fromhex also takes capitals and blanks: the form must be the one that we write.
-    if not re.fullmatch(r"[0-9a-f]{128}", entry["sig"]):
-        raise FaultError(f"{what}: changed: its signature is not written as one")
-    signing.require_signature(public_key, entry["sig"], bytes.fromhex(entry["hash"]), what)
+        raise FaultError(_unlinked(line, head))
+    _require_form(line, entry)
+    signing.require_signature(public_key, entry["sig"], bytes.fromhex(entry["hash"]), _what(line))
     return entry
 
 
 def segments(directory: Path) -> list[Path]:
     """The segments in order. Raises `FaultError` when one is missing between them or a stranger lies there."""
-    if not directory.is_dir():
-        return []
-    names = sorted(path.name for path in directory.iterdir() if PART not in path.name)
-    for place, name in enumerate(names, start=1):
-        if not _NAME.fullmatch(name):
-            raise FaultError(f"audit: {name} is not a segment; nothing else belongs in the directory of the log")
-        if name != f"{place:08d}.log":
-            raise FaultError(f"audit: segment {place:08d}.log is missing; {name} is there")
-    return [directory / name for name in names]
+    numbers, faults = _listed(directory)
+    if faults:
+        raise FaultError(faults[0].sentence)
+    return [directory / _name(number) for number in numbers]
 
 
 def read_lines(directory: Path, size: int = ENTRIES_PER_SEGMENT, first_segment: int = 1) -> Iterator[Line]:
@@ -127,7 +130,7 @@ def read_lines(directory: Path, size: int = ENTRIES_PER_SEGMENT, first_segment: 
         yield from lines
         whole = sum(1 for line in lines if not line.torn)
         if whole > size or (whole < size and number < len(paths)):
-            raise FaultError(f"audit segment {path.name}: it has {whole} entries where {size} belong")
+            raise FaultError(_miscounted(path.name, whole, size))
 
 
 def split_lines(path: Path, number: int, size: int = ENTRIES_PER_SEGMENT) -> list[Line]:
@@ -144,8 +147,8 @@ def split_lines(path: Path, number: int, size: int = ENTRIES_PER_SEGMENT) -> lis
 def ends_with(directory: Path, head: Head, size: int = ENTRIES_PER_SEGMENT) -> bool:
     """Whether the log ends with entry `head`, seen from its last bytes alone; False also when that can't be told."""
     number = segment_of(max(1, head.seq), size)
-    path = directory / f"{number:08d}.log"
-    if head.seq == 0 or not path.is_file() or (directory / f"{number + 1:08d}.log").exists():
+    path = directory / _name(number)
+    if head.seq == 0 or not path.is_file() or (directory / _name(number + 1)).exists():
         return False
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
@@ -166,6 +169,150 @@ def verify_chain(directory: Path, vault_id: str, public_key: str, size: int = EN
         entry = follow(head, line, public_key)
         head = Head(entry["seq"], entry["hash"])
     return head
+
+
+@dataclass(slots=True)
+class Inspection:
+    """A walk over the log up to entry `last` that does not stop at a fault.
+
+    `head` is the last entry it came to; its hash is empty where a fault leaves open what it should be. `beyond` are the
+    lines after `last`, counted on from it. `noted` has the hash of entry `note` when it was come by.
+    """
+
+    directory: Path
+    public_key: str
+    last: int
+    head: Head
+    size: int = ENTRIES_PER_SEGMENT
+    note: int = 0
+    noted: str | None = None
+    beyond: list[Line] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    _places: Counter[int] | None = None
+
+    def walk(self) -> None:
+        """Looks at every line. After a fault it takes up the chain again at the next entry, so one damage is named
+        once or a few times, and what lies behind it is checked as well; a hundred faults are enough.
+        """
+        numbers, faults = _listed(self.directory)
+        self.faults += faults
+        for number in numbers:
+            first = (number - 1) * self.size
+            if self.head.seq != first and self.head.seq < self.last:
+                # Only a fault that is already named brings the walk to a segment out of step.
+                self.head = Head(min(first, self.last), "")
+            before = len(self.faults)
+            try:
+                lines = split_lines(self.directory / _name(number), number, self.size)
+            except FaultError as fault:
+                self.faults.append(Fault("missing", str(fault)))
+                self.head = Head(min(number * self.size, self.last), "")
+                continue
+            for line in lines:
+                if self.head.seq >= self.last:
+                    self.beyond.append(replace(line, seq=self.last + 1 + len(self.beyond)))
+                else:
+                    self._look(replace(line, seq=self.head.seq + 1))
+                if len(self.faults) >= _MOST_FAULTS:
+                    self.head = Head(self.last, "")
+                    return
+            whole = sum(1 for line in lines if not line.torn)
+            if len(self.faults) == before and (whole > self.size or (whole < self.size and number < numbers[-1])):
+                kind: Kind = "extra" if whole > self.size else "truncated"
+                self.faults.append(Fault(kind, _miscounted(_name(number), whole, self.size)))
+
+    def _look(self, line: Line) -> None:
+        try:
+            entry = read_line(line)
+        except FaultError as fault:
+            self.faults.append(Fault("truncated" if line.torn else "changed", str(fault)))
+            self.head = Head(line.seq, "")
+            return
+        if entry["seq"] != line.seq:
+            sentence, places = _misplaced(line, entry, line.seq), self._counted()
+            if entry["seq"] < line.seq and places[entry["seq"]] > 1:
+                self.faults.append(Fault("extra", f"{sentence}: it is there more than once"))
+                return
+            if line.seq in places:
+                self.faults.append(Fault("changed", f"{sentence}: it was moved"))
+            else:
+                self.faults.append(Fault("missing", f"{sentence}: what comes between is missing"))
+        elif self.head.hash and entry["prev"] != self.head.hash:
+            self.faults.append(Fault("changed", _unlinked(line, self.head)))
+        else:
+            self._look_at_signature(line, entry)
+        self.head = Head(entry["seq"], entry["hash"])
+        if self.head.seq == self.note:
+            self.noted = self.head.hash
+
+    def _look_at_signature(self, line: Line, entry: dict[str, Any]) -> None:
+        kind: Kind = "changed"
+        try:
+            _require_form(line, entry)
+            kind = "signature"
+            signing.require_signature(self.public_key, entry["sig"], bytes.fromhex(entry["hash"]), _what(line))
+        except FaultError as fault:
+            self.faults.append(Fault(kind, str(fault)))
+
+    def _counted(self) -> Counter[int]:
+        """How often each entry is in the log, wherever it stands: tells what is missing from what was moved."""
+        if self._places is None:
+            self._places = Counter()
+            for number in _listed(self.directory)[0]:
+                try:
+                    lines = split_lines(self.directory / _name(number), number, self.size)
+                except FaultError:
+                    continue
+                for line in lines:
+                    try:
+                        self._places[read_line(line)["seq"]] += 1
+                    except FaultError:
+                        continue
+        return self._places
+
+
+def _listed(directory: Path) -> tuple[list[int], list[Fault]]:
+    """The numbers of the segments that are there, and what is wrong with their names."""
+    if not directory.is_dir():
+        return [], []
+    numbers: list[int] = []
+    faults: list[Fault] = []
+    for name in sorted(path.name for path in directory.iterdir() if PART not in path.name):
+        if not _NAME.fullmatch(name) or int(name[:8]) == 0:
+            sentence = f"audit: {name} is not a segment; nothing else belongs in the directory of the log"
+            faults.append(Fault("extra", sentence))
+            continue
+        wanted = numbers[-1] + 1 if numbers else 1
+        numbers.append(int(name[:8]))
+        if numbers[-1] != wanted:
+            faults.append(Fault("missing", f"audit: segment {_name(wanted)} is missing; {name} is there"))
+    return numbers, faults
+
+
+def _name(number: int) -> str:
+    return f"{number:08d}.log"
+
+
+def _what(line: Line) -> str:
+    return f"audit segment {line.segment}, entry {line.seq}"
+
+
+def _misplaced(line: Line, entry: dict[str, Any], wanted: int) -> str:
+    return f"{_what(line)}: entry {entry['seq']} stands where {wanted} belongs"
+
+
+def _unlinked(line: Line, head: Head) -> str:
+    return f"{_what(line)}: it does not follow entry {head.seq}: one of the two was replaced"
+
+
+def _miscounted(name: str, whole: int, size: int) -> str:
+    return f"audit segment {name}: it has {whole} entries where {size} belong"
+
+
+def _require_form(line: Line, entry: dict[str, Any]) -> None:
+    # bytes.fromhex also takes capitals and blanks: the form must be the one that we write.
+    if not re.fullmatch(r"[0-9a-f]{128}", entry["sig"]):
+        raise FaultError(f"{_what(line)}: changed: its signature is not written as one")
 
 
 def _split(content: bytes) -> tuple[list[bytes], bytes]:

@@ -50,6 +50,11 @@ class Layout:
         return self.vault / "lock"
 
     @property
+    def reserve(self) -> Path:
+        """Holds space that expiry may use on a full disk."""
+        return self.vault / "reserve"
+
+    @property
     def lease(self) -> Path:
         """Held shared by a process that reads records, exclusively while keys are destroyed."""
         return self.vault / "lease"
@@ -97,6 +102,11 @@ class Layout:
     def root_key(self) -> Path:
         """The root key of the local file provider."""
         return self.keys / "root.key"
+
+    @property
+    def head(self) -> Path:
+        """What the keys remember of the audit log: its last entry, sealed."""
+        return self.keys / "head"
 
     def epoch_key(self, generation: int) -> Path:
         """An epoch key, sealed under the root key."""

@@ -6,8 +6,9 @@ import errno
 import json
 import random
 import shutil
-from collections.abc import Iterator
-from contextlib import closing
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,15 +17,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trafficvault import chain, signing
+from trafficvault import chain, sealing, signing
 from trafficvault.audit import BACK, AuditLog, judge_clock
 from trafficvault.catalogue import Catalogue
 from trafficvault.chain import Head, Line
 from trafficvault.clock import SetClock
-from trafficvault.durable import Disk
+from trafficvault.durable import PART, Disk
 from trafficvault.errors import FaultError, SpaceError, VaultError
+from trafficvault.keys import KeyStore
 from trafficvault.layout import Layout
 from trafficvault.period import Period
+from trafficvault.provider import LocalKeyFile
 
 VAULT = "0123456789abcdef0123456789abcdef"
 MAC_KEY, AUDIT_KEY, SIGNING_KEY = bytes(range(32)), bytes(range(32, 64)), bytes(range(64, 96))
@@ -145,6 +148,7 @@ def house(tmp_path: Path) -> Iterator[House]:
     """A new log in a new catalogue, four entries to a segment."""
     layout = Layout(tmp_path / "vault", tmp_path / "keys")
     layout.vault.mkdir()
+    layout.keys.mkdir()
     disk, clock = FaultyDisk(), SetClock(START)
     with closing(Catalogue.create(layout.catalogue, MAC_KEY, Disk())) as catalogue:
         log = AuditLog(layout, disk, catalogue, Keys(), Settings(), Policy(), clock, entries_per_segment=SIZE)
@@ -359,6 +363,49 @@ def _replace_last(house: House) -> None:
     path.write_bytes(b"".join([*path.read_bytes().splitlines(keepends=True)[:-1], line + b"\n"]))
 
 
+def _add_unsigned_entry(house: House) -> None:
+    line = chain.write_line(
+        Head(10, json.loads(house.lines()[-1])["hash"]), signing.instant(START), "", None, bytes(range(1, 33))
+    )
+    path = house.segments()[-1]
+    path.write_bytes(path.read_bytes() + line + b"\n")
+
+
+def _add_copied_entry(house: House) -> None:
+    path = house.segments()[-1]
+    path.write_bytes(path.read_bytes() + house.lines()[2] + b"\n")
+
+
+def _sign_by_another(house: House) -> None:
+    path = house.segments()[1]
+    first, second, *rest = path.read_bytes().splitlines(keepends=True)
+    entry = json.loads(second)
+    entry["sig"] = signing.sign(bytes(range(1, 33)), bytes.fromhex(entry["hash"]))
+    path.write_bytes(b"".join([first, signing.canonical(entry) + b"\n", *rest]))
+
+
+def _write_signature_in_capitals(house: House) -> None:
+    path = house.segments()[0]
+    first, *rest = path.read_bytes().splitlines(keepends=True)
+    entry = json.loads(first)
+    entry["sig"] = entry["sig"].upper()
+    path.write_bytes(b"".join([signing.canonical(entry) + b"\n", *rest]))
+
+
+def _flip_a_bit(house: House) -> None:
+    path = house.segments()[1]
+    content = bytearray(path.read_bytes())
+    content[40] ^= 1
+    path.write_bytes(content)
+
+
+def _relink(house: House) -> None:
+    path = house.segments()[0]
+    first, _, *rest = path.read_bytes().splitlines(keepends=True)
+    line = chain.write_line(Head(1, "0" * 64), signing.instant(START), "", None, SIGNING_KEY)
+    path.write_bytes(b"".join([first, line + b"\n", *rest]))
+
+
 DAMAGES = {
     "the last line removed": (_drop_last_line, "ends at entry 9 and the catalogue knows 10: its tail is missing"),
     "the last line cut": (_cut_mid_line, "entry 10: the line is torn"),
@@ -395,6 +442,159 @@ def test_each_damage_is_named(house: House, name: str) -> None:
 
     with pytest.raises(FaultError) as caught:
         house.log.verify()
+    assert sentence in str(caught.value)
+
+
+CHAIN_FAULTS = {
+    "the last line removed": ["truncated"],
+    "the last line cut": ["truncated"],
+    "the last newline cut": ["truncated"],
+    "two lines exchanged": ["changed"] * 3,
+    "a line doubled": ["extra"],
+    "a line removed": ["missing"],
+    "a full segment shortened": ["truncated"],
+    "a full segment torn": ["truncated"],
+    "two segments exchanged": ["changed"] * 2,
+    "a full segment lengthened": ["extra"],
+    "an entry added by who has the key": ["rolled back"],
+    "a torn end added": ["extra"],
+    "the last line replaced by who has the key": ["changed"],
+    "the last segment removed": ["missing"],
+    "a segment removed": ["missing"],
+    "all segments removed": ["missing"],
+    "a stranger": ["extra"],
+}
+
+
+@pytest.mark.parametrize("name", list(DAMAGES))
+def test_each_damage_has_its_kind(house: House, name: str) -> None:
+    """One damage is named as what it is, without a trail of faults that only follow from it."""
+    damage, sentence = DAMAGES[name]
+    house.write(10)
+    damage(house)
+    found = house.log.faults()
+
+    assert [kind for kind, _ in found] == CHAIN_FAULTS[name]
+    assert sentence in found[0][1]
+
+
+@pytest.mark.parametrize(
+    ("damage", "kinds", "sentence"),
+    [
+        (_add_unsigned_entry, ["extra"], "entry 11 is one that the vault did not sign"),
+        (_add_copied_entry, ["extra"], "it ends in a line that is no entry of the catalogue"),
+        (_sign_by_another, ["signature"], "entry 6: the signature is not that of key"),
+        (_write_signature_in_capitals, ["changed"], "entry 1: changed: its signature is not written as one"),
+        (_flip_a_bit, ["changed"], "entry 5: changed"),
+        (_relink, ["changed", "changed"], "entry 2: it does not follow entry 1"),
+        (lambda house: house.segments()[0].rename(house.layout.audit / "00000000.log"), ["extra", "missing"], "not a"),
+    ],
+)
+def test_other_damages_have_their_kind(
+    house: House, damage: Callable[[House], object], kinds: list[str], sentence: str
+) -> None:
+    """What was put there is told from what was changed, and a false signature from both."""
+    house.write(10)
+    damage(house)
+    found = house.log.faults()
+
+    assert [kind for kind, _ in found] == kinds
+    assert sentence in found[0][1]
+    with pytest.raises(FaultError) as caught:
+        house.log.verify()
+    assert (str(caught.value), caught.value.hint is not None) == (found[0][1], True)
+
+
+def test_several_damages_are_all_named(house: House) -> None:
+    """What lies behind a fault is checked as well."""
+    house.write(10)
+    _drop_middle_line(house)
+    _sign_by_another(house)
+    _drop_last_line(house)
+    (house.layout.audit / "notes.txt").write_text("x")
+
+    assert [kind for kind, _ in house.log.faults()] == ["extra", "missing", "signature", "truncated"]
+
+
+def test_a_whole_log_has_no_fault(house: House) -> None:
+    """Neither before the first entry, nor with entries that wait in the outbox."""
+    before = house.log.faults()
+    house.write(5)
+    house.write(2, flush=False)
+
+    assert (before, house.log.faults()) == ([], [])
+
+
+def test_a_log_of_rubbish_is_named_a_hundred_times_at_most(house: House) -> None:
+    """A report that a person reads doesn't grow with the damage."""
+    log = AuditLog(
+        house.layout, Disk(), house.catalogue, Keys(), Settings(), Policy(), house.clock, entries_per_segment=200
+    )
+    with house.catalogue.transaction() as tx:
+        for _ in range(120):
+            log.enter(tx, "receive", None, {})
+    log.flush()
+    house.layout.segment(1).write_bytes(b"\n" * 5000)
+
+    assert [kind for kind, _ in log.faults()] == ["changed"] * 100
+
+
+def test_a_moved_line_is_told_though_a_segment_can_not_be_read(house: House) -> None:
+    """What can't be read is named, and counts as nothing where the rest is compared."""
+    house.write(10)
+    _swap_lines(house)
+    house.segments()[1].unlink()
+    house.layout.segment(2).mkdir()
+
+    assert [kind for kind, _ in house.log.faults()] == ["changed", "changed", "changed", "missing"]
+
+
+def test_rubbish_beside_a_gap_does_not_hide_it(house: House) -> None:
+    """A line that is no entry is passed over when what is missing is told from what was moved."""
+    house.write(10)
+    path = house.segments()[0]
+    path.write_bytes(b"".join([path.read_bytes().splitlines(keepends=True)[place] for place in (1, 2)]) + b"rubbish\n")
+
+    assert [kind for kind, _ in house.log.faults()] == ["missing", "changed"]
+
+
+def test_a_catalogue_that_can_not_be_believed_is_a_fault(house: House) -> None:
+    """Then there is nothing to compare the log with."""
+    house.write(1)
+    with closing(sqlite3.connect(house.layout.catalogue)) as database, database:
+        database.execute("UPDATE meta SET value = replace(value, '1', '2') WHERE key = 'audit_head'")
+
+    (fault,) = house.log.faults()
+    assert fault[0] == "changed"
+    assert "table meta" in fault[1]
+
+
+def test_a_line_of_the_outbox_that_the_vault_did_not_sign_is_a_fault(house: House) -> None:
+    """What waits is checked as what is in the log."""
+    house.write(1)
+    house.write(1, flush=False)
+    line = chain.write_line(
+        Head(1, json.loads(house.lines()[0])["hash"]), signing.instant(START), "", None, bytes(range(1, 33))
+    )
+    with house.catalogue.transaction() as tx:
+        tx.put("outbox", seq=2, line=line.decode())
+
+    (fault,) = house.log.faults()
+    assert fault[0] == "changed"
+    assert "the signature is not that of key" in fault[1]
+
+
+@pytest.mark.parametrize(
+    "name", ["two lines exchanged", "a line doubled", "a full segment shortened", "a stranger", "a segment removed"]
+)
+def test_the_public_check_finds_what_is_out_of_order(house: House, name: str) -> None:
+    """It knows no catalogue, and needs none for what is not at the end of the log."""
+    damage, sentence = DAMAGES[name]
+    house.write(10)
+    damage(house)
+
+    with pytest.raises(FaultError) as caught:
+        chain.verify_chain(house.layout.audit, VAULT, house.public_key, SIZE)
     assert sentence in str(caught.value)
 
 
@@ -482,7 +682,15 @@ def test_two_histories_of_one_entry_do_not_mix(house: House) -> None:
     assert pending(house) == 1
 
 
-STEPS = ("before append .log", "after append .log", "before commit", "after commit")
+STEPS = (
+    "before append .log",
+    "after append .log",
+    "before write head",
+    "before rename head",
+    "after rename head",
+    "before commit",
+    "after commit",
+)
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
@@ -509,6 +717,263 @@ def test_a_crash_in_flush_is_finished_by_the_next(house: House, at: str, before:
     assert house.lines() == once
     assert pending(house) == 0
     assert house.again().verify() == before + count
+
+
+def remembered(house: House) -> Head:
+    """What the keys remember, opened as FORMAT.md says."""
+    key = sealing.derive(AUDIT_KEY, "head")
+    content = json.loads(sealing.unseal(key, house.layout.head.read_bytes(), f"head {VAULT}"))
+    assert content == {"v": 1, "seq": content["seq"], "hash": content["hash"]}
+    return Head(content["seq"], content["hash"])
+
+
+def refusals(log: AuditLog, catalogue: Catalogue) -> dict[str, str]:
+    """What each way to the log answers; those that go on are left out."""
+    found: dict[str, str] = {}
+    for name in ("verify", "flush", "require_in_step", "enter"):
+        try:
+            if name in ("verify", "flush"):
+                getattr(log, name)()
+                continue
+            with catalogue.transaction() as tx:
+                log.require_in_step(tx) if name == "require_in_step" else log.enter(tx, "receive", None, {})
+        except FaultError as fault:
+            assert fault.hint
+            found[name] = str(fault)
+    return found
+
+
+ALL_WAYS = {"verify", "flush", "require_in_step", "enter"}
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """The vault directory at one moment."""
+
+    house: House
+    directory: Path
+
+    @classmethod
+    def of(cls, house: House, directory: Path) -> Copy:
+        """Copies it."""
+        house.catalogue.truncate_wal()
+        return cls(house, Path(shutil.copytree(house.layout.vault, directory)))
+
+    @contextmanager
+    def opened(self) -> Iterator[tuple[AuditLog, Catalogue]]:
+        """Its log and catalogue, with the keys of today."""
+        layout = Layout(self.directory, self.house.layout.keys)
+        with closing(Catalogue.open(layout.catalogue, MAC_KEY, Disk())) as catalogue:
+            yield (
+                AuditLog(
+                    layout,
+                    Disk(),
+                    catalogue,
+                    Keys(),
+                    Settings(),
+                    Policy(),
+                    self.house.clock,
+                    entries_per_segment=SIZE,
+                ),
+                catalogue,
+            )
+
+
+def test_the_keys_remember_the_last_entry(house: House) -> None:
+    """Sealed, for their owner alone, moved by each flush that wrote something and by no other."""
+    house.log.flush()
+    before = house.layout.head.exists()
+    house.write(2)
+    blob = house.layout.head.read_bytes()
+    mode = house.layout.head.stat().st_mode & 0o777
+    house.log.flush()
+    house.write(1, flush=False)
+
+    assert not before
+    assert remembered(house) == Head(2, json.loads(house.lines()[-1])["hash"])
+    assert (house.layout.head.read_bytes(), mode) == (blob, 0o600)
+    house.log.flush()
+    assert remembered(house).seq == 3
+
+
+def test_a_vault_put_back_as_a_whole_is_named(house: House, tmp_path: Path) -> None:
+    """Catalogue and log of an older day agree with each other, and the keys remember more."""
+    house.write(5)
+    older = Copy.of(house, tmp_path / "older")
+    house.write(2)
+    with older.opened() as (log, catalogue):
+        faults, found = log.faults(), refusals(log, catalogue)
+
+    sentence = (
+        "the vault is older than its keys' memory of the audit log: the keys remember entry 7, the catalogue ends at 5 "
+        "(restored?)"
+    )
+    assert faults == [("rolled back", sentence)]
+    assert found == dict.fromkeys(ALL_WAYS, sentence)
+    assert refusals(house.again(), house.catalogue) == {}
+
+
+def test_a_vault_put_back_with_a_full_outbox_flushes_nothing(house: House, tmp_path: Path) -> None:
+    """What waited in the older outbox isn't brought to the older log."""
+    house.write(3)
+    house.write(1, flush=False)
+    older = Copy.of(house, tmp_path / "older")
+    house.log.flush()
+    house.write(1)
+    before = (older.directory / "audit" / "00000001.log").read_bytes()
+    with older.opened() as (log, catalogue):
+        found = refusals(log, catalogue)
+
+    assert found.keys() == ALL_WAYS
+    assert (older.directory / "audit" / "00000001.log").read_bytes() == before
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_another_history_of_one_vault_is_named(house: House, tmp_path: Path, more: int) -> None:
+    """With as many entries as the keys remember, or more of them, but not the ones that they remember."""
+    house.write(5)
+    older = Copy.of(house, tmp_path / "older")
+    kept = house.layout.head.read_bytes()
+    house.write(1)
+    ours = house.layout.head.read_bytes()
+    house.layout.head.write_bytes(kept)
+    with older.opened() as (log, catalogue):
+        for _ in range(1 + more):
+            with catalogue.transaction() as tx:
+                log.enter(tx, "receive", None, {"another": True})
+            log.flush()
+        house.layout.head.write_bytes(ours)
+        (fault,) = log.faults()
+        found = refusals(log, catalogue)
+
+    assert fault == (
+        "rolled back",
+        "the vault is older than its keys' memory of the audit log: its entry 6 is another than the keys remember "
+        "(restored?)",
+    )
+    # Whether an entry in the midst of the log is the remembered one, only a walk over the log tells.
+    assert found.keys() == (ALL_WAYS if more == 0 else {"verify"})
+
+
+@pytest.mark.parametrize("kept", [1, 4, 6])
+def test_a_memory_that_lags_is_no_fault(house: House, kept: int) -> None:
+    """An older copy of the key directory, or a process that ended before it could write: the log may be ahead."""
+    house.write(kept)
+    blob = house.layout.head.read_bytes()
+    house.write(7 - kept)
+    house.layout.head.write_bytes(blob)
+
+    assert house.log.faults() == []
+    assert refusals(house.again(), house.catalogue) == {}
+    house.log.flush()
+    assert remembered(house).seq == 8
+
+
+def test_a_missing_memory_is_named_until_an_entry_makes_it_anew(house: House) -> None:
+    """Verify says so; nothing stops for it, and a flush that brings nothing does not hide it."""
+    house.write(2)
+    house.layout.head.unlink()
+    with house.catalogue.transaction() as tx:
+        house.again().require_in_step(tx)
+    house.again().flush()
+    faults = house.log.faults()
+    with pytest.raises(FaultError, match="`head` in the key directory, is missing"):
+        house.log.verify()
+    house.write(1)
+
+    assert [kind for kind, _ in faults] == ["missing"]
+    assert house.log.faults() == []
+    assert remembered(house).seq == 3
+
+
+def _with_another_key(house: House) -> None:
+    house.layout.head.write_bytes(sealing.seal(bytes(32), b"{}", f"head {VAULT}"))
+
+
+def _of_another_version(house: House) -> None:
+    content = signing.canonical({"v": 2, "seq": 1, "hash": ""})
+    house.layout.head.write_bytes(sealing.seal(sealing.derive(AUDIT_KEY, "head"), content, f"head {VAULT}"))
+
+
+def _of_another_vault(house: House) -> None:
+    content = signing.canonical({"v": 1, "seq": 1, "hash": ""})
+    house.layout.head.write_bytes(sealing.seal(sealing.derive(AUDIT_KEY, "head"), content, "head another"))
+
+
+def _as_a_directory(house: House) -> None:
+    house.layout.head.unlink()
+    house.layout.head.mkdir()
+
+
+@pytest.mark.parametrize("damage", [_with_another_key, _of_another_version, _of_another_vault, _as_a_directory])
+def test_a_changed_memory_stops_everything(house: House, damage: Callable[[House], object]) -> None:
+    """Unlike a missing one it can only be damage or deceit, and is never written over unseen."""
+    house.write(2)
+    damage(house)
+    faults, found = house.log.faults(), refusals(house.again(), house.catalogue)
+
+    assert [kind for kind, _ in faults] == ["changed"]
+    assert "memory of the audit log" in faults[0][1]
+    assert found.keys() == ALL_WAYS
+
+
+def test_every_bit_of_the_memory_is_covered(house: House) -> None:
+    """A flipped bit is a fault, wherever it is."""
+    house.write(1)
+    blob = house.layout.head.read_bytes()
+    for place in random.Random(22).sample(range(len(blob) * 8), 60):
+        changed = bytearray(blob)
+        changed[place // 8] ^= 1 << place % 8
+        house.layout.head.write_bytes(changed)
+        assert [kind for kind, _ in house.log.faults()] == ["changed"]
+
+
+def test_a_memory_whose_temporary_file_was_swept_is_written_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer that opens the keys removes what looks left over; the flush of another process gets over it."""
+    real, swept = house.disk.step, [True]
+
+    def step(name: str) -> None:
+        real(name)
+        if name == "before rename head" and swept and swept.pop():
+            for path in house.layout.keys.glob(f"*{PART}*"):
+                path.unlink()
+
+    monkeypatch.setattr(house.disk, "step", step)
+    house.write(1)
+
+    assert remembered(house).seq == 1
+    assert house.log.faults() == []
+
+
+def test_a_memory_that_can_not_be_written_lets_nothing_leave(house: House) -> None:
+    """The entry stays in the outbox until both places have it."""
+    house.write(1)
+    house.write(1, flush=False)
+    house.disk.at, house.disk.problem = "before write head", OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(SpaceError, match="nothing leaves"):
+        house.log.flush()
+    waiting, house.disk.at = pending(house), ""
+    house.log.flush()
+
+    assert (waiting, pending(house)) == (1, 0)
+    assert remembered(house).seq == 2
+    assert house.log.verify() == 2
+
+
+def test_the_key_store_takes_no_offence_at_the_memory(tmp_path: Path) -> None:
+    """The file lies among the keys, and is neither a generation nor a problem nor swept."""
+    layout = Layout(tmp_path / "vault", tmp_path / "keys")
+    provider = LocalKeyFile.create(layout, Disk(), VAULT)
+    store = KeyStore.create(layout, Disk(), provider, VAULT)
+    layout.head.write_bytes(b"x")
+    store.renew([], lambda generation: None)
+    store = KeyStore.open(layout, Disk(), provider, VAULT, catalogue_generation=2, writer=True)
+
+    assert store.problems() == []
+    assert layout.head.read_bytes() == b"x"
+    assert sorted(path.name for path in layout.keys.iterdir()) == ["epoch-2", "head", "ring-2", "root.key"]
 
 
 @pytest.mark.parametrize("at", ["before write .log", "before rename .log", "after rename .log"])
@@ -602,17 +1067,17 @@ def test_a_read_only_directory_lets_nothing_leave(house: House, monkeypatch: pyt
 def test_verify_waits_for_a_writer_to_pause(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """An entry that comes while verify reads is no fault; one that always comes is a sentence."""
     house.write(1)
-    real, rounds = chain.read_lines, [1]
+    real, rounds = chain.Inspection.walk, [1]
 
-    def disturbed(directory: Path, size: int = SIZE, first_segment: int = 1) -> Iterator[Line]:
+    def disturbed(inspection: chain.Inspection) -> None:
         if rounds.pop() > 0:
             house.write(1)
             rounds.append(rounds[-1] if rounds else 0)
         else:
             rounds.append(0)
-        yield from real(directory, size, first_segment)
+        real(inspection)
 
-    monkeypatch.setattr(chain, "read_lines", disturbed)
+    monkeypatch.setattr(chain.Inspection, "walk", disturbed)
     assert house.log.verify() == 2
 
     rounds[:] = [1] * 20
@@ -647,7 +1112,7 @@ def test_a_detail_opens_only_with_the_audit_key(house: House) -> None:
         entries_per_segment=SIZE,
     )
 
-    assert log.verify() == 1
+    assert chain.verify_chain(house.layout.audit, VAULT, log.public_key, SIZE).seq == 1
     with pytest.raises(FaultError, match="opening audit"):
         log.show()
 
