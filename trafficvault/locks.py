@@ -20,13 +20,13 @@ _POLL_SECONDS = 0.05
 
 
 @contextmanager
-def writing(layout: Layout) -> Iterator[None]:
+def writing(layout: Layout, wait: float = 0.0) -> Iterator[None]:
     """Holds the writer's lock, which tells the process id of its holder. Raises `BusyError` when another process has
-    it.
+    it and keeps it for `wait` seconds.
     """
     handle = os.open(layout.lock, os.O_CREAT | os.O_RDWR, 0o600)
     try:
-        if not _taken(handle):
+        if not _taken_within(handle, wait):
             other = os.pread(handle, 20, 0).decode(errors="replace").strip() or "unknown"
             raise BusyError(f"starting to write: process {other} is writing to this vault; wait for it to finish")
         os.ftruncate(handle, 0)
@@ -54,14 +54,18 @@ def destroying(layout: Layout, seconds: float) -> Iterator[bool]:
     """Waits at most `seconds` for all leases to end, and yields whether they had: destruction does not wait longer."""
     handle = os.open(layout.lease, os.O_CREAT | os.O_RDWR, 0o600)
     try:
-        until = time.monotonic() + seconds
-        alone = _taken(handle)
-        while not alone and time.monotonic() < until:
-            time.sleep(_POLL_SECONDS)
-            alone = _taken(handle)
-        yield alone
+        yield _taken_within(handle, seconds)
     finally:
         os.close(handle)
+
+
+def _taken_within(handle: int, seconds: float) -> bool:
+    until = time.monotonic() + seconds
+    while not _taken(handle):
+        if time.monotonic() >= until:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
 
 
 def _taken(handle: int) -> bool:

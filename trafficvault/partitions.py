@@ -15,7 +15,7 @@ import hmac
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,10 @@ from trafficvault.sealed_parquet import Place
 
 _SLICE = 8 * sealed_parquet.ROW_GROUP
 """Rows that verify and duplicates hold in memory at once."""
+_SEEN_CATEGORIES = (WHO, WHEN, HOW_MUCH)
 _TIMES = ("start", "answer", "end", "reported_at")
+_LAST = date(2199, 12, 31)
+"""As far as a record's reach goes; no warrant's window begins later."""
 _LONGEST_MS = 10 * 366 * 86_400_000
 """A duration beyond ten years is a mistake of its source, and would only widen the reach of its file."""
 
@@ -73,6 +76,14 @@ class Measured:
 def keyed_digest(custody: Custody, content: bytes) -> str:
     """HMAC-SHA256 of a file's ciphertext under the catalogue's key, as hex."""
     return hmac.new(custody.key("catalogue"), content, hashlib.sha256).hexdigest()
+
+
+def keyed_digest_of(custody: Custody, path: Path) -> str:
+    """As `keyed_digest`, of the file at `path`, which is never whole in memory. Raises `OSError` when it can't be
+    read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hmac.new(custody.key("catalogue"), digestmod="sha256")).hexdigest()
 
 
 def canonical(table: pa.Table) -> pa.Table:
@@ -121,7 +132,7 @@ def write_file(
     disk.create_by(path, fill)
     _write_seen(disk, layout, custody, place, seen.row_hashes(rows, seen.hashed_columns(record_class)))
     row_sum = _row_sum(custody, place, rows.height, _total(rows, rows.columns))
-    size, (first, last), columns = path.stat().st_size, _reach(rows, day), tuple(rows.columns)
+    size, (first, last), columns = path.stat().st_size, _reach(rows, record_class, day), tuple(rows.columns)
     return WrittenFile(record_class, day, place.file_id, rows.height, size, digest, row_sum, first, last, columns)
 
 
@@ -173,9 +184,30 @@ def measure(layout: Layout, custody: Custody, record_class: str, day: date, file
     for rows in _slices(layout, place, keys, columns):
         count += rows.height
         total = (total + _total(rows, columns)) % 2**64
-        reach += _reach(rows, day)
+        reach += _reach(rows, record_class, day)
     row_sum = _row_sum(custody, place, count, total) if len(keys) == len(CATEGORIES) else ""
     return Measured(count, row_sum, min(reach), max(reach), opened.present)
+
+
+def seen_fault(layout: Layout, custody: Custody, record_class: str, day: date, file_id: str) -> str | None:
+    """`missing` or `bit flip` when the seen block of a file is not the one that its records give; None when it is.
+
+    One that another version of Polars made is no fault: it can't be compared, and is made again when it is next used.
+    """
+    if not all(custody.has(day_key_id(record_class, day, category)) for category in _SEEN_CATEGORIES):
+        return None  # it died with the first of its keys
+    place = Place(record_class, day, file_id)
+    path = layout.seen_file(record_class, day, file_id)
+    if not path.is_file():
+        return "missing"
+    try:
+        block = seen.unpack(sealing.unseal(_seen_key(custody, place), path.read_bytes(), f"seen {place}"))
+    except FaultError:
+        return "bit flip"
+    if block is None:
+        return None
+    derived = np.sort(seen.shorten(_seen_hashes(layout, custody, place)))
+    return None if np.array_equal(block, derived) else "bit flip"
 
 
 def duplicates(
@@ -288,7 +320,7 @@ def _is_in(wanted: seen.Hashes, ordered: seen.Hashes) -> npt.NDArray[np.bool_]:
 
 def _seen_key(custody: Custody, place: Place) -> bytes:
     """Of three categories together: with one of them destroyed, nothing opens the block."""
-    days = (custody.key(day_key_id(place.record_class, place.day, name)) for name in (WHO, WHEN, HOW_MUCH))
+    days = (custody.key(day_key_id(place.record_class, place.day, name)) for name in _SEEN_CATEGORIES)
     return sealing.derive(b"".join(days), "seen", place.file_id)
 
 
@@ -296,13 +328,17 @@ def _seen_of(layout: Layout, custody: Custody, place: Place, disk: Disk | None) 
     path = layout.seen_file(place.record_class, place.day, place.file_id)
     block = seen.read_block(path, _seen_key(custody, place), f"seen {place}")
     if block is None:
-        columns = seen.hashed_columns(place.record_class)
-        slices = _slices(layout, place, _file_keys(custody, place), columns)
-        hashes = np.concatenate([seen.row_hashes(rows, columns) for rows in slices])
+        hashes = _seen_hashes(layout, custody, place)
         block = np.sort(seen.shorten(hashes))
         if disk is not None:
             _write_seen(disk, layout, custody, place, hashes)
     return block
+
+
+def _seen_hashes(layout: Layout, custody: Custody, place: Place) -> seen.Hashes:
+    columns = seen.hashed_columns(place.record_class)
+    slices = _slices(layout, place, _file_keys(custody, place), columns)
+    return np.concatenate([seen.row_hashes(rows, columns) for rows in slices])
 
 
 def _write_seen(disk: Disk, layout: Layout, custody: Custody, place: Place, hashes: seen.Hashes) -> None:
@@ -339,15 +375,20 @@ def _require_day(rows: pl.DataFrame, record_class: str, day: date) -> None:
         raise FaultError(f"{what}: {outside} of {rows.height} records are of another day")
 
 
-def _reach(rows: pl.DataFrame, day: date) -> tuple[date, date]:
-    """The first and the last UTC date that a record touches, the end that its duration gives included."""
+def _reach(rows: pl.DataFrame, record_class: str, day: date) -> tuple[date, date]:
+    """The first and the last UTC date that a record touches, the end that its duration gives included.
+
+    A binding that tells no end, report or duration lasts until somebody says otherwise: it touches every later date.
+    """
     moments = [pl.col(name) for name in _TIMES if name in rows.columns]
     if {"start", "duration_ms"} <= set(rows.columns):
         moments.append(pl.col("start") + pl.duration(milliseconds=pl.col("duration_ms").clip(0, _LONGEST_MS)))
     if not moments:
         return day, day
-    # Capped, because Python's dates end with the year 9999, and a broken source may name that.
-    latest = pl.lit(datetime(9999, 12, 31, tzinfo=UTC), pl.Datetime("us", "UTC"))
     first = rows.select(pl.min_horizontal(moments).min().dt.date()).item()
-    last = rows.select(pl.min_horizontal(pl.max_horizontal(moments).max(), latest).dt.date()).item()
-    return min(first or day, day), max(last or day, day)
+    last = rows.select(pl.max_horizontal(moments).max().dt.date()).item()
+    closing = [pl.col(name).is_null() for name in ("end", "reported_at", "duration_ms") if name in rows.columns]
+    if record_class == "binding" and rows.select(pl.all_horizontal([pl.lit(True), *closing]).any()).item():
+        last = _LAST
+    # Capped, because Python's dates end with the year 9999, and a broken source may name that.
+    return min(first or day, day), min(max(last or day, day), _LAST)

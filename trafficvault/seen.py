@@ -125,4 +125,4 @@ def read_block(path: Path, key: bytes, place: str) -> Hashes | None:
     try:
         return unpack(sealing.unseal(key, path.read_bytes(), place))
     except (FaultError, OSError):
-        return None  # derived: nothing is lost, and `verify` looks at the file it derives from
+        return None  # derived: nothing is lost, and `verify` names it

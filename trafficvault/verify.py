@@ -1,25 +1,40 @@
 """Verify: recompute everything from disk, compare it with catalogue and audit log, and name each fault as what it is.
 
-Reads only. (1) catalogue rows against their seals, (2) the audit chain against its signatures and the catalogue's head,
-(3) every file against its keyed digest, (4) every file opened with its own keys: rows and row sum, (5) what lies there
-that should not, (6) the keys: every living day has them, no expired day does, (7) certificates against their
-signatures.
+Reads only. (1) the public key of the settings against the signing key, (2) catalogue rows against their seals, (3) the
+audit chain against its signatures and the catalogue's head, (4) every file against its keyed digest, then opened with
+its own keys: rows and row sum, and its seen block against what its rows give, (5) rejections and held batches against
+their keyed digests, (6) what lies in the vault and the key directory that should not, by exact path, (7) the keys:
+every living day has them, no expired day does, (8) certificates against their signatures.
+
+The caller holds the writer's lock, and has opened the vault under it: else the files of a batch that is being received,
+or the keys of a renewal under way, would look like faults.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from ingest.record import CATEGORIES
+from ingest.record import CATEGORIES, CLASSES
 from trafficvault import partitions, signing
+from trafficvault.durable import PART
 from trafficvault.errors import FaultError, VaultError
 from trafficvault.keys import Custody
 from trafficvault.layout import day_key_id, held_key_id, rejections_key_id
 from trafficvault.vault import Vault
+
+STEPS = ("settings", "catalogue", "audit", "records", "leftovers", "strangers", "keys", "certificates")
+"""The names that `verify` calls its `progress` with, in order; a catalogue that can't be read ends it before."""
+
+_GENERATION = re.compile(r"(epoch|ring)-[1-9][0-9]*")
+_BESIDE = "is not in the catalogue: of a broken-off batch, or put there"
+
+Row = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +68,32 @@ def verify(vault: Vault, progress: Callable[[str], None] = lambda step: None) ->
         progress(name)
         faults.extend(found)
 
+    run("settings", _settings(vault))
     run("catalogue", _catalogue(vault, checked))
     run("audit", _audit(vault, checked))
     try:
         with vault.catalogue.reading() as tx:
-            files, leftovers = tx.select("files"), tx.select("leftovers")
+            files, leftovers, batches = tx.select("files"), tx.select("leftovers"), tx.select("batches")
             parts, certificates = tx.select("partitions"), tx.select("certificates")
     except FaultError as fault:
         # What the catalogue says can't be believed, so nothing can be compared with it.
         return Verification((*faults, Fault("changed", "catalogue", str(fault))), checked)
-    run("records", _records(vault, files, certificates, checked))
+    run("records", _records(vault, files, checked))
     run("leftovers", _leftovers(vault, leftovers, checked))
-    run("strangers", _strangers(vault, files, leftovers, certificates))
+    run("strangers", _strangers(vault, _Known.of(vault, files, leftovers, parts, batches, certificates)))
     run("keys", _keys(vault, parts, leftovers, checked))
     run("certificates", _certificates(vault, parts, certificates, checked))
     return Verification(tuple(faults), checked)
+
+
+def _settings(vault: Vault) -> Iterator[Fault]:
+    name = vault.layout.settings.name
+    if vault.settings.public_key != _public_key(vault):
+        yield Fault("changed", name, f"{name}: its public_key is not that of the key this vault signs with")
+
+
+def _public_key(vault: Vault) -> str:
+    return signing.public_key_of(vault.keys.signing_key())
 
 
 def _catalogue(vault: Vault, checked: dict[str, int]) -> Iterator[Fault]:
@@ -78,15 +104,22 @@ def _catalogue(vault: Vault, checked: dict[str, int]) -> Iterator[Fault]:
 
 
 def _audit(vault: Vault, checked: dict[str, int]) -> Iterator[Fault]:
+    entries, faults = audit_faults(vault)
+    if entries is not None:
+        checked["audit entries"] = entries
+    yield from faults
+
+
+def audit_faults(vault: Vault) -> tuple[int | None, list[Fault]]:
+    """How many entries the audit log has when it is whole, or None and each of its faults."""
     try:
-        checked["audit entries"] = vault.audit.verify()
-    except FaultError as fault:
-        yield Fault("changed", "audit", str(fault))
+        return vault.audit.verify(), []
+    except FaultError as first:
+        found = vault.audit.faults() or [("changed", str(first))]
+        return None, [Fault(kind, "audit", sentence) for kind, sentence in found]
 
 
-def _records(
-    vault: Vault, files: list[dict[str, object]], certificates: list[dict[str, object]], checked: dict[str, int]
-) -> Iterator[Fault]:
+def _records(vault: Vault, files: list[Row], checked: dict[str, int]) -> Iterator[Fault]:
     custody = vault.keys.custody("verify")
     digests = {str(row["digest"]): str(row["id"]) for row in files}
     checked["record files"] = len(files)
@@ -110,9 +143,24 @@ def _records(
             )
         elif found.differs_from(str(row["row_sum"])):
             yield Fault("content", path.name, f"{_place(path)}: its records are not those that were committed")
+        else:
+            yield from _seen(vault, custody, record_class, day, file_id)
 
 
-def _leftovers(vault: Vault, leftovers: list[dict[str, object]], checked: dict[str, int]) -> Iterator[Fault]:
+def _seen(vault: Vault, custody: Custody, record_class: str, day: date, file_id: str) -> Iterator[Fault]:
+    path = vault.layout.seen_file(record_class, day, file_id)
+    try:
+        kind = partitions.seen_fault(vault.layout, custody, record_class, day, file_id)
+    except OSError as problem:
+        yield _unreadable(path, problem)
+        return
+    if kind == "missing":
+        yield Fault(kind, path.name, f"{_place(path)} is missing; it is made again from the records beside it")
+    elif kind is not None:
+        yield Fault(kind, path.name, f"{_place(path)} is not what the records beside it give: bits were changed")
+
+
+def _leftovers(vault: Vault, leftovers: list[Row], checked: dict[str, int]) -> Iterator[Fault]:
     custody = vault.keys.custody("verify")
     digests = {str(row["digest"]): str(row["batch"]) for row in leftovers}
     checked["rejections and held"] = len(leftovers)
@@ -122,12 +170,14 @@ def _leftovers(vault: Vault, leftovers: list[dict[str, object]], checked: dict[s
             yield fault
 
 
-def _compare(custody: Custody, path: Path, row: dict[str, object], digests: dict[str, str]) -> Fault | None:
+def _compare(custody: Custody, path: Path, row: Row, digests: dict[str, str]) -> Fault | None:
     """The file at `path` against its catalogue `row`, by size and keyed digest of the ciphertext."""
-    if not path.is_file():
-        return Fault("missing", path.name, f"{_place(path)} is missing")
-    blob = path.read_bytes()
-    digest = partitions.keyed_digest(custody, blob)
+    try:
+        if not path.is_file():
+            return Fault("missing", path.name, f"{_place(path)} is missing")
+        digest, found = partitions.keyed_digest_of(custody, path), path.stat().st_size
+    except OSError as problem:
+        return _unreadable(path, problem)
     if digest == row["digest"]:
         return None
     other = digests.get(digest)
@@ -136,53 +186,112 @@ def _compare(custody: Custody, path: Path, row: dict[str, object], digests: dict
             "swapped", path.name, f"{_place(path)} has the content of file {other}: the two were exchanged or copied"
         )
     size = int(str(row["bytes"]))
-    if len(blob) < size:
-        return Fault(
-            "truncated", path.name, f"{_place(path)} has {len(blob)} bytes, the catalogue says {size}: it was truncated"
-        )
-    if len(blob) > size:
-        return Fault(
-            "extended", path.name, f"{_place(path)} has {len(blob)} bytes, the catalogue says {size}: it was extended"
-        )
+    sizes = f"{_place(path)} has {found} bytes, the catalogue says {size}"
+    if found < size:
+        return Fault("truncated", path.name, f"{sizes}: it was truncated")
+    if found > size:
+        return Fault("extended", path.name, f"{sizes}: it was extended")
     return Fault("bit flip", path.name, f"{_place(path)} has the right size and other content: bits were changed")
 
 
-def _strangers(
-    vault: Vault,
-    files: list[dict[str, object]],
-    leftovers: list[dict[str, object]],
-    certificates: list[dict[str, object]],
-) -> Iterator[Fault]:
-    """Files that no row of the catalogue knows; one that a certificate names was restored after its expiry."""
-    known = {str(row["id"]) for row in files}
-    waiting = {_leftover_path(vault, row) for row in leftovers}
-    expired = {item["id"] for row in certificates for item in json.loads(str(row["body"]))["files"]}
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the catalogue knows to lie on disk: exact paths, and the days that may have an empty directory."""
+
+    paths: frozenset[Path]
+    names: frozenset[str]
+    expired: frozenset[str]
+    directories: frozenset[Path]
+
+    @classmethod
+    def of(
+        cls,
+        vault: Vault,
+        files: Iterable[Row],
+        leftovers: Iterable[Row],
+        parts: Iterable[Row],
+        batches: Iterable[Row],
+        certificates: Iterable[Row],
+    ) -> _Known:
+        """The rows of the catalogue as paths. An expired day has no directory any more."""
+        layout = vault.layout
+        paths = {_leftover_path(vault, row) for row in leftovers}
+        for row in files:
+            file = str(row["record_class"]), date.fromisoformat(str(row["day"])), str(row["id"])
+            paths |= {layout.record_file(*file), layout.seen_file(*file)}
+        roots = {"records": layout.records, "rejections": layout.rejections, "held": layout.held}
+        directories = {root / name for root in roots.values() for name in CLASSES}
+        directories |= {layout.records / str(row["record_class"]) / str(row["day"]) for row in parts}
+        # A batch that was accepted leaves the directory that it was held in.
+        for root in (layout.rejections, layout.held):
+            directories |= {root / str(row["die_class"]) / str(row["die_day"]) for row in batches}
+        bodies = [json.loads(str(row["body"])) for row in certificates]
+        directories -= {roots[body["what"]] / body["class"] / body["day"] for body in bodies}
+        expired = frozenset(item["id"] for body in bodies for item in body["files"])
+        return cls(frozenset(paths), frozenset(path.name for path in paths), expired, frozenset(directories))
+
+
+def _strangers(vault: Vault, known: _Known) -> Iterator[Fault]:
+    """What no row of the catalogue and no path of the layout knows; an expired file was restored after its expiry."""
     for root in (vault.layout.records, vault.layout.rejections, vault.layout.held):
-        for path in sorted(item for item in root.rglob("*") if item.is_file()):
-            name = path.name.partition(".")[0]
-            if path in waiting or (root == vault.layout.records and name in known and _at_home(vault, path, files)):
-                continue
-            if name in expired:
-                yield Fault("restored after expiry", path.name, f"{_place(path)} was expired and has been put back")
-            elif name in known:
-                yield Fault("misplaced", path.name, f"{_place(path)} does not lie where the catalogue has it")
-            else:
-                yield Fault(
-                    "extra", path.name, f"{_place(path)} is not in the catalogue: of a broken-off batch, or put there"
-                )
+        for path in _entries(root):
+            fault = _stranger(path, known)
+            if fault is not None:
+                yield fault
+    yield from _intruders(vault.layout.vault, lambda name: name in _vault_names(vault))
+    yield from _intruders(vault.layout.keys, lambda name: _is_key_name(vault, name))
 
 
-def _at_home(vault: Vault, path: Path, files: list[dict[str, object]]) -> bool:
-    return any(
-        path.parent == vault.layout.partition(str(row["record_class"]), date.fromisoformat(str(row["day"])))
-        for row in files
-        if row["id"] == path.name.partition(".")[0]
+def _entries(root: Path) -> Iterator[Path]:
+    """All files below `root`, and the directories that hold nothing, in order; links are not followed."""
+    for here, directories, files in os.walk(root):
+        directories.sort()
+        directory = Path(here)
+        links = [name for name in directories if (directory / name).is_symlink()]
+        if not directories and not files and directory != root:
+            yield directory
+        yield from (directory / name for name in sorted([*files, *links]))
+
+
+def _stranger(path: Path, known: _Known) -> Fault | None:
+    if path in known.paths or (path in known.directories and path.is_dir() and not path.is_symlink()):
+        return None
+    if path.name.partition(".")[0] in known.expired:
+        return Fault("restored after expiry", path.name, f"{_place(path)} was expired and has been put back")
+    if path.name in known.names:
+        return Fault("misplaced", path.name, f"{_place(path)} does not lie where the catalogue has it")
+    if PART in path.name:
+        return Fault("extra", path.name, f"{_place(path)} is of a broken-off write; the next writer removes it")
+    if path.is_dir():
+        return Fault("extra", path.name, f"{_place(path)} is an empty directory, and {_BESIDE}")
+    return Fault("extra", path.name, f"{_place(path)} {_BESIDE}")
+
+
+def _intruders(directory: Path, belongs: Callable[[str], bool]) -> Iterator[Fault]:
+    for path in sorted(directory.iterdir()):
+        if not belongs(path.name):
+            yield Fault("extra", path.name, f"{directory.name}/{path.name} is no file of a vault: it was put there")
+
+
+def _vault_names(vault: Vault) -> frozenset[str]:
+    layout = vault.layout
+    paths = (
+        *(layout.settings, layout.policy, layout.sources, layout.feeds, layout.catalogue, layout.audit),
+        *(layout.records, layout.rejections, layout.held, layout.lock, layout.lease, layout.reserve),
     )
+    # Of SQLite: its write-ahead log, and the memory that processes share over it.
+    beside = {f"{layout.catalogue.name}{suffix}" for suffix in ("-wal", "-shm")}
+    # A key directory in the vault is a fault of its own, which `doctor` names.
+    within = {layout.keys.name} if layout.keys.absolute().parent == layout.vault.absolute() else set()
+    return frozenset({path.name for path in paths} | beside | within)
 
 
-def _keys(
-    vault: Vault, parts: list[dict[str, object]], leftovers: list[dict[str, object]], checked: dict[str, int]
-) -> Iterator[Fault]:
+def _is_key_name(vault: Vault, name: str) -> bool:
+    """Whether `name` has a place in the key directory; generations that should be gone are named with the keys."""
+    return name in {vault.layout.root_key.name, "head", "lock"} or _GENERATION.fullmatch(name) is not None
+
+
+def _keys(vault: Vault, parts: list[Row], leftovers: list[Row], checked: dict[str, int]) -> Iterator[Fault]:
     checked["partitions"] = len(parts)
     for sentence in vault.keys.problems():
         yield Fault("keys", "key directory", sentence)
@@ -206,15 +315,14 @@ def _keys(
             )
 
 
-def _certificates(
-    vault: Vault, parts: list[dict[str, object]], certificates: list[dict[str, object]], checked: dict[str, int]
-) -> Iterator[Fault]:
+def _certificates(vault: Vault, parts: list[Row], certificates: list[Row], checked: dict[str, int]) -> Iterator[Fault]:
     checked["certificates"] = len(certificates)
     by_id = {row["id"]: row for row in certificates}
+    public_key = _public_key(vault)
     for row in certificates:
         try:
             signing.require_signature(
-                vault.settings.public_key, str(row["signature"]), str(row["body"]).encode(), f"certificate {row['id']}"
+                public_key, str(row["signature"]), str(row["body"]).encode(), f"certificate {row['id']}"
             )
         except FaultError as problem:
             yield Fault("signature", str(row["id"]), str(problem))
@@ -227,10 +335,15 @@ def _certificates(
             )
 
 
-def _leftover_path(vault: Vault, row: dict[str, object]) -> Path:
+def _leftover_path(vault: Vault, row: Row) -> Path:
     day = date.fromisoformat(str(row["day"]))
     of_kind = vault.layout.held_file if row["kind"] == "held" else vault.layout.rejection_file
     return of_kind(str(row["record_class"]), day, str(row["batch"]))
+
+
+def _unreadable(path: Path, problem: OSError) -> Fault:
+    reason = problem.strerror or type(problem).__name__
+    return Fault("unreadable", path.name, f"{_place(path)}: it can't be read ({reason})")
 
 
 def _place(path: Path) -> str:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import shutil
 import sqlite3
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.support import NOW, Order, Usage, answer, ingest, new_vault, opened, usage
+from tests.support import NOW, Order, Usage, answer, ingest, layout_at, new_vault, usage
+from trafficvault import app, sealing, seen, signing
+from trafficvault.clock import SetClock
+from trafficvault.durable import Disk
 from trafficvault.errors import FaultError
+from trafficvault.layout import Layout, day_key_id
+from trafficvault.sealed_parquet import Place
 from trafficvault.vault import Vault
-from trafficvault.verify import verify
+from trafficvault.verify import STEPS, verify
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +43,6 @@ def vault(pristine: Path, tmp_path: Path) -> Vault:
     """A copy of it."""
     for name in ("vault", "vault.keys"):
         shutil.copytree(pristine / name, tmp_path / name)
-    from tests.support import layout_at
-    from trafficvault import app
-    from trafficvault.clock import SetClock
-    from trafficvault.durable import Disk
-
     return app.open_vault(layout_at(tmp_path), Disk(), SetClock(NOW), writer=True)
 
 
@@ -50,6 +54,28 @@ def kinds(vault: Vault) -> set[str]:
 def record_files(vault: Vault) -> list[Path]:
     """The Parquet files, in order."""
     return sorted(vault.layout.records.rglob("*.parquet"))
+
+
+def faults(vault: Vault) -> set[tuple[str, str]]:
+    """The faults that `verify` names, each with its thing."""
+    return {(fault.kind, fault.thing) for fault in verify(vault).faults}
+
+
+def seen_blocks(vault: Vault) -> list[Path]:
+    """The seen blocks, in order."""
+    return sorted(vault.layout.records.rglob("*.seen"))
+
+
+def first_block(vault: Vault) -> tuple[seen.Hashes, tuple[bytes, str], Path]:
+    """The hashes of a seen block, what it is sealed with (key, place), and where it lies."""
+    path = seen_blocks(vault)[0]
+    place = Place(path.parent.parent.name, date.fromisoformat(path.parent.name), path.stem)
+    custody = vault.keys.custody("verify")
+    days = (custody.key(day_key_id(place.record_class, place.day, name)) for name in ("who", "when", "how_much"))
+    sealed = sealing.derive(b"".join(days), "seen", place.file_id), f"seen {place}"
+    block = seen.read_block(path, *sealed)
+    assert block is not None
+    return block, sealed, path
 
 
 def flip(path: Path, bit: int) -> None:
@@ -70,8 +96,12 @@ def test_a_whole_vault_has_no_fault(vault: Vault) -> None:
 def test_every_one_bit_flip_of_a_data_file_is_a_bit_flip(vault: Vault) -> None:
     """A flipped bit anywhere in a record, rejection or seen file is detected."""
     chosen = random.Random(7)
-    files = [*record_files(vault)[:1], *vault.layout.rejections.rglob("*.sealed")]
-    assert len(files) == 2
+    files = [
+        *record_files(vault)[:1],
+        *sorted(vault.layout.records.rglob("*.seen"))[:1],
+        *vault.layout.rejections.rglob("*.sealed"),
+    ]
+    assert len(files) == 3
     for path in files:
         whole = path.read_bytes()
         for bit in {0, len(whole) * 8 - 1, *(chosen.randrange(len(whole) * 8) for _ in range(20))}:
@@ -109,12 +139,158 @@ def test_an_unknown_file_is_extra(vault: Vault) -> None:
     assert kinds(vault) == {"extra"}
 
 
+def test_a_missing_seen_block_is_missing(vault: Vault) -> None:
+    """A seen block that is gone is named, though it could be made again."""
+    path = seen_blocks(vault)[0]
+    path.unlink()
+    assert faults(vault) == {("missing", path.name)}
+
+
+def test_a_seen_block_of_other_records_is_a_bit_flip(vault: Vault) -> None:
+    """One that opens, sealed under the right key, and lacks a record is told from the one that the file gives."""
+    block, custody, path = first_block(vault)
+    seen.write_block(vault.disk, path, *custody, block[1:])
+    assert faults(vault) == {("bit flip", path.name)}
+
+
+def test_a_seen_block_of_another_polars_is_no_fault(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It can't be compared, and is made again when it is next used."""
+    block, custody, path = first_block(vault)
+    with monkeypatch.context() as patch:
+        patch.setattr(seen, "algorithm", lambda: "rows-1/polars-1.0.0/x86_64/0000000000000000")
+        seen.write_block(vault.disk, path, *custody, block[1:])
+    assert faults(vault) == set()
+
+
+def test_a_seen_block_in_anothers_place_does_not_open(vault: Vault) -> None:
+    """A block belongs to one file: in another's place it is a bit flip there."""
+    one, two = seen_blocks(vault)[:2]
+    shutil.copy(one, two)
+    assert faults(vault) == {("bit flip", two.name)}
+
+
+@pytest.mark.parametrize(
+    "stray",
+    [
+        "records/{home}/{id}.parquet.bak",
+        "records/{home}/{id}.txt",
+        "records/{home}/{id}",
+        "records/{home}/{id}.parquet.part-0123abcd",
+        "records/{home}/further/x",
+        "records/x",
+        "records/mobile_usage/x",
+        "rejections/x",
+        "held/mobile_usage/2026-11-10/x.sealed",
+        "vault.toml.bak",
+        "outbox",
+        "notes/x",
+        "../vault.keys/ring-0",
+        "../vault.keys/ring-1.bak",
+        "../vault.keys/epoch-01",
+        "../vault.keys/copies/x",
+    ],
+)
+def test_what_has_no_place_is_extra(vault: Vault, stray: str) -> None:
+    """A file under a name that is nobody's, wherever it lies and whatever its beginning is, is named extra."""
+    record = record_files(vault)[0]
+    home = f"{record.parent.parent.name}/{record.parent.name}"
+    path = vault.layout.vault / stray.format(home=home, id=record.stem)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x")
+
+    assert [fault.kind for fault in verify(vault).faults] == ["extra"]
+
+
+@pytest.mark.parametrize(
+    "stray",
+    [
+        "records/x",
+        "records/mobile_usage/2026-01-01",
+        "records/mobile_usage/2026-11-10/x",
+        "held/voip/x",
+        "rejections/y",
+    ],
+)
+def test_an_empty_directory_is_extra(vault: Vault, stray: str) -> None:
+    """A directory that holds nothing and is of no day that the catalogue knows is named extra."""
+    (vault.layout.vault / stray).mkdir(parents=True)
+    assert kinds(vault) == {"extra"}
+
+
+def test_the_directory_of_a_class_may_be_empty(vault: Vault) -> None:
+    """Expiry leaves it behind."""
+    (vault.layout.records / "voip").mkdir()
+    assert faults(vault) == set()
+
+
+def test_a_linked_directory_is_extra(vault: Vault, tmp_path: Path) -> None:
+    """A link is named and not followed, whatever lies behind it."""
+    (vault.layout.records / "voip").symlink_to(tmp_path)
+    assert faults(vault) == {("extra", "voip")}
+
+
+@pytest.mark.parametrize("pattern", ["*.parquet", "*.seen"])
+def test_a_copy_in_another_day_is_misplaced(vault: Vault, pattern: str) -> None:
+    """A file of the catalogue under its own name in another's directory is named misplaced."""
+    one, two = sorted(vault.layout.records.rglob(pattern))[:2]
+    shutil.copy(one, two.parent / one.name)
+    assert faults(vault) == {("misplaced", one.name)}
+
+
+def test_a_key_directory_within_the_vault_is_no_extra_file(vault: Vault) -> None:
+    """That it lies there is for `doctor` to say."""
+    within = Layout(vault.layout.vault, vault.layout.vault / "keys")
+    shutil.copytree(vault.layout.keys, within.keys)
+    moved = app.open_vault(within, Disk(), SetClock(NOW))
+    assert faults(moved) == set()
+
+
+def test_another_public_key_is_a_change_of_the_settings(vault: Vault) -> None:
+    """Settings that name another key than the vault signs with are named, and no certificate is blamed for it."""
+    other = signing.public_key_of(signing.new_signing_key())
+    wrong = replace(vault, settings=replace(vault.settings, public_key=other))
+    assert faults(wrong) == {("changed", "vault.toml")}
+
+
+def test_a_file_that_grew_is_extended(vault: Vault) -> None:
+    """A file with more bytes than the catalogue says is named extended."""
+    path = record_files(vault)[0]
+    path.write_bytes(path.read_bytes() + b"x")
+    assert kinds(vault) == {"extended"}
+
+
+@pytest.mark.parametrize("pattern", ["*.parquet", "*.seen"])
+def test_a_file_that_cannot_be_read_is_unreadable(vault: Vault, pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that refuses one file stops neither the run nor hides the others."""
+    path = sorted(vault.layout.records.rglob(pattern))[0]
+    whole = {name: getattr(Path, name) for name in ("open", "read_bytes")}
+
+    def refusing(name: str) -> Any:
+        def call(self: Path, *words: Any, **named: Any) -> Any:
+            if self == path:
+                raise OSError(errno.EIO, "Input/output error")
+            return whole[name](self, *words, **named)
+
+        return call
+
+    for name in whole:
+        monkeypatch.setattr(Path, name, refusing(name))
+    assert faults(vault) == {("unreadable", path.name)}
+
+
+def test_the_steps_are_as_many_as_are_told(vault: Vault) -> None:
+    """A progress bar that counts to the number of `STEPS` ends when the run does."""
+    told: list[str] = []
+    verify(vault, told.append)
+    assert tuple(told) == STEPS
+
+
 def test_a_removed_audit_entry_is_found(vault: Vault) -> None:
     """A tail cut off the audit log is detected, because the catalogue knows how far the log went."""
     segment = sorted(vault.layout.audit.glob("*.log"))[-1]
     lines = segment.read_bytes().splitlines(keepends=True)
     segment.write_bytes(b"".join(lines[:-1]))
-    assert kinds(vault) == {"changed"}
+    assert kinds(vault) == {"truncated"}
     with pytest.raises(FaultError):
         vault.audit.verify()
 
@@ -186,4 +362,4 @@ def test_an_older_catalogue_is_found(vault: Vault, tmp_path: Path) -> None:
         vault.layout.catalogue.with_name(f"catalogue.db{suffix}").unlink(missing_ok=True)
     shutil.copy(tmp_path / "yesterday.db", vault.layout.catalogue)
 
-    assert kinds(opened(vault)) >= {"changed"}
+    assert kinds(app.open_vault(vault.layout, Disk(), SetClock(NOW))) >= {"rolled back"}

@@ -14,9 +14,11 @@ import typer
 from trafficvault import __version__
 from trafficvault.cli import intake, keeping, orders, setup
 from trafficvault.cli.door import Door, layout_of
-from trafficvault.errors import VaultError
+from trafficvault.durable import NO_SPACE
+from trafficvault.errors import SpaceError, VaultError
 
 _PR_SET_DUMPABLE = 4
+_INTERRUPTED = 130
 
 app = typer.Typer(
     name="trafficvault",
@@ -83,9 +85,14 @@ def _run() -> int | str | None:
         if error.hint:
             print(f"hint: {error.hint}", file=sys.stderr)
         return error.exit_code
-    except (
-        Exception
-    ) as error:  # the last resort: an error's own text may hold a record's value, so only its place is told
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BaseException as error:
+        # The last resort, for a panic of a library too, which is no Exception. An error's own text may hold a record's
+        # value, so only its kind and place are told.
+        if isinstance(error, OSError) and error.errno in NO_SPACE:
+            print("trafficvault: the disk is full; nothing is half done: free space and do it again", file=sys.stderr)
+            return SpaceError.exit_code
         print(f"trafficvault: internal error: {type(error).__name__} at {_place(error)}", file=sys.stderr)
         return 1
     return 0

@@ -11,10 +11,10 @@ import typer
 from trafficvault import completeness
 from trafficvault import intake as taking
 from trafficvault.cli.door import AsJson, door
-from trafficvault.cli.screen import print_lines, print_object, print_table, progress
+from trafficvault.cli.screen import plain, print_lines, print_object, print_table, progress
 from trafficvault.errors import BatchError
 from trafficvault.people import require_role
-from trafficvault.receive import Receipt
+from trafficvault.receipts import COUNTS, Receipt
 
 feed_verbs = typer.Typer(invoke_without_command=True, help="Feeds: the formats that this vault reads.")
 source_verbs = typer.Typer(invoke_without_command=True, help="Sources: who delivers which feed.")
@@ -69,11 +69,13 @@ def feeds_check(
     if as_json:
         print_object(asdict(found))
     else:
-        print_table(f"{feed}: {found.status}", ("what", "number"), list(found.counts.items()))
-        print_table("rejected by reason", ("reason", "rows"), list(found.rejected_by.items()))
+        print_lines([f"{feed}: {found.status}" + (f": {found.reason}" if found.reason else "")])
+        if found.counts:
+            print_table("units", ("what", "number"), list(found.counts.items()))
+        if found.rejected_by:
+            print_table("rejected by reason", ("reason", "rows"), list(found.rejected_by.items()))
         print_lines([f"dropped, because no category is assigned: {', '.join(found.dropped) or 'nothing'}"])
         print_lines([f"dropped as content: {', '.join(found.content) or 'nothing'}"])
-        print_lines([found.reason] if found.reason else [])
     if found.status != "would be committed":
         raise BatchError(f"checking the file: it would be {found.status.removeprefix('would be ')}")
 
@@ -165,12 +167,13 @@ def batch_show(
     context: typer.Context, batch: Annotated[str, typer.Argument(help="A batch id.")], as_json: AsJson = False
 ) -> None:
     """Show one batch: its receipt, and why rows were rejected or ignored."""
-    receipt = taking.batch(door(context).open(), batch)
+    vault = door(context).open()
+    receipt, rejected = taking.batch(vault, batch), taking.rejected_rows(vault, batch)
     if as_json:
-        print_object(asdict(receipt))
+        print_object({**asdict(receipt), "rejections": rejected})
     else:
         print_table(
-            f"batch {batch}", ("what", "value"), [(name, _plain(value)) for name, value in asdict(receipt).items()]
+            f"batch {batch}", ("what", "value"), [(name, plain(value)) for name, value in asdict(receipt).items()]
         )
 
 
@@ -193,47 +196,9 @@ def show_receipts(receipts: list[Receipt], *, as_json: bool) -> None:
     if as_json:
         print_object({"receipts": [asdict(receipt) for receipt in receipts]})
         return
-    columns = (
-        "batch",
-        "file",
-        "status",
-        "read",
-        "stored",
-        "joined",
-        "ignored",
-        "duplicate",
-        "rejected",
-        "expired",
-        "held",
-    )
-    print_table(
-        "receipts",
-        columns,
-        [
-            (
-                item.batch_id,
-                item.file,
-                item.status,
-                item.read,
-                item.stored,
-                item.joined,
-                item.ignored,
-                item.duplicate,
-                item.rejected,
-                item.expired,
-                item.held,
-            )
-            for item in receipts
-        ],
-    )
-    print_lines([f"{item.batch_id} {item.status}: {item.reason}" for item in receipts if item.reason])
-
-
-def _plain(value: object) -> object:
-    match value:
-        case dict():
-            return "; ".join(f"{name}: {number}" for name, number in value.items())
-        case list() | tuple():
-            return ", ".join(str(item) for item in value)
-        case _:
-            return value
+    # A count that is nought in every receipt only takes room; --json has them all.
+    counts = [name for name in COUNTS if name in ("read", "stored") or any(getattr(item, name) for item in receipts)]
+    columns = ("batch_id", "file", "status", *counts)
+    print_table("receipts", columns, [[getattr(item, name) for name in columns] for item in receipts])
+    reasons = [(item, "although: " if item.status == "committed" else "") for item in receipts if item.reason]
+    print_lines([f"{item.batch_id} {item.status}: {although}{item.reason}" for item, although in reasons])

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
+from trafficvault import app as house
 from trafficvault import expire as expiring
 from trafficvault import locks
 from trafficvault import status as standing
 from trafficvault import verify as verifying
 from trafficvault.cli.door import AsJson, door
-from trafficvault.cli.screen import print_lines, print_object, print_table, progress
+from trafficvault.cli.screen import plain, print_lines, print_object, print_table, progress
+from trafficvault.errors import FaultError
 from trafficvault.people import require_role
 from trafficvault.retention import Item
+from trafficvault.vault import Vault
+
+WRITER_SECONDS = 30.0
+"""How long `verify` waits for a process that writes."""
 
 audit_verbs = typer.Typer(no_args_is_help=True, help="The audit log.")
 
@@ -55,7 +63,7 @@ def expire(
         print_object({"certificates": list(done.certificates), "leases_ended": done.leases_ended})
         return
     rows = [(item["what"], item["class"], item["day"], item["records"], item["id"]) for item in done.certificates]
-    print_table("expired", ("what", "class", "day", "records", "certificate"), rows)
+    print_table("expired" if rows else "due", ("what", "class", "day", "records", "certificate"), rows)
     if not done.wal_emptied:
         print_lines(["a reader keeps old rows of the catalogue in its write-ahead log; the next run empties it"])
     if not done.leases_ended:
@@ -78,16 +86,45 @@ def _item(item: Item) -> dict[str, object]:
 
 def verify(context: typer.Context, as_json: AsJson = False) -> None:
     """Recompute everything from disk and name each fault (exit code 5 when there is one)."""
-    vault = door(context).open()
-    with locks.reading(vault.layout), progress("verify", total=7) as step:
+    with _told(as_json), _at_rest(context) as vault, progress("verify", total=len(verifying.STEPS)) as step:
         found = verifying.verify(vault, step)
-    if as_json:
-        faults = [{"kind": fault.kind, "thing": fault.thing, "sentence": fault.sentence} for fault in found.faults]
-        print_object({"faults": faults, "checked": found.checked})
-    else:
+    if not as_json:
         print_table("checked", ("what", "number"), list(found.checked.items()))
-        print_table("faults", ("kind", "what is wrong"), [(fault.kind, fault.sentence) for fault in found.faults])
+    _print_faults(found.faults, as_json, {"checked": found.checked})
     found.require_clean()
+
+
+@contextmanager
+def _at_rest(context: typer.Context) -> Iterator[Vault]:
+    """The vault, opened to look at it while nobody writes: under the writer's lock, which is waited for.
+
+    So neither a file of a batch that is not committed yet nor a renewal of the keys half way looks like a fault. Raises
+    `BusyError` when another process keeps the lock.
+    """
+    layout = door(context).layout
+    house.require_vault(layout)
+    with locks.writing(layout, WRITER_SECONDS):
+        yield door(context).open()
+
+
+@contextmanager
+def _told(as_json: bool) -> Iterator[None]:
+    """A vault that can't be opened, or looked at, for a fault of its own is printed as one fault, as `verify` prints
+    all.
+    """
+    try:
+        yield
+    except FaultError as fault:
+        _print_faults([verifying.Fault("unreadable", "vault", str(fault))], as_json, {"checked": {}})
+        raise
+
+
+def _print_faults(faults: Iterable[verifying.Fault], as_json: bool, more: dict[str, object]) -> None:
+    found = [{"kind": fault.kind, "thing": fault.thing, "sentence": fault.sentence} for fault in faults]
+    if as_json:
+        print_object({"faults": found, **more})
+    else:
+        print_table("faults", ("kind", "what is wrong"), [(fault["kind"], fault["sentence"]) for fault in found])
 
 
 def status(
@@ -123,16 +160,20 @@ def audit_show(
     if as_json:
         print_object({"entries": entries})
     else:
-        rows = [(entry["seq"], entry["time"], entry["act"], entry["person"], entry["detail"]) for entry in entries]
+        rows = [
+            (entry["seq"], entry["time"], entry["act"], entry["person"], plain(entry["detail"])) for entry in entries
+        ]
         print_table("audit log", ("seq", "time", "act", "person", "detail"), rows)
 
 
 @audit_verbs.command("verify")
 def audit_verify(context: typer.Context, as_json: AsJson = False) -> None:
     """Check chain, signatures and head of the audit log (exit code 5 on a fault)."""
-    vault = door(context).open()
-    entries = vault.audit.verify()
-    if as_json:
-        print_object({"entries": entries, "faults": []})
+    with _told(as_json):
+        entries, faults = verifying.audit_faults(door(context).open())
+    if faults or as_json:
+        _print_faults(faults, as_json, {"entries": entries})
     else:
         print_lines([f"{entries} entries: chain, signatures and head agree"])
+    if faults:
+        raise FaultError(faults[0].sentence)

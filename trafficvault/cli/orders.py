@@ -9,7 +9,7 @@ import typer
 
 from trafficvault import disclose, docket
 from trafficvault.cli.door import AsJson, door
-from trafficvault.cli.screen import print_lines, print_object, print_table, progress
+from trafficvault.cli.screen import plain, print_lines, print_object, print_table, progress
 from trafficvault.errors import RefusedError, UsageError
 from trafficvault.people import Person
 
@@ -128,7 +128,8 @@ def show(context: typer.Context, warrant: WarrantId, as_json: AsJson = False) ->
     if as_json:
         print_object(value)
     else:
-        facts = [(name, part) for name, part in item.document.document.items() if name != "targets"]
+        hidden = ("targets", "kind", "v")
+        facts = [(name, plain(part)) for name, part in item.document.document.items() if name not in hidden]
         print_table(f"warrant {warrant}: {item.state}", ("what", "value"), facts)
         targets = [(row["type"], row["value"], row["from"], row["to"]) for row in item.document.document["targets"]]
         print_table("targets", ("type", "value", "from", "to"), targets)

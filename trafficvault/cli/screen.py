@@ -8,12 +8,12 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 _PIPE_COLUMNS = 200
+_WORD = 32
 
 
 def print_object(value: dict[str, object]) -> None:
@@ -30,21 +30,36 @@ def print_lines(lines: Iterable[str]) -> None:
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Prints a table; an empty one says so."""
     console = _wide()
-    table = Table(
-        title=title, title_justify="left", header_style="bold", box=box.SIMPLE, pad_edge=False, collapse_padding=True
-    )
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), pad_edge=False)
     numbers = [True] * len(columns)
     lines = [list(row) for row in rows]
     for line in lines:
         numbers = [keep and isinstance(cell, int) for keep, cell in zip(numbers, line, strict=True)]
-    for name, is_number in zip(columns, numbers, strict=True):
-        table.add_column(name, justify="right" if is_number and lines else "left", overflow="fold")
+    for place, (name, is_number) in enumerate(zip(columns, numbers, strict=True)):
+        # An id, a state or a number is copied from the screen: only sentences are broken over lines.
+        whole = all(" " not in str(line[place]) and len(str(line[place])) <= _WORD for line in lines)
+        table.add_column(name, justify="right" if is_number and lines else "left", overflow="fold", no_wrap=whole)
     for line in lines:
         table.add_row(*("" if cell is None else _printable(str(cell)) for cell in line))
     if lines:
         console.print(table, markup=False)
     else:
         console.print(f"{title}: none", markup=False)
+
+
+def plain(value: object) -> str:
+    """`value` in words, for a cell of a table: lists and objects without brackets, yes and no."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case dict():
+            return "; ".join(f"{name}: {plain(part)}" for name, part in value.items())
+        case list() | tuple():
+            return ", ".join(plain(part) for part in value)
+        case _:
+            return str(value)
 
 
 def _wide() -> Console:
