@@ -9,18 +9,21 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
-from trafficvault import people, policy, settings, signing, sources
+from trafficvault import people, policy, refusals, reserve, settings, signing, sources
 from trafficvault.audit import AuditLog
 from trafficvault.catalogue import Catalogue
 from trafficvault.clock import Clock
 from trafficvault.durable import Disk
-from trafficvault.errors import RefusedError, UsageError
+from trafficvault.errors import FaultError, RefusedError, UsageError
 from trafficvault.keys import KeyStore, PersonKey
 from trafficvault.layout import Layout
 from trafficvault.people import DEFAULT_COST, Cost, Person
 from trafficvault.provider import LocalKeyFile
 from trafficvault.shelf import FeedShelf
 from trafficvault.vault import Vault
+
+_POLICY = "policy"
+"""The `meta` row with the digest of the policy that the last writer went by."""
 
 
 def require_absent(layout: Layout) -> None:
@@ -36,7 +39,7 @@ def create(
     """Creates a vault with `admins` (name, password) and opens it. `policy_name` is a preset or a policy file."""
     require_absent(layout)
     text = policy.preset_text(policy_name) if policy_name in policy.PRESETS else _text_of(Path(policy_name))
-    policy.parse(text)
+    rules = policy.parse(text)
     for directory in (
         layout.vault,
         layout.keys,
@@ -53,14 +56,20 @@ def create(
     Catalogue.create(layout.catalogue, mac_key, disk, generation=keys.generation).close()
     disk.create(layout.policy, text.encode())
     disk.create(layout.sources, sources.TEMPLATE.encode())
-    # The commit point of `init`: without vault.toml there is no vault.
-    disk.create(layout.settings, settings.new_text(vault_id, signing.public_key_of(keys.signing_key())).encode())
-    vault = open_vault(layout, disk, clock, writer=True)
-    with vault.catalogue.transaction() as tx:
+    marks = settings.new_text(vault_id, signing.public_key_of(keys.signing_key()))
+    catalogue = Catalogue.open(layout.catalogue, mac_key, disk)
+    audit = AuditLog(layout, disk, catalogue, keys, settings.parse(marks), rules, clock)
+    with catalogue.transaction() as tx:
         for name, password in admins:
             people.create_person(tx, name, ("administrator",), password, added_by=None, at=clock.now(), cost=cost)
-        vault.audit.enter(tx, "init", None, {"administrators": len(admins), "policy": vault.policy.digest})
-    vault.audit.flush()
+        tx.set_meta(_POLICY, rules.digest)
+        audit.enter(tx, "init", None, {"administrators": len(admins), "policy": rules.digest})
+    audit.flush()
+    catalogue.close()
+    # The commit point of `init`: without vault.toml there is no vault, and what lies there can be removed.
+    disk.create(layout.settings, marks.encode())
+    vault = open_vault(layout, disk, clock, writer=True)
+    reserve.take(vault)
     return vault
 
 
@@ -93,6 +102,8 @@ def open_vault(layout: Layout, disk: Disk, clock: Clock, *, writer: bool = False
         catalogue_generation=Catalogue.peek_generation(layout.catalogue),
         writer=writer,
     )
+    if signing.public_key_of(keys.signing_key()) != known.public_key:
+        raise FaultError("opening the vault: the public key in vault.toml is not that of the vault's signing key")
     catalogue = Catalogue.open(layout.catalogue, keys.custody("catalogue").key("catalogue"), disk)
 
     def directory(name: str) -> PersonKey | None:
@@ -101,7 +112,23 @@ def open_vault(layout: Layout, disk: Disk, clock: Clock, *, writer: bool = False
 
     keys.attach_directory(directory)
     audit = AuditLog(layout, disk, catalogue, keys, known, rules, clock)
-    return Vault(layout, known, rules, feeds, named, disk, clock, catalogue, keys, audit)
+    vault = Vault(layout, known, rules, feeds, named, disk, clock, catalogue, keys, audit)
+    if writer:
+        _note_policy(vault)
+    return vault
+
+
+def _note_policy(vault: Vault) -> None:
+    """An entry when the policy is another than the last writer's: what was kept and why is in the log, whoever edits
+    it.
+    """
+    with vault.catalogue.transaction() as tx:
+        vault.audit.require_in_step(tx)
+        before = tx.meta(_POLICY)
+        if before != vault.policy.digest:
+            tx.set_meta(_POLICY, vault.policy.digest)
+            vault.audit.enter(tx, "policy-changed", None, {"before": before, "after": vault.policy.digest})
+    vault.audit.flush()
 
 
 def add_person(
@@ -113,7 +140,7 @@ def add_person(
     cost: Cost = DEFAULT_COST,
 ) -> None:
     """Adds a person by one administrator, or by both where the role takes both."""
-    with vault.catalogue.transaction() as tx:
+    with refusals.logged(vault, "user-add", acting[0].name, {"name": name}), vault.catalogue.transaction() as tx:
         people.create_person(tx, name, roles, password, added_by=acting, at=vault.clock.now(), cost=cost)
         vault.audit.enter(
             tx, "user-add", acting[0].name, {"name": name, "roles": sorted(roles), "by": [item.name for item in acting]}

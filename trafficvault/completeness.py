@@ -1,14 +1,15 @@
 """How complete an answer can be: what was searched, and what was expired, missing, held or rejected in the warrant's
 windows.
 
-Every package says this of itself (LAW S10), an empty one too. `complete` is true only when nothing is missing that the
-vault knows of: no day past its term, no sequence gap, no held batch, no accepted mismatch, no rejected row.
+Every package says this of itself, an empty one too. `complete` is true only when nothing is missing that the
+vault knows of: no day past its term, no sequence gap, no held batch, no accepted mismatch, no rejected row. A
+refused file is named and does not count: it stayed with its sender, and may have been no file of ours.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -31,6 +32,12 @@ class Gap:
     from_day: str | None
     to_day: str | None
 
+    @property
+    def sentence(self) -> str:
+        """What is missing, in words."""
+        files = f"file {self.first}" if self.first == self.last else f"files {self.first} to {self.last}"
+        return f"source {self.source} lacks {files}"
+
 
 @dataclass(frozen=True, slots=True)
 class Completeness:
@@ -44,6 +51,7 @@ class Completeness:
     held: list[str]
     mismatched: list[str]
     rejections: dict[str, int]
+    refused: list[str]
 
     @property
     def complete(self) -> bool:
@@ -71,24 +79,34 @@ class Completeness:
             "held_batches": self.held,
             "accepted_mismatches": self.mismatched,
             "rejections": self.rejections,
+            "refused_batches": self.refused,
         }
 
 
-def look(vault: Vault, document: WarrantDocument, searched: Iterable[tuple[str, date]], now: datetime) -> Completeness:
-    """Compares the windows of `document` with what the catalogue holds at `now`."""
-    by_class: dict[str, list[str]] = {name: [] for name in document.classes}
+def look(
+    vault: Vault,
+    document: WarrantDocument,
+    classes: Collection[str],
+    searched: Iterable[tuple[str, date]],
+    now: datetime,
+) -> Completeness:
+    """Compares the windows of `document`, in the `classes` that a question reads, with what the catalogue holds."""
+    by_class: dict[str, list[str]] = {name: [] for name in document.classes if name in classes}
     for record_class, day in sorted(set(searched)):
         by_class[record_class].append(day.isoformat())
     with vault.catalogue.reading() as tx:
-        tombs = {(row["record_class"], row["day"]) for row in tx.select("partitions") if row["state"] != "live"}
+        parts = tx.select("partitions")
         batches = tx.select("batches")
+    tombs = {(row["record_class"], row["day"]) for row in parts if row["state"] != "live"}
+    ever = {row["record_class"] for row in parts}
     days = sorted({day for start, end in document.windows for day in days_of(start, end)})
     expired: dict[str, list[str]] = {}
     partly: dict[str, list[str]] = {}
     empty: dict[str, list[str]] = {}
-    for name in document.classes:
+    for name in by_class:
         term = vault.policy.term_of(name)
-        if term is None:
+        if term is None or name not in ever:
+            # Nothing of this class was ever stored, so nothing of it has expired.
             continue
         for day in days:
             low = datetime.combine(day, time(), UTC)
@@ -101,6 +119,7 @@ def look(vault: Vault, document: WarrantDocument, searched: Iterable[tuple[str, 
                 empty.setdefault(name, []).append(text)
     window = {day.isoformat() for day in days}
     touching = [row for row in batches if _touches(row, window)]
+    since = [row for row in batches if str(row["received_at"])[:10] >= min(window)]
     return Completeness(
         searched={name: found for name, found in by_class.items() if found},
         empty=empty,
@@ -109,7 +128,9 @@ def look(vault: Vault, document: WarrantDocument, searched: Iterable[tuple[str, 
         gaps=[gap for gap in known_gaps(vault, batches) if _gap_touches(gap, window)],
         held=sorted(str(row["id"]) for row in touching if row["status"] == "held"),
         mismatched=sorted(str(row["id"]) for row in touching if row["status"] == "committed" and _mismatch(row)),
-        rejections={str(row["id"]): int(row["rejected"]) for row in touching if row["rejected"]},
+        # The day of a row that could not be read is not known: each batch that came since the window began is named.
+        rejections={str(row["id"]): int(row["rejected"]) for row in since if row["rejected"]},
+        refused=sorted(str(row["id"]) for row in since if row["status"] == "refused"),
     )
 
 
@@ -153,8 +174,7 @@ def sequence_modulus(vault: Vault, source_name: str) -> int | None:
 def gap_sentences(vault: Vault) -> list[str]:
     """One sentence per gap, for `warrant check`."""
     return [
-        f"source {gap.source} lacks files {gap.first} to {gap.last}"
-        + (f", between {gap.from_day} and {gap.to_day}" if gap.from_day and gap.to_day else "")
+        gap.sentence + (f", between {gap.from_day} and {gap.to_day}" if gap.from_day and gap.to_day else "")
         for gap in known_gaps(vault)
     ]
 

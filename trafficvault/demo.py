@@ -24,7 +24,7 @@ from trafficvault.durable import Disk
 from trafficvault.errors import FaultError, RefusedError, UsageError
 from trafficvault.layout import Layout
 from trafficvault.people import Person
-from trafficvault.receive import Receipt
+from trafficvault.receipts import Receipt
 from trafficvault.verify import verify
 
 BEGIN = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)

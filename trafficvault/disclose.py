@@ -10,6 +10,7 @@ business of `trafficvault.search`. Called by the command line (`warrant run`).
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,9 +21,10 @@ from ingest.record import SCHEMA
 from queries import engine
 from queries.questions import Question, QuestionError, questions
 from queries.scope import targets_table
-from trafficvault import completeness, delivery, docket, locks, people, search, signing, warrants
+from trafficvault import completeness, delivery, docket, locks, people, refusals, search, signing, warrants
 from trafficvault.docket import Docketed
-from trafficvault.errors import RefusedError, UsageError, VaultError
+from trafficvault.durable import NO_SPACE
+from trafficvault.errors import RefusedError, UsageError
 from trafficvault.keys import SignedWarrant
 from trafficvault.people import Person, require_role
 from trafficvault.vault import Vault
@@ -54,18 +56,20 @@ def run(
     Raises `RefusedError` when the person, the warrant's state, its scope or its signatures do not allow it; the refusal
     is in the audit log by then. Raises `UsageError` when `out` exists or no question is named where there are several.
     """
-    require_role(person, "officer")
-    order = docket.load(vault, warrant_id)
-    if out.exists():
-        raise UsageError(f"running warrant {warrant_id}: {out} exists; name a new directory")
+    with refusals.logged(vault, "disclose", person.name, {"warrant": warrant_id}):
+        require_role(person, "officer")
+        order = docket.load(vault, warrant_id)
+    _require_place(vault, warrant_id, out)
     name = question_name or _only_question(order)
     question = questions().get(name)
     started = vault.clock.now()
-    reasons = _objections(order, person, name, question, started)
+    # A clock that was set back makes no term and no validity longer.
+    moment = max(started, _trusted_time(vault) or started)
+    reasons = _objections(order, person, name, question, moment)
     if reasons or question is None or order.signed is None:
         raise _refused(vault, person, order, name, reasons)
     row: dict[str, Any] = {
-        "id": signing.digest([order.document.digest, question.digest, person.name, signing.instant(started)])[:24],
+        "id": secrets.token_hex(12),
         "warrant": warrant_id,
         "question": name,
         "person": person.name,
@@ -91,16 +95,14 @@ def run(
     # The intent is durable: only from here may a key open anything.
     try:
         with locks.reading(vault.layout):
-            _look_up(vault)
-            return _answer(vault, row, order, order.signed, question, out, started, progress)
-    except (VaultError, QuestionError) as problem:
-        with vault.catalogue.transaction() as tx:
-            tx.put("disclosures", **(row | {"state": "failed"}))
-            detail = {"disclosure": row["id"], "error": type(problem).__name__}
-            vault.audit.enter(tx, "disclose-failed", person.name, detail)
-        vault.audit.flush()
+            return _answer(vault, row, order, order.signed, question, out, moment, progress)
+    except BaseException as problem:
+        # Whatever it was, an interruption too: the log tells that this intent led to no package.
+        _enter_failure(vault, row, problem)
         if isinstance(problem, QuestionError):
             raise RefusedError(str(problem)) from problem
+        if isinstance(problem, OSError) and problem.errno not in NO_SPACE:
+            raise UsageError(f"writing the package {out.name}: {problem.strerror}; name another directory") from problem
         raise
 
 
@@ -111,13 +113,15 @@ def _answer(
     signed: SignedWarrant,
     question: Question,
     out: Path,
-    started: datetime,
+    moment: datetime,
     progress: Callable[[str], None],
 ) -> Disclosure:
     document = order.document
     wanted = warrants.scope_of(document, question.classes)
-    finding = search.Search(vault, signed, wanted, started)
-    known = completeness.look(vault, document, finding.searched(), started)
+    finding = search.Search(vault, signed, wanted, moment)
+    # After the search has read the catalogue: the ring then has the keys of every file it knows.
+    _look_up(vault)
+    known = completeness.look(vault, document, wanted.classes, finding.searched(), moment)
     tables = engine.answers(
         question,
         finding.days(progress, with_neighbours=question.kind == "stream"),
@@ -198,6 +202,29 @@ def _refused(vault: Vault, person: Person, order: Docketed, name: str, reasons: 
         vault.audit.enter(tx, "disclose-refused", person.name, detail)
     vault.audit.flush()
     return RefusedError(f"running warrant {order.warrant_id}: {'; '.join(reasons)}")
+
+
+def _require_place(vault: Vault, warrant_id: str, out: Path) -> None:
+    """Raises `UsageError` unless `out` is a new directory outside the vault and its keys."""
+    if out.exists() or out.is_symlink():
+        raise UsageError(f"running warrant {warrant_id}: {out} exists; name a new directory")
+    place = out.resolve()
+    for inside in (vault.layout.vault.resolve(), vault.layout.keys.resolve()):
+        if place.is_relative_to(inside):
+            raise UsageError(f"running warrant {warrant_id}: {out} lies inside {inside.name}; a package is in clear")
+
+
+def _trusted_time(vault: Vault) -> datetime | None:
+    with vault.catalogue.reading() as tx:
+        return vault.audit.trusted_time(tx)
+
+
+def _enter_failure(vault: Vault, row: dict[str, Any], problem: BaseException) -> None:
+    with vault.catalogue.transaction() as tx:
+        tx.put("disclosures", **(row | {"state": "failed"}))
+        detail = {"disclosure": row["id"], "error": type(problem).__name__}
+        vault.audit.enter(tx, "disclose-failed", row["person"], detail)
+    vault.audit.flush()
 
 
 def _look_up(vault: Vault) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from queries.questions import questions
-from trafficvault import completeness, sealing, signing, warrants
+from trafficvault import completeness, refusals, sealing, signing, warrants
 from trafficvault.errors import RefusedError
 from trafficvault.keys import SignedWarrant, Vouch
 from trafficvault.people import Person, require_role
@@ -51,7 +51,8 @@ def check(vault: Vault, text: str) -> list[str]:
 
 def register(vault: Vault, person: Person, text: str) -> str:
     """Registers the warrant in `text` by an officer. Returns its id. The same document again gives the same id."""
-    require_role(person, "officer")
+    with refusals.logged(vault, "warrant-register", person.name, {}):
+        require_role(person, "officer")
     document = warrants.parse(text, frozenset(questions()))
     warrant_id = document.digest[:24]
     with vault.catalogue.reading() as tx:
@@ -82,6 +83,11 @@ def register(vault: Vault, person: Person, text: str) -> str:
 
 def approve(vault: Vault, person: Person, warrant_id: str) -> None:
     """Approves a registered warrant by an approver who is not its registrar. Raises `RefusedError` otherwise."""
+    with refusals.logged(vault, "warrant-approve", person.name, {"warrant": warrant_id}):
+        _approve(vault, person, warrant_id)
+
+
+def _approve(vault: Vault, person: Person, warrant_id: str) -> None:
     require_role(person, "approver")
     found = load(vault, warrant_id)
     if found.state != "registered":

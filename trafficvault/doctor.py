@@ -81,9 +81,7 @@ def keys_apart(facts: Facts) -> Finding:
     if facts.same_device is None:
         return _warn(check, "it cannot be told whether keys and vault are on one file system")
     if facts.same_device:
-        return _warn(
-            check, "keys and vault are on one file system; one stolen disk or snapshot holds both: give keys their own"
-        )
+        return _warn(check, "keys and vault are on one file system; one stolen disk or snapshot holds both")
     return _ok(check, "keys and vault are on different file systems")
 
 

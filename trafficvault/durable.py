@@ -7,11 +7,14 @@ the directory). Nothing is edited in place, but a log, which only grows.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
 
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What an `OSError` says when a disk, or an allowance on it, is full."""
 PART = ".part-"
 """Infix of a temporary name; what carries it belongs to nobody and is swept."""
 

@@ -16,16 +16,22 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 
 from ingest.record import CATEGORIES
-from trafficvault import locks, retention, signing
+from trafficvault import certificates, locks, reserve, retention
 from trafficvault.catalogue import Transaction
+from trafficvault.certificates import Destruction
 from trafficvault.errors import DecisionError, RefusedError
 from trafficvault.layout import day_key_id, held_key_id, rejections_key_id
 from trafficvault.people import Person, require_role
 from trafficvault.retention import Item, Partition
 from trafficvault.ring import UNDATED
+from trafficvault.sweep import sweep
 from trafficvault.vault import Vault
+
+_DESTROYED = "destroyed"
+"""The `meta` row that keeps how keys died whose certificates are not issued yet: name → generation, leases ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,7 @@ class Expiry:
     """
 
     items: tuple[Item, ...]
-    certificates: tuple[dict[str, object], ...]
+    certificates: tuple[dict[str, Any], ...]
     generation: int
     leases_ended: bool
     wal_emptied: bool = True
@@ -68,18 +74,15 @@ def require_clock(vault: Vault, accepted_by: Person | None) -> None:
 def expire(
     vault: Vault, accepted_by: Person | None = None, progress: Callable[[str], None] = lambda step: None
 ) -> Expiry:
-    """Carries out `plan`. The caller holds the writer's lock. Nothing due is not a failure: an entry, no new
+    """Carries out `plan`. The caller holds the writer's lock. Nothing due is not a failure: an audit entry, no new
     keys.
     """
     require_clock(vault, accepted_by)
+    reserve.release(vault)
+    sweep(vault)
     due = [item for item in plan(vault) if item.action == "expire"]
-    if not due:
-        # The entry moves the trusted time on, so that a quiet vault's next run is no jump of the clock.
-        with vault.catalogue.transaction() as tx:
-            vault.audit.enter(tx, "expire", None, {"certificates": []})
-        vault.audit.flush()
-        return Expiry((), (), vault.keys.generation, leases_ended=True)
-    # (1) From here no reader or writer takes these partitions; a crash below is finished by the next run.
+    # (1) From here no reader or writer takes these partitions; a crash below is finished by the next run. Without
+    # anything due, the entry moves the trusted time on, so that a quiet vault's next run is no jump of the clock.
     with vault.catalogue.transaction() as tx:
         _mark(tx, due)
         vault.audit.enter(tx, "expire-intent", None, {"partitions": [_name(item) for item in due]})
@@ -87,21 +90,26 @@ def expire(
     # (2) Keys: the ring without the dead under a new epoch key; then the old epoch key is destroyed.
     dead = {key for item in due for key in key_ids(item)} | _ownerless(vault)
     progress("destroying keys")
-    with locks.destroying(vault.layout, vault.settings.lease_seconds) as leases_ended:
-        if vault.keys.has_any(dead):
-            vault.keys.renew(dead, lambda generation: _commit_generation(vault, generation))
+    leases_ended = True
+    if vault.keys.has_any(dead):
+        with locks.destroying(vault.layout, vault.settings.lease_seconds) as leases_ended:
+            ended = leases_ended
+            vault.keys.renew(dead, lambda number: _commit_generation(vault, number, due, leases_ended=ended))
     # (3) Files: unreadable by now, and dropped to free the space.
     progress("dropping files")
     for item in due:
         _drop_files(vault, item)
     # (4) Tombstones, certificates and the entry in one transaction.
-    with vault.catalogue.transaction() as tx:
-        certificates = tuple(_certify(vault, tx, item, leases_ended=leases_ended) for item in due)
-        vault.audit.enter(
-            tx, "expire", None, {"certificates": [item["id"] for item in certificates], "leases_ended": leases_ended}
-        )
-    vault.audit.flush()
-    return Expiry(tuple(due), certificates, vault.keys.generation, leases_ended, vault.catalogue.truncate_wal())
+    issued: tuple[dict[str, Any], ...] = ()
+    if due:
+        with vault.catalogue.transaction() as tx:
+            issued = tuple(_certify(vault, tx, item) for item in due)
+            tx.set_meta(_DESTROYED, "{}")
+            vault.audit.enter(tx, "expire", None, {"certificates": [item["id"] for item in issued]})
+        vault.audit.flush()
+    emptied = vault.catalogue.truncate_wal() if due else True
+    reserve.take(vault)
+    return Expiry(tuple(due), issued, vault.keys.generation, leases_ended, emptied)
 
 
 def key_ids(item: Item | Partition) -> list[str]:
@@ -122,6 +130,8 @@ def _holdings(tx: Transaction) -> list[Partition]:
         for row in tx.select("partitions")
     ]
     leftovers = {(row["kind"], row["record_class"], row["day"]) for row in tx.select("leftovers")}
+    # The names of delivered files lie under the key of the rejections, whether a row was rejected or not.
+    leftovers |= {("rejections", row["die_class"], row["die_day"]) for row in tx.select("batches") if row["sealed"]}
     holdings += [
         Partition(record_class, date.fromisoformat(day), kind, "live") for kind, record_class, day in sorted(leftovers)
     ]
@@ -144,84 +154,60 @@ def _mark(tx: Transaction, due: Iterable[Item]) -> None:
             tx.put("partitions", **(row | {"state": "expiring"}))
 
 
-def _commit_generation(vault: Vault, generation: int) -> None:
+def _commit_generation(vault: Vault, generation: int, due: list[Item], *, leases_ended: bool) -> None:
+    """The commit point of the renewal; it keeps how the keys died, for certificates that a later run may issue."""
     with vault.catalogue.transaction() as tx:
         tx.set_meta("generation", str(generation))
+        known = json.loads(tx.meta(_DESTROYED) or "{}")
+        tx.set_meta(
+            _DESTROYED, json.dumps({_name(item): [generation, leases_ended] for item in due} | known, sort_keys=True)
+        )
 
 
 def _drop_files(vault: Vault, item: Item) -> None:
-    root = {"records": vault.layout.records, "rejections": vault.layout.rejections, "held": vault.layout.held}[
-        item.kind
-    ]
-    directory = root / item.record_class / item.day.isoformat()
+    root = {"records": vault.layout.records, "rejections": vault.layout.rejections, "held": vault.layout.held}
+    directory = root[item.kind] / item.record_class / item.day.isoformat()
     if not directory.is_dir():
         return
     for path in sorted(directory.iterdir()):
-        vault.disk.remove(path)
-    vault.disk.remove_directory(directory)
+        if not path.is_dir():
+            vault.disk.remove(path)
+    # A directory inside is nobody's: it stays for `verify` to name, and stops no expiry.
+    if not any(directory.iterdir()):
+        vault.disk.remove_directory(directory)
 
 
-def _certify(vault: Vault, tx: Transaction, item: Item, *, leases_ended: bool) -> dict[str, object]:
+def _certify(vault: Vault, tx: Transaction, item: Item) -> dict[str, Any]:
+    """The certificate of `item`, the end of its rows, and its tombstone."""
     day = item.day.isoformat()
     if item.kind == "records":
         rows = tx.select("files", record_class=item.record_class, day=day)
-        files = [{"id": row["id"], "rows": row["rows"], "bytes": row["bytes"], "digest": row["digest"]} for row in rows]
     else:
         rows = tx.select("leftovers", kind=item.kind, record_class=item.record_class, day=day)
-        files = [
-            {"id": row["batch"], "rows": row["rows"], "bytes": row["bytes"], "digest": row["digest"]} for row in rows
-        ]
-    now = vault.clock.now()
-    term = vault.policy.term_of(item.record_class)
-    # An expiry that began is finished whatever the policy says by now; then nothing but its beginning is known to be
-    # due.
-    due = item.due or now
-    body: dict[str, object] = {
-        "kind": "certificate-of-deletion",
-        "v": 1,
-        "vault": vault.settings.id,
-        "what": item.kind,
-        "class": item.record_class,
-        "day": day,
-        "categories": list(CATEGORIES),
-        "records": sum(row["rows"] for row in rows),
-        "files": files,
-        "keys": key_ids(item),
-        "generation": vault.keys.generation,
-        "key_provider": vault.keys.provider_name,
-        "term": None if term is None else str(term),
-        "rule": item.reason,
-        "policy": vault.policy.digest,
-        "due": signing.instant(due),
-        "deleted_at": signing.instant(now),
-        "lateness_seconds": max(0, int((now - due).total_seconds())),
-        "final_at": signing.instant(now + _days(vault)),
-        "leases_ended": leases_ended,
-    }
-    identity = signing.digest(body)[:32]
-    signature = signing.sign(vault.keys.signing_key(), signing.canonical(body))
-    tx.put(
-        "certificates",
-        id=identity,
-        record_class=item.record_class,
-        day=day,
-        kind=item.kind,
-        body=signing.canonical(body).decode(),
-        signature=signature,
-        issued_at=signing.instant(now),
-    )
+    told = json.loads(tx.meta(_DESTROYED) or "{}").get(_name(item), [vault.keys.generation, True])
+    # The moment is this one, also when an earlier run was killed: the certificate never claims a deletion too early.
+    destroyed = Destruction(vault.clock.now(), *told)
+    certificate = certificates.issue(vault, tx, item, rows, key_ids(item), destroyed)
     for row in rows:
         if item.kind == "records":
             tx.delete("files", id=row["id"])
         else:
             tx.delete("leftovers", **{key: row[key] for key in ("kind", "record_class", "day", "batch")})
     if item.kind == "records":
-        tx.put("partitions", record_class=item.record_class, day=day, state="tombstone", certificate=identity)
-    return {"id": identity, "signature": signature, **json.loads(signing.canonical(body))}
-
-
-def _days(vault: Vault) -> timedelta:
-    return vault.policy.key_copies_within.delta()
+        tx.put(
+            "partitions",
+            record_class=item.record_class,
+            day=day,
+            state="tombstone",
+            certificate=certificate["id"],
+        )
+    for row in tx.select("batches", die_class=item.record_class, die_day=day):
+        if item.kind == "rejections":
+            tx.put("batches", **row | {"sealed": ""})
+        elif item.kind == "held" and row["status"] == "held":
+            # No longer held: the same file, delivered again, is taken in anew.
+            tx.put("batches", **row | {"status": "expired"})
+    return certificate
 
 
 def _name(item: Item) -> str:

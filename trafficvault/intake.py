@@ -5,17 +5,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
-from ingest.errors import FileRefused
+from ingest.errors import FeedError, FileRefused
 from ingest.feed import Feed
 from ingest.read import read
 from ingest.source import Source
-from trafficvault import receive
+from trafficvault import receipts, receive, rejections
 from trafficvault.errors import BatchError, RefusedError, UsageError
-from trafficvault.receive import Receipt
+from trafficvault.receipts import Dying, Receipt
 from trafficvault.sources import implicit
 from trafficvault.vault import Vault
 
@@ -58,18 +60,28 @@ def ingest(
 ) -> Receipt:
     """Receives the file at `path`. The caller holds the writer's lock."""
     feed, source = feed_and_source(vault, feed_name, source_name)
-    return receive.receive(vault, feed, source, _bytes_of(vault, path), path.name, progress)
+    too_large = _too_large(vault, path)
+    if too_large is not None:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return receive.refuse(vault, feed, source, digest, _name(path), too_large)
+    return receive.receive(vault, feed, source, path.read_bytes(), _name(path), progress)
 
 
 def check(vault: Vault, feed_name: str, source_name: str | None, path: Path) -> Check:
     """Reads the file at `path` as `ingest` would, without duplicates and terms, and stores nothing."""
     feed, source = feed_and_source(vault, feed_name, source_name)
     content = list(feed.content)
+    too_large = _too_large(vault, path)
+    if too_large is not None:
+        return Check("would be refused", {}, {}, {}, [], content, too_large)
     try:
-        reading = read(_bytes_of(vault, path), feed, source, vault.clock.now(), path.name, vault.settings.max_file)
+        reading = read(path.read_bytes(), feed, source, vault.clock.now(), _name(path), vault.settings.max_file)
         classes = set(reading.records) | ({source.record_class} if source.record_class else set())
         for record_class in sorted(classes):
             vault.policy.require_term(record_class)
+    except FeedError as problem:
+        raise UsageError(f"reading a file of source {source.name}: {problem}") from problem
     except (FileRefused, RefusedError) as refused:
         return Check("would be refused", {}, {}, {}, [], content, str(refused))
     counts = {
@@ -97,6 +109,8 @@ def accept(vault: Vault, person: str, batch_id: str) -> Receipt:
     feed, source = feed_and_source(vault, held.feed, held.source)
     try:
         return receive.accept(vault, person, batch_id, feed, source)
+    except FeedError as problem:
+        raise UsageError(f"reading a file of source {source.name}: {problem}") from problem
     except FileRefused as refused:
         # The feed or the source is another than when the batch was held.
         raise BatchError(f"accepting batch {batch_id}: as the feed reads it today, {refused}") from refused
@@ -106,7 +120,7 @@ def batches(vault: Vault) -> list[Receipt]:
     """The receipt of every batch, oldest first."""
     with vault.catalogue.reading() as tx:
         rows = tx.select("batches")
-    return [receive.load_receipt(vault, row) for row in sorted(rows, key=lambda row: str(row["received_at"]))]
+    return [receipts.load(vault, row) for row in sorted(rows, key=lambda row: str(row["received_at"]))]
 
 
 def batch(vault: Vault, batch_id: str) -> Receipt:
@@ -115,13 +129,27 @@ def batch(vault: Vault, batch_id: str) -> Receipt:
         row = tx.get("batches", id=batch_id)
     if row is None:
         raise RefusedError(f"looking for batch {batch_id}: there is none; `batch list` shows them")
-    return receive.load_receipt(vault, row)
+    return receipts.load(vault, row)
 
 
-def _bytes_of(vault: Vault, path: Path) -> bytes:
-    size = path.stat().st_size
-    if size > vault.settings.max_file:
-        raise BatchError(
-            f"reading {path.name}: it has {size} bytes and `max_file` is {vault.settings.max_file}; split the file"
-        )
-    return path.read_bytes()
+def rejected_rows(vault: Vault, batch_id: str) -> list[dict[str, object]]:
+    """Number and reason of every rejected row of a batch; none when they have expired. The raw bytes stay sealed."""
+    with vault.catalogue.reading() as tx:
+        found = tx.select("leftovers", kind="rejections", batch=batch_id)
+    custody = vault.keys.custody("receive")
+    return [
+        {"row": row, "reason": reason}
+        for item in found
+        for dying in [Dying(item["record_class"], date.fromisoformat(item["day"]))]
+        for row, reason, _ in zip(*rejections.read(vault, custody, dying, batch_id).to_pydict().values(), strict=True)
+    ]
+
+
+def _name(path: Path) -> str:
+    """The file's name as text: a byte of it that is none, of an older encoding, is escaped."""
+    return path.name.encode(errors="backslashreplace").decode()
+
+
+def _too_large(vault: Vault, path: Path) -> str | None:
+    size, most = path.stat().st_size, vault.settings.max_file
+    return f"it has {size} bytes and `max_file` is {most}; split the file" if size > most else None

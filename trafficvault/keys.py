@@ -186,7 +186,10 @@ class KeyStore:
         self._directory = directory
 
     def follow(self, catalogue_generation: int) -> None:
-        """Takes the ring as another process left it on disk; older keys are dropped. For a reader, before an act."""
+        """Takes the ring of that generation as it is on disk: another process may have renewed it, or put keys into it.
+
+        The keys held before are dropped, whatever comes of it.
+        """
         self._ring = None
         self._ring = self._read(catalogue_generation)
 

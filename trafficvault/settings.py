@@ -16,7 +16,8 @@ KIND: Final = "trafficvault"
 FORMAT: Final = 1
 """The version of the vault's own files that `FORMAT.md` describes. Another one is refused, never guessed."""
 
-MAX_FILE: Final = 2 * 2**30
+MAX_FILE: Final = 256 * 2**20
+"""A file takes about twenty times its size in memory while it is read."""
 QUESTION_MEMORY: Final = "1GB"
 QUESTION_SECONDS: Final = 600
 LEASE_SECONDS: Final = 60
@@ -53,7 +54,7 @@ format = {FORMAT}
 id = "{vault_id}"
 public_key = "{public_key}"     # certificates and audit entries are signed with it
 
-max_file = "2GiB"               # the largest file that is taken in, packed or unpacked
+max_file = "256MiB"             # the largest file that is taken in, packed or unpacked: 20 times that in memory
 question_memory = "{QUESTION_MEMORY}"         # memory of a running question
 question_seconds = {QUESTION_SECONDS}           # and its time
 lease_seconds = {LEASE_SECONDS}              # how long an expiry waits for those who still read

@@ -31,8 +31,9 @@ def digest(value: object) -> str:
 
 
 def instant(moment: datetime) -> str:
-    """`moment` as text: RFC 3339, UTC, microseconds."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    """The aware `moment` as text: RFC 3339, UTC, microseconds, a year of four digits."""
+    # strftime writes years before 1000 without their zeros on some systems.
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def new_signing_key() -> bytes:

@@ -155,6 +155,13 @@ def _parse(text: str, feeds: Mapping[str, FeedDefaults], policy: Policy) -> tupl
             found[name] = _source(name, top.table(name, f"source {name!r}"), feeds, policy)
         except UsageError as problem:
             problems.append(str(problem))
+    customers = {source.customer for source in found.values() if source.customer is not None}
+    problems += [
+        f"reading {_FILE}: source {name!r} has the name of another source's customer, whose extensions would then "
+        "be its own; give it another name or a customer"
+        for name, source in found.items()
+        if name in customers and source.customer != name
+    ]
     return found, problems
 
 

@@ -78,7 +78,7 @@ def status(vault: Vault) -> Status:
     if len(administrators) == 1:
         attention.append("there is one administrator, who alone can grant every role; add a second with `user add`")
     attention += [f"batch {row['id']} is held; `batch show` says why and `batch accept` stores it" for row in held]
-    attention += [f"source {gap.source} lacks files {gap.first} to {gap.last}" for gap in gaps]
+    attention += [gap.sentence for gap in gaps]
     attention += [f"source {name} has been silent for longer than its cadence" for name in silent]
     facts: dict[str, object] = {
         "vault": vault.settings.id,

@@ -28,6 +28,8 @@ KINDS = ("produce", "preserve", "standing")
 """What a warrant can order: records that are there, to keep them, records still to come. The first alone is handled."""
 MOST_TOLERANCE = timedelta(days=1)
 MOST_MATCHES = 1000
+EARLIEST, LATEST = datetime(1990, 1, 1, tzinfo=UTC), datetime(2101, 1, 1, tzinfo=UTC)
+"""Every moment of a warrant is in the years 1990 to 2100: another is a slip of the pen, and would end the calendar."""
 
 BASES_WITH_JUDGE = frozenset({"126n"})
 """Articles of the Dutch code of criminal procedure that need an examining judge's authorisation (LAW N7)."""
@@ -258,10 +260,12 @@ def _aware(table: Table, key: str) -> datetime:
     value = table.value(key)
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise table.fault(f"{key} must be a date and time with an offset, such as 2026-06-01T00:00:00+02:00")
-    try:
-        return value.astimezone(UTC)
-    except OverflowError as problem:
-        raise table.fault(f"{key} is outside the calendar") from problem
+    # Compared before it is converted: the first and last hours of the calendar have no UTC.
+    if not EARLIEST <= value < LATEST:
+        raise table.fault(
+            f"{key} must be in the years {EARLIEST.year} to {LATEST.year - 1}, and its year is {value.year}"
+        )
+    return value.astimezone(UTC)
 
 
 def _instant(table: Table, key: str) -> str:

@@ -1,0 +1,74 @@
+"""Certificates of deletion: what was deleted, under which rule, when its keys died, signed by the vault.
+
+Issued inside the transaction that leaves the tombstone. The signature is over the canonical body, and holds offline
+with the vault's public key alone (`signing.require_signature`).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ingest.record import CATEGORIES
+from trafficvault import signing
+from trafficvault.catalogue import Row, Transaction
+from trafficvault.retention import Item
+from trafficvault.vault import Vault
+
+
+@dataclass(frozen=True, slots=True)
+class Destruction:
+    """When the keys of an item were destroyed, by which generation, and whether every reader's lease had ended."""
+
+    at: datetime
+    generation: int
+    leases_ended: bool
+
+
+def issue(
+    vault: Vault, tx: Transaction, item: Item, rows: list[Row], keys: list[str], destroyed: Destruction
+) -> dict[str, Any]:
+    """Signs and stores the certificate of `item`, whose rows were `rows`. Returns it with id and signature."""
+    term = vault.policy.term_of(item.record_class)
+    # An expiry that began is finished whatever the policy says by now; then nothing but its destruction is known.
+    due = item.due or destroyed.at
+    body: dict[str, Any] = {
+        "kind": "certificate-of-deletion",
+        "v": 1,
+        "vault": vault.settings.id,
+        "what": item.kind,
+        "class": item.record_class,
+        "day": item.day.isoformat(),
+        "categories": list(CATEGORIES),
+        "records": sum(row["rows"] for row in rows),
+        "files": [
+            {"id": row.get("id") or row["batch"], "rows": row["rows"], "bytes": row["bytes"], "digest": row["digest"]}
+            for row in rows
+        ],
+        "keys": keys,
+        "generation": destroyed.generation,
+        "key_provider": vault.keys.provider_name,
+        "term": None if term is None else str(term),
+        "rule": item.reason,
+        "policy": vault.policy.digest,
+        "due": signing.instant(due),
+        "deleted_at": signing.instant(destroyed.at),
+        "lateness_seconds": max(0, int((destroyed.at - due).total_seconds())),
+        "final_at": signing.instant(destroyed.at + vault.policy.key_copies_within.delta()),
+        "leases_ended": destroyed.leases_ended,
+    }
+    identity = signing.digest(body)[:32]
+    signature = signing.sign(vault.keys.signing_key(), signing.canonical(body))
+    tx.put(
+        "certificates",
+        id=identity,
+        record_class=item.record_class,
+        day=item.day.isoformat(),
+        kind=item.kind,
+        body=signing.canonical(body).decode(),
+        signature=signature,
+        issued_at=signing.instant(vault.clock.now()),
+    )
+    return {"id": identity, "signature": signature, **json.loads(signing.canonical(body))}
