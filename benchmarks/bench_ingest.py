@@ -15,7 +15,7 @@ from ingest.record import CATEGORIES
 from tests.support import ingest, new_vault
 from trafficvault import intake, partitions
 from trafficvault.layout import day_key_id
-from trafficvault.receive import Receipt
+from trafficvault.receipts import Receipt
 from trafficvault.vault import Vault
 
 CLASS = "mobile_usage"

@@ -18,7 +18,7 @@ from trafficvault.disclose import Disclosure
 from trafficvault.durable import Disk
 from trafficvault.layout import Layout
 from trafficvault.people import Person
-from trafficvault.receive import Receipt
+from trafficvault.receipts import Receipt
 from trafficvault.vault import Vault
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)

@@ -28,7 +28,7 @@ def test_any_id_and_key_come_back(vault_id: bytes, key: bytes) -> None:
 
 def test_the_limits_are_the_operator_s_to_set() -> None:
     """Sizes are given as text with a unit or in bytes; a question's memory stays text, as the engine reads it."""
-    text = TEXT.replace("2GiB", "10MB").replace('"1GB"', '"500 MiB"').replace("600", "5").replace("60 ", "0 ")
+    text = TEXT.replace("256MiB", "10MB").replace('"1GB"', '"500 MiB"').replace("600", "5").replace("60 ", "0 ")
     found = parse(text)
 
     assert (found.max_file, found.question_memory, found.question_seconds, found.lease_seconds) == (
@@ -50,7 +50,7 @@ def test_the_limits_are_the_operator_s_to_set() -> None:
         (ID, ID[1:], "id must be 32 lower-case hex digits"),
         (KEY, "Z" * 64, "public_key must be 64 lower-case hex digits"),
         ("max_file", "max_fiel", "unknown key 'max_fiel', did you mean 'max_file'"),
-        ('"2GiB"', "0", "max_file is 0"),
+        ('"256MiB"', "0", "max_file is 0"),
         ('"1GB"', '"1MB"', "question_memory is 1000000 bytes"),
         ("= 600", "= 0", "question_seconds is 0; it must be from 1"),
         ("= 60 ", "= 4000 ", "lease_seconds is 4000"),

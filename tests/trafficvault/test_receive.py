@@ -1,0 +1,152 @@
+"""Receive beside the stories: a race with expiry, an accepted batch, and with what a leftover dies."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.support import NOW, Usage, ingest, new_vault, opened, signed_in, usage
+from tests.trafficvault.prepared_vault import HELD_FILE, Prepared, bundled
+from trafficvault import expire, intake, receive
+from trafficvault.errors import DecisionError, FaultError, RefusedError, SpaceError, UsageError
+from trafficvault.receipts import COUNTS, Receipt
+from trafficvault.vault import Vault
+from trafficvault.verify import verify
+
+NEW = usage([Usage(at="20261113120000"), Usage(at="20261114120000")])
+
+
+def test_a_receipt_must_balance() -> None:
+    """Units that are read and not accounted for are our own fault, and stop the batch."""
+    receipt = Receipt("b", "f", "s", "name", "0" * 64, "committed", read=3, stored=2)
+    with pytest.raises(AssertionError, match="3 units were read and 2 are accounted for"):
+        receipt.require_balance()
+    replace(receipt, rejected=1).require_balance()
+
+
+def test_each_step_is_told(stored: Vault) -> None:
+    """Progress names reading, each class and day, and the commit."""
+    feed, source = intake.feed_and_source(stored, "mvno_pipe", None)
+    steps: list[str] = []
+    receive.receive(stored, feed, source, NEW.encode(), "S4PGWM000004", steps.append)
+    assert steps == ["reading", "mobile_usage 2026-11-13", "mobile_usage 2026-11-14", "committing"]
+
+
+def test_a_source_that_does_not_fit_its_feed_is_a_setting_to_mend(stored: Vault) -> None:
+    """A source whose identity names no field of the feed stops the file as usage; nothing is entered."""
+    stored.layout.sources.write_text('[odd]\nfeed = "mvno_pipe"\nidentity = ["nosuch"]\n')
+    vault = opened(stored)
+    before = intake.batches(vault)
+    with pytest.raises(UsageError, match="reading a file of source odd: "):
+        ingest(vault, "mvno_pipe", NEW, "S4PGWM000004", "odd")
+    assert intake.batches(vault) == before
+
+
+def test_below_min_free_not_a_byte_is_written(stored: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Less than `min_free` stops ingest and accept before anything is read."""
+    held = next(item for item in intake.batches(stored) if item.status == "held")
+    monkeypatch.setattr(stored.disk, "free_bytes", lambda path: stored.policy.min_free - 1)
+    with pytest.raises(SpaceError, match="`min_free` is"):
+        ingest(stored, "mvno_pipe", NEW, "S4PGWM000004")
+    with pytest.raises(SpaceError):
+        intake.accept(stored, "otto", held.batch_id)
+    assert intake.batch(stored, held.batch_id).status == "held"
+
+
+def test_a_day_that_begins_to_expire_meanwhile_takes_nothing(stored: Vault) -> None:
+    """Between the bytes and the commit an expiry may begin: then the whole batch is refused, and can come again."""
+    feed, source = intake.feed_and_source(stored, "mvno_pipe", None)
+
+    def race(step: str) -> None:
+        if step == "committing":
+            with stored.catalogue.transaction() as tx:
+                tx.put("partitions", record_class="mobile_usage", day="2026-11-13", state="expiring", certificate=None)
+
+    with pytest.raises(RefusedError, match="day 2026-11-13 of mobile_usage began to expire; ingest the file again"):
+        receive.receive(stored, feed, source, NEW.encode(), "S4PGWM000004", race)
+    again = ingest(stored, "mvno_pipe", NEW, "S4PGWM000004")
+    assert (again.status, again.stored, again.expired) == ("committed", 1, 1)
+    assert verify(stored).faults == ()
+
+
+def test_a_held_file_without_records_tells_no_days(stored: Vault) -> None:
+    """Control totals that disagree hold a file of which no record could be read; it touches the day it came."""
+    lines = [line for line in bundled(HELD_FILE).decode().splitlines(keepends=True) if not line.startswith("CDR")]
+    receipt = ingest(stored, "wlr_fixed", "".join(lines), "WLR-DEMO-000019.CDR")
+
+    assert receipt.status == "held"
+    with stored.catalogue.reading() as tx:
+        row = tx.get("batches", id=receipt.batch_id)
+    assert row is not None
+    assert (row["first_day"], row["last_day"]) == (None, None)
+    assert intake.accept(stored, "otto", receipt.batch_id).stored == 0
+
+
+def test_an_accepted_batch_keeps_the_moment_it_came(stored: Vault, prepared: Prepared) -> None:
+    """Accepted days later, it is read as of its arrival; what reached its term meanwhile is counted as expired."""
+    late = opened(stored, NOW + timedelta(days=200))
+    with pytest.raises(DecisionError, match="3 of its rows would be past their term"):
+        intake.accept(late, "otto", prepared.held)
+    expire.require_clock(late, signed_in(late, "otto"))
+    receipt = intake.accept(late, "otto", prepared.held)
+
+    assert (receipt.status, receipt.read, receipt.stored, receipt.expired) == ("committed", 5, 0, 3)
+    with late.catalogue.reading() as tx:
+        row = tx.get("batches", id=prepared.held)
+        assert tx.select("leftovers", kind="held") == []
+    assert row is not None
+    assert row["received_at"].startswith("2026-11-20T10:00:00")
+
+
+POLICY = """
+zone = "Europe/Amsterdam"
+region = "NL"
+
+[[entry]]
+id = "long"
+service = "long"
+data = "long"
+term = "P2Y"
+controller = "test"
+legal_basis = "test"
+classes = ["telephony"]
+
+[[entry]]
+id = "short"
+service = "short"
+data = "short"
+term = "P1M"
+controller = "test"
+legal_basis = "test"
+classes = ["voip"]
+"""
+
+
+def test_leftovers_die_with_the_shortest_class_they_may_be_of(tmp_path: Path) -> None:
+    """A bad row of a file whose rows name their class may be of any: it goes with the shortest; a source settles it."""
+    (tmp_path / "policy.toml").write_text(POLICY)
+    vault = new_vault(tmp_path, str(tmp_path / "policy.toml"))
+    vault.layout.sources.write_text('[exchange]\nfeed = "native_ndjson"\nclass = "telephony"\n')
+    vault = opened(vault)
+    good = '{"class": "telephony", "start": "2026-11-13T12:00:00Z", "a_number": "+31612345678", "event": "call"}\n'
+    bad = '{"class": "telephony"}\n'
+    mixed = ingest(vault, "native_ndjson", good + bad, "mixed.ndjson")
+    settled = ingest(vault, "native_ndjson", good + bad, "settled.ndjson", "exchange")
+    alone = ingest(vault, "native_ndjson", bad, "alone.ndjson")
+    with vault.catalogue.reading() as tx:
+        dies = {row["batch"]: row["record_class"] for row in tx.select("leftovers")}
+
+    assert dies == {mixed.batch_id: "voip", settled.batch_id: "telephony", alone.batch_id: "voip"}
+    for receipt in (mixed, settled, alone):
+        assert receipt.read == sum(getattr(receipt, name) for name in COUNTS if name != "read")
+
+
+def test_held_bytes_that_are_gone_are_a_fault(stored: Vault, prepared: Prepared) -> None:
+    """A held batch whose bytes were removed by other means is told as a fault, and stays held."""
+    next(stored.layout.held.rglob("*.sealed")).unlink()
+    with pytest.raises(FaultError, match="its bytes can't be read"):
+        intake.accept(stored, "otto", prepared.held)
+    assert intake.batch(stored, prepared.held).status == "held"

@@ -1,0 +1,80 @@
+"""The shelf of feeds: shipped and own, loaded when they are used."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ingest.feed import SHIPPED
+from trafficvault import shelf
+from trafficvault.errors import UsageError
+from trafficvault.shelf import FeedShelf
+
+
+def shelf_of(own: Path) -> FeedShelf:
+    """The shelf of a vault in the Netherlands."""
+    return FeedShelf(own, "Europe/Amsterdam", "NL")
+
+
+def test_shipped_and_own_feeds_stand_together(tmp_path: Path) -> None:
+    """A file in the operator's directory is one more feed, by its name; another kind of file is none."""
+    text = (SHIPPED / "native_csv.toml").read_text()
+    (tmp_path / "mine.toml").write_text(text.replace('"native_csv"', '"mine"'))
+    (tmp_path / "notes.txt").write_text("not a feed")
+    feeds = shelf_of(tmp_path)
+
+    assert list(feeds) == sorted([*(path.stem for path in SHIPPED.glob("*.toml")), "mine"])
+    assert len(feeds) == len(list(feeds))
+    assert "mine" in feeds
+    assert "notes" not in feeds
+    assert 7 not in feeds
+    assert feeds["mine"].name == "mine"
+
+
+def test_an_own_feed_takes_a_shipped_ones_place(tmp_path: Path) -> None:
+    """The operator's file of a shipped name is the one that is read."""
+    text = (SHIPPED / "native_csv.toml").read_text()
+    (tmp_path / "native_csv.toml").write_text(text.replace("title", "title ", 1).replace("own CSV", "own CSV, adapted"))
+    feeds = shelf_of(tmp_path)
+    assert "adapted" in feeds["native_csv"].title
+    assert len(feeds) == len(shelf_of(tmp_path / "nothing"))
+
+
+def test_a_feed_is_loaded_once_and_when_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking at the names loads nothing; the second use doesn't load again."""
+    loaded: list[str] = []
+    real = shelf.load_feed
+
+    def counting(path: Path, zone: str, region: str) -> object:
+        loaded.append(path.stem)
+        return real(path, zone, region)
+
+    monkeypatch.setattr(shelf, "load_feed", counting)
+    feeds = shelf_of(tmp_path)
+    assert "native_csv" in feeds
+    assert list(feeds)
+    assert loaded == []
+    assert feeds["native_csv"] is feeds["native_csv"]
+    assert loaded == ["native_csv"]
+
+
+def test_a_feed_that_does_not_load_harms_nobody_else(tmp_path: Path) -> None:
+    """Its use is an error with a sentence, which `faults` tells too; other feeds are used as ever."""
+    shutil.copy(SHIPPED / "native_csv.toml", tmp_path / "wrong.toml")
+    feeds = shelf_of(tmp_path)
+
+    assert feeds["native_csv"].name == "native_csv"
+    with pytest.raises(UsageError, match="loading a feed: "):
+        _ = feeds["wrong"]
+    (fault,) = feeds.faults()
+    assert "wrong" in fault
+
+
+def test_an_unknown_feed_is_a_missing_key(tmp_path: Path) -> None:
+    """The shelf is a mapping: no such feed is `KeyError`, and `get` gives None."""
+    feeds = shelf_of(tmp_path)
+    assert feeds.get("nosuch") is None
+    with pytest.raises(KeyError):
+        _ = feeds["nosuch"]
