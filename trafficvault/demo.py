@@ -232,7 +232,7 @@ class Demonstration:
     def _table(self, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
         table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold underline")
         for name in columns:
-            table.add_column(name, overflow="fold")
+            table.add_column(name, overflow="fold", no_wrap=name in ("start", "status", "record_class"))
         for row in rows:
             table.add_row(*("" if cell is None else str(cell) for cell in row))
         self._console.print(table)

@@ -25,7 +25,7 @@ def faults(vault: Vault) -> list[Fault]:
 def change(vault: Vault, table: str, values: dict[str, object], **key: object) -> None:
     """Changes one row of the catalogue as the vault itself would, with its seal."""
     with vault.catalogue.transaction() as tx:
-        row = tx.select(table, **key)[0]
+        row = next(row for row in tx.select(table) if key.items() <= row.items())
         tx.put(table, **row | values)
 
 
