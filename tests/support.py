@@ -63,7 +63,7 @@ def ingest(vault: Vault, feed: str, data: bytes | str, name: str = "file", sourc
 
 @dataclass
 class Usage:
-    """One row of an MVNO pipe file (FORMATS §3.1), with invented defaults."""
+    """One row of an MVNO pipe file, 25 fields, with invented defaults."""
 
     kind: str = "SMSMO"
     a: str = SUBSCRIBER

@@ -29,8 +29,10 @@ _POLICY = "policy"
 def require_absent(layout: Layout) -> None:
     """Raises `RefusedError` when a vault or a key directory stands there already."""
     for path in (layout.vault, layout.keys):
-        if path.exists() and any(path.iterdir()):
-            raise RefusedError(f"creating a vault: {path} is not empty; name another directory, or remove it")
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RefusedError(
+                f"creating a vault: {path} is there and is no empty directory; name another directory, or remove it"
+            )
 
 
 def create(

@@ -162,6 +162,10 @@ def _dying(vault: Vault, feed: Feed, source: Source, reading: Reading | None, ar
     if feed.class_column is not None and source.record_class is None:
         named = set(vault.policy.classes())
     candidates = [name for name in vault.policy.classes() if name in named] or vault.policy.classes()
+    if not candidates:
+        raise UsageError(
+            "receiving a file: policy.toml covers no record class, so nothing may be stored; add classes to it"
+        )
     zone = vault.policy.zone
     shortest = min(candidates, key=lambda name: retention.expires_at(arrived, vault.policy.require_term(name), zone))
     return Dying(shortest, arrived.date())

@@ -29,8 +29,9 @@ def take(vault: Vault) -> None:
         os.posix_fallocate(handle, 0, RESERVE_BYTES)
         os.fsync(handle)
     except OSError as problem:
+        # Half a reserve would pass for a whole one.
+        vault.layout.reserve.unlink()
         if problem.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EOPNOTSUPP):
             raise
-        vault.layout.reserve.unlink()
     finally:
         os.close(handle)

@@ -32,7 +32,7 @@ EARLIEST, LATEST = datetime(1990, 1, 1, tzinfo=UTC), datetime(2101, 1, 1, tzinfo
 """Every moment of a warrant is in the years 1990 to 2100: another is a slip of the pen, and would end the calendar."""
 
 BASES_WITH_JUDGE = frozenset({"126n"})
-"""Articles of the Dutch code of criminal procedure that need an examining judge's authorisation (LAW N7)."""
+"""Articles of the Dutch code of criminal procedure that need an examining judge's authorisation."""
 
 _FILE = "the warrant"
 _LANGUAGE = re.compile(r"[a-z]{2}")

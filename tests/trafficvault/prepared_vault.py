@@ -26,9 +26,9 @@ class Prepared:
     held: str
 
     def copy(self, directory: Path) -> None:
-        """Copies vault and keys below `directory`."""
+        """Copies vault and keys below `directory`; its reserve, large and empty, stays behind."""
         for name in ("vault", "vault.keys"):
-            shutil.copytree(self.directory / name, directory / name)
+            shutil.copytree(self.directory / name, directory / name, ignore=shutil.ignore_patterns("reserve"))
 
     def opened(self, directory: Path) -> Vault:
         """A copy of it below `directory`, opened to write."""

@@ -12,6 +12,7 @@ from trafficvault import app
 from trafficvault.clock import SetClock, SystemClock
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError, RefusedError, UsageError
+from trafficvault.reserve import RESERVE_BYTES
 from trafficvault.vault import Vault
 from trafficvault.verify import verify
 
@@ -29,6 +30,7 @@ def test_a_new_vault_is_clean(tmp_path: Path) -> None:
     (entry,) = vault.audit.show()
     assert (entry["act"], entry["detail"]["administrators"]) == ("init", 1)
     assert vault.layout.vault.stat().st_mode & 0o777 == 0o700
+    assert vault.layout.reserve.stat().st_size == RESERVE_BYTES
     assert vault.layout.root_key.stat().st_mode & 0o777 == 0o600
 
 
@@ -52,7 +54,7 @@ def test_nothing_is_made_over_something(tmp_path: Path) -> None:
     layout.vault.mkdir()
     layout.keys.mkdir()
     (layout.keys / "note").write_text("mine")
-    with pytest.raises(RefusedError, match="is not empty"):
+    with pytest.raises(RefusedError, match="is no empty directory"):
         create(tmp_path)
     assert list(layout.vault.iterdir()) == []
     (layout.keys / "note").unlink()
@@ -104,6 +106,15 @@ def test_a_vault_with_a_wrong_configuration_does_not_open(tmp_path: Path, name: 
         opened(vault)
     (fault,) = app.config_faults(vault.layout)
     assert "colour" in fault
+
+
+def test_a_public_key_of_another_is_a_fault(tmp_path: Path) -> None:
+    """Who changes the key that signatures are checked with does not get the vault open."""
+    vault = create(tmp_path)
+    text = vault.layout.settings.read_text()
+    vault.layout.settings.write_text(text.replace(vault.settings.public_key, "0" * 64))
+    with pytest.raises(FaultError, match=r"the public key in vault\.toml is not that of the vault's signing key"):
+        opened(vault)
 
 
 def test_every_fault_of_the_configuration_is_told(tmp_path: Path) -> None:

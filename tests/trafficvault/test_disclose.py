@@ -142,6 +142,20 @@ def test_what_can_be_mended_is_usage(stored: Vault, prepared: Prepared, tmp_path
     assert last(stored) == before
 
 
+def test_a_package_has_a_place_of_its_own(stored: Vault, prepared: Prepared, tmp_path: Path) -> None:
+    """In the vault, beside its keys or below a file nothing is written; the last is known only after the intent."""
+    for inside in (stored.layout.vault / "package", stored.layout.keys / "deep" / "package"):
+        with pytest.raises(UsageError, match="a package is in clear"):
+            run(stored, prepared.warrant, inside)
+        assert not inside.exists()
+    assert states(stored) == []
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UsageError, match=r"writing the package package: .*; name another directory"):
+        run(stored, prepared.warrant, tmp_path / "file" / "package")
+    assert states(stored) == ["failed"]
+    assert last(stored)[0]["detail"]["error"] == "FileExistsError"
+
+
 def test_an_unapproved_warrant_changed_by_hand_is_a_fault(stored: Vault, prepared: Prepared, tmp_path: Path) -> None:
     """Signatures copied into the row by other means are found by its seal."""
     stored.catalogue.close()

@@ -99,6 +99,15 @@ def test_a_directory_that_is_gone_already_is_no_failure(due: Vault) -> None:
     assert len(expire.expire(due).certificates) == 1
 
 
+def test_a_directory_among_the_files_stops_no_expiry(due: Vault) -> None:
+    """Somebody's directory in a due day stays, for `verify` to name; keys and files go all the same."""
+    day = due.layout.records / "mobile_usage" / "2026-11-10"
+    (day / "backup").mkdir()
+    assert len(expire.expire(due).certificates) == 1
+    assert [path.name for path in day.iterdir()] == ["backup"]
+    assert {fault.kind for fault in verify(due).faults} == {"extra"}
+
+
 def test_only_a_living_partition_expires(stored: Vault) -> None:
     """A plan that names a tombstone, or no partition at all, is refused before anything is marked."""
     day = NOW.date()

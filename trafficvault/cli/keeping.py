@@ -57,11 +57,15 @@ def expire(
         return
     with door(context).writing() as vault:
         operator = door(context).person(vault) if accept_clock else None
+        clock = _clock(vault) if accept_clock else None
         with progress("expire") as step:
             done = expiring.expire(vault, operator, step)
     if as_json:
-        print_object({"certificates": list(done.certificates), "leases_ended": done.leases_ended})
+        ended = {"leases_ended": done.leases_ended, "accepted_clock": clock}
+        print_object({"certificates": list(done.certificates), **ended})
         return
+    if clock is not None:
+        print_lines([f"accepted the clock at {clock['now']}; the last trusted time was {clock['trusted']}"])
     rows = [(item["what"], item["class"], item["day"], item["records"], item["id"]) for item in done.certificates]
     print_table("expired" if rows else "due", ("what", "class", "day", "records", "certificate"), rows)
     if not done.wal_emptied:
@@ -70,6 +74,13 @@ def expire(
         print_lines(
             ["a reader still held its lease when the keys were destroyed; what it had opened it may still have read"]
         )
+
+
+def _clock(vault: Vault) -> dict[str, str | None]:
+    """Which clock an operator is about to accept, and the last one that was trusted."""
+    with vault.catalogue.reading() as tx:
+        trusted = vault.audit.trusted_time(tx)
+    return {"now": vault.clock.now().isoformat(), "trusted": trusted.isoformat() if trusted else None}
 
 
 def _item(item: Item) -> dict[str, object]:

@@ -61,13 +61,16 @@ def policy_show(
     """Print the policy: one row per sentence of the privacy statement."""
     policy = door(context).open().policy
     if as_json:
-        print_object({"entries": policy.as_dicts()})
+        rows = [
+            {**row, "classes": list(entry.classes)}
+            for entry, row in zip(policy.entries, policy.as_dicts(), strict=True)
+        ]
+        print_object({"entries": rows})
     elif form == "markdown":
         print_lines([policy.markdown()])
     elif form == "table":
-        rows = [tuple(str(value) for value in row.values()) for row in policy.as_dicts()]
-        columns = tuple(policy.as_dicts()[0]) if rows else ("entry",)
-        print_table("policy", columns, rows)
+        told = policy.as_dicts()
+        print_table("policy", tuple(told[0]) if told else ("entry",), [tuple(row.values()) for row in told])
     else:
         raise UsageError(f"--format is table or markdown, not {form}")
 

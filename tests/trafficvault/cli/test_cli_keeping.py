@@ -30,7 +30,7 @@ def test_nothing_due_is_no_failure(line: CommandLine) -> None:
     plan = line("expire", "--dry-run", "--json").object["plan"]
     assert {item["action"] for item in plan} == {"keep"}
     assert line("expire").out == "due: none\n"
-    assert line("expire", "--json").object == {"certificates": [], "leases_ended": True}
+    assert line("expire", "--json").object == {"certificates": [], "leases_ended": True, "accepted_clock": None}
 
 
 def test_the_plan_has_a_reason_each_and_changes_nothing(due: CommandLine) -> None:

@@ -231,10 +231,34 @@ def test_a_reader_that_goes_away_is_no_failure(line: CommandLine, monkeypatch: p
     assert (done.code, done.err) == (0, "")
 
 
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (KeyboardInterrupt(), 130, ""),
+        (OSError(errno.ENOSPC, "no space"), 7, "the disk is full; nothing is half done: free space and do it again"),
+        (OSError(errno.EIO, SUBSCRIBER), 1, "internal error: OSError at test_cli_main.py:"),
+    ],
+)
+def test_what_stops_a_verb_from_outside(
+    line: CommandLine, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, said: str
+) -> None:
+    """A person's Ctrl-C, a full disk and a failing one have exit codes of their own, and show no value."""
+
+    def stopped(vault: object) -> None:
+        raise error
+
+    monkeypatch.setattr(intake, "batches", stopped)
+    done = line("batch", "list")
+    assert (done.code, done.out) == (code, "")
+    assert said in done.err
+    assert SUBSCRIBER not in done.err
+
+
 def test_a_pipe_that_breaks_at_the_end_is_no_failure(line: CommandLine) -> None:
     """A real process whose few lines only meet the broken pipe when it ends says nothing, and exits 0."""
     words = [sys.executable, "-m", "trafficvault", "--vault", str(line.layout.vault), "audit", "verify"]
-    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    buffered = {**os.environ, "PYTHONUNBUFFERED": ""}
+    with subprocess.Popen(words, cwd=ROOT, env=buffered, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()
         said = process.stderr.read()
