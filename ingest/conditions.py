@@ -1,4 +1,8 @@
-"""Conditions on the fields of a row: what a `when` of a feed says, and where it holds."""
+"""Conditions on the fields of a row, parsed with the feed; who carries out its rules asks where they hold.
+
+`ingest.rules` and `ingest.definition` parse what a `when` says; `ingest.columns`, `ingest.parties` and `ingest.read`
+ask where it holds.
+"""
 
 from __future__ import annotations
 

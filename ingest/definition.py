@@ -1,4 +1,4 @@
-"""The parts of a feed beside its columns, as typed values out of its TOML. `ingest.feed` explains the keys."""
+"""The definition of a feed beside its columns, as typed values, parsed for `ingest.feed`, which explains the keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Whole numbers and durations out of text: `whole` gives integers, null where the text is not of the form."""
+"""Durations and whole numbers out of text, for `ingest.mapping`, `ingest.forms` and `ingest.totals`.
+
+`whole` gives integers, null where the text is not of the form.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The examples of a feed: a small file each, and all that must come of it. A feed is what its examples prove.
+"""The examples of a feed, checked when `ingest.feed` loads it: a small file each, and all that must come of it.
 
-An example runs through `ingest.read.read`, as every delivered file does. It holds invented data, so a failing one is
-shown with its values; nothing else in this package ever puts a value into an error.
+A feed is what its examples prove. An example runs through `ingest.read.read`, as every delivered file does. It holds
+invented data, so a failing one is shown with its values; nothing else in this package ever puts a value into an error.
 """
 
 from __future__ import annotations

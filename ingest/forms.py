@@ -1,4 +1,6 @@
-"""Values that have a form of their own: addresses, identities of SIMs and devices, numbers, words out of closed lists.
+"""Forms of values, for `ingest.mapping`, `ingest.columns` and `ingest.parties`.
+
+Addresses, identities of SIMs and devices, numbers, words out of closed lists.
 
 `read_form` gives null for a text that is not of its form, so that the caller sees what is wrong by what is missing.
 """

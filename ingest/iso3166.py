@@ -1,4 +1,7 @@
-"""The country of a TADIG code: its first three letters are ISO 3166-1 alpha-3 (GSMA TD.13), here as alpha-2."""
+"""ISO 3166-1 countries of TADIG codes, for `ingest.forms`.
+
+The first three letters of a TADIG code are alpha-3 (GSMA TD.13), here as alpha-2.
+"""
 
 from __future__ import annotations
 

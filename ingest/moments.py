@@ -1,6 +1,7 @@
-"""Times out of fields by the rules of a feed: the format, the zone of each row, what settles a doubled local hour.
+"""Moments, for `ingest.mapping`: times by the rules of a feed, with their zone and what settles a doubled local hour.
 
 `ingest.times` reads one column in one zone; here stand the choices that a feed makes around that.
+`ingest.feed` asks for their order alone.
 """
 
 from __future__ import annotations

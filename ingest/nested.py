@@ -1,4 +1,7 @@
-"""Values with parts: lists of texts, lists of parties, and the extra columns, which are JSON objects of strings."""
+"""Nested values, for `ingest.mapping` and `ingest.forms`: lists of texts or parties, and extra columns.
+
+An extra column is a JSON object of strings.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The rules of a feed as typed values: how each canonical column gets its value. `ingest.feed` explains the keys.
+"""The rules of a feed, parsed for `ingest.feed`: how each canonical column gets its value, as typed values.
 
-Parsing is total: an unknown key, a column that is not of the record or a kind that does not fit the column raises
-`FeedError` with the place in the file. Nothing here reads a row; `ingest.mapping` carries the rules out.
+`ingest.feed` explains the keys. Parsing is total: an unknown key, a column that is not of the record or a kind that
+does not fit the column raises `FeedError` with the place in the file. Nothing here reads a row; `ingest.mapping`
+carries the rules out.
 """
 
 from __future__ import annotations

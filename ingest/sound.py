@@ -1,4 +1,6 @@
-"""What the columns of one record must say of each other and of its arrival: why a row that was mapped is a rejection.
+"""Soundness, for `ingest.read`: what the columns of one mapped row must say of each other and of its arrival.
+
+A row that is not sound is a rejection with a reason.
 
 A day is given by the anchor, but whoever searches reads the other times too, so none of them may lie where nothing has
 happened yet. The anchor, and the start of an interval, may be 15 minutes behind the arrival (clocks differ), any other

@@ -1,4 +1,4 @@
-"""Stamps: text of a fixed form as the wall-clock time it shows, without any zone.
+"""Stamps, for `ingest.rules` and `ingest.times`: text of a fixed form as the wall-clock time it shows, without zone.
 
 A form is written with strftime's words, each of a fixed width, so that a column of stamps is a matrix of bytes: `%Y`
 `%y` (20xx) `%m` `%b` (English, three letters) `%d` `%H` `%M` `%S`, fractions `%2f` (hundredths) `%3f` `%6f` (also

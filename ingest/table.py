@@ -1,5 +1,7 @@
-"""A TOML table read key by key, each with its type; what is left at the end is refused with the nearest known key.
+"""A TOML table of a feed, which its parsers read key by key, each with its type.
 
+What is left at the end is refused with the nearest known key. `ingest.feed` opens the file's own table;
+`ingest.definition`, `ingest.rules`, `ingest.conditions`, `ingest.totals` and `ingest.examples` read those inside it.
 Every message says where in the file the key stands (`columns.start.format`), so that an operator finds it.
 """
 

@@ -1,0 +1,116 @@
+"""The columns of one file while the rules of its feed are carried out: fields, values so far, rejections.
+
+`ingest.mapping` and `ingest.parties` write here, a whole column at a time. Three kinds of column stand side by side,
+told apart by how a name starts: a field keeps its name, a canonical column is written as `=name`, and what is needed on
+the way has a name with `~`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+
+from ingest.conditions import holds
+from ingest.forms import wrong_word
+from ingest.rules import Rule
+
+_PLACE: Final = "~place"
+
+
+def out(name: str) -> str:
+    """The name of a canonical column while fields stand beside it."""
+    return f"={name}"
+
+
+class Columns:
+    """The columns of one file of `shape`; `frame` grows a column at a time, `reasons` one for each kind of fault."""
+
+    def __init__(self, fields: pl.DataFrame, shape: str | None) -> None:
+        self.frame, self.shape = fields, shape
+        self.names = frozenset(fields.columns)
+        self.reasons: list[pl.Series] = []
+        self._temporary = 0
+
+    def applies(self, rule: Rule) -> bool:
+        """Whether `rule` is for this shape and has a field that the file has."""
+        if rule.shapes and self.shape not in rule.shapes:
+            return False
+        return not rule.fields or any(name in self.names for name in rule.fields)
+
+    def reject(self, wrong: pl.Expr, reason: str) -> None:
+        """Notes `reason` for the rows where `wrong` holds."""
+        rows = self.frame.select(wrong.fill_null(value=False).alias("wrong"))
+        if rows["wrong"].any():
+            self.reasons.append(rows.select(pl.when("wrong").then(pl.lit(reason))).to_series())
+
+    def put(self, name: str, value: pl.Expr | pl.Series) -> None:
+        """Writes the column `name`, over one that has it."""
+        self.frame = self.frame.with_columns(value.alias(name))
+
+    def keep(self, value: pl.Expr | pl.Series) -> str:
+        """The name of a new temporary column that holds `value`."""
+        self._temporary += 1
+        self.put(f"~{self._temporary}", value)
+        return f"~{self._temporary}"
+
+    def where(self, text: str, value: pl.Expr) -> str:
+        """As `keep`, with `value` computed for the rows that have a text alone, and once per text where that is all.
+
+        Most rules meet few rows or all of them, and a subscriber's number stands in many rows.
+        """
+        read = list(dict.fromkeys(value.meta.root_names()))
+        texts = self.frame[text]
+        kinds: int = self.frame.select(pl.col(text).approx_n_unique()).item()
+        if read == [text] and kinds < self.frame.height // 4:
+            distinct = texts.unique().alias(text).to_frame()
+            found = distinct.select(value).to_series()
+            keys = distinct.with_row_index(_PLACE)
+            place = self.frame.select(text).join(keys, on=text, how="left", nulls_equal=True, maintain_order="left")
+            return self.keep(found.gather(place[_PLACE]))
+        if texts.null_count() < self.frame.height // 8:
+            return self.keep(value)
+        present = texts.is_not_null()
+        found = self.frame.select(read).filter(present).select(value).to_series()
+        at = present.cum_sum().cast(pl.Int64) - 1
+        return self.keep(found.gather(at.set(~present, None)))
+
+    def field(self, name: str) -> pl.Expr:
+        """The field `name` as text, null where the file lacks it."""
+        return pl.col(name) if name in self.names else pl.lit(None, dtype=pl.String)
+
+    def closed(self, column: str) -> None:
+        """Rejects what is outside the closed list or the range of `column`."""
+        wrong = wrong_word(column, pl.col(out(column)))
+        if wrong is not None:
+            self.reject(wrong, f"{column} is not of its form")
+
+    def when(self, rule: Rule, value: pl.Expr) -> pl.Expr:
+        """`value` where the condition of `rule` holds."""
+        return pl.when(holds(rule.when, self.names)).then(value) if rule.when else value
+
+    def text(self, rule: Rule) -> str:
+        """The name of a temporary column with the text that `rule` takes."""
+        fields = [pl.col(name) for name in rule.fields if name in self.names]
+        if rule.nulls:
+            fields = [pl.when(~field.is_in(rule.nulls)).then(field) for field in fields]
+        text = fields[0] if len(fields) == 1 else pl.coalesce(fields)
+        if rule.join is not None:
+            joined = pl.concat_str(fields, separator=rule.join, ignore_nulls=True)
+            text = pl.when(pl.any_horizontal(field.is_not_null() for field in fields)).then(joined)
+        if rule.pattern is not None:
+            text = text.str.extract(rule.pattern, 1)
+        name = self.keep(self.when(rule, text))
+        return name if rule.values is None else self._mapped(rule, rule.values, name)
+
+    def _mapped(self, rule: Rule, values: dict[str, str], name: str) -> str:
+        text = pl.col(name)
+        mapped = text.replace_strict(values, default=None, return_dtype=pl.String)
+        if rule.otherwise is not None:
+            return self.keep(pl.when(text.is_not_null()).then(mapped.fill_null(rule.otherwise)))
+        if rule.unknown == "keep":
+            return self.keep(pl.coalesce(mapped, text))
+        result = self.keep(mapped)
+        if rule.unknown == "reject":
+            self.reject(text.is_not_null() & pl.col(result).is_null(), f"unknown {rule.fields[0].replace('_', ' ')}")
+        return result
