@@ -10,9 +10,8 @@ either, is finished by the next flush: the same lines, none twice.
 The head in the catalogue and the segments on disk guard each other: a log whose end was cut is behind the head, and a
 catalogue of an older state is behind the log. Both stop the next `enter`. The form on disk is `trafficvault.chain`'s.
 
-A vault directory put back as a whole agrees with itself. So the key directory remembers the last entry that reached its
-segment, sealed, in the file `head`: the vault may be ahead of that memory, never behind it. A memory that is gone stops
-nothing, for it can't be told from one that never was; `verify` names it until the next entry makes it anew.
+A vault directory put back as a whole agrees with itself; what the key directory remembers of the log
+(`trafficvault.memory`) shows that. What is wrong with a log, all of it, `trafficvault.inspection` tells.
 
 Trusted time is the moment up to which the log believes the clock. It moves with the entries, by `max_clock_step` at
 most: an entry beyond carries `"clock":"jumped"` and moves nothing, so a clock that jumped isn't made true by use.
@@ -25,7 +24,6 @@ import errno
 import itertools
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -36,7 +34,9 @@ from trafficvault.clock import Clock
 from trafficvault.database import RESTORE
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError, SpaceError, VaultError
+from trafficvault.inspection import State, inspect
 from trafficvault.layout import Layout
+from trafficvault.memory import Memory, rolled_back
 from trafficvault.period import Period
 
 HEAD = "audit_head"
@@ -44,12 +44,6 @@ TRUSTED_TIME = "trusted_time"
 BACK = timedelta(minutes=15)
 """How far a clock may lie behind trusted time before it went back."""
 _RETRIES = 5
-_ROLLED_BACK = "the vault is older than its keys' memory of the audit log"
-_OLDER = (
-    "restore the newest copy of the vault; only where none is newer, find out what was done since, then move `head` "
-    "out of the key directory: the next entry makes it anew"
-)
-_UNREADABLE = "find out who changed `head` in the key directory, then move it away: the next entry makes it anew"
 
 
 class _Custody(Protocol):
@@ -86,49 +80,6 @@ class ClockRule(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
-    """What the catalogue knows of the log: its head, and the lines that may not be in their segment yet."""
-
-    head: Head
-    pending: tuple[Line, ...]
-
-    @property
-    def settled(self) -> Head:
-        """The last entry that was brought to its segment."""
-        if not self.pending:
-            return self.head
-        return Head(self.pending[0].seq - 1, chain.read_line(self.pending[0])["prev"])
-
-    def hash_of(self, seq: int) -> str | None:
-        """The hash of entry `seq` where the catalogue has it: the head's, a waiting line's, the last settled one's."""
-        known = {self.head.seq: self.head.hash}
-        for line in self.pending:
-            known[line.seq - 1] = chain.read_line(line)["prev"]
-        return known.get(seq)
-
-    def require_known(self, line: Line) -> None:
-        """Returns for a line beyond `settled` left by a failed flush, whole or not. Raises `FaultError` for another."""
-        if line.seq > self.head.seq or not self.pending:
-            if line.torn:
-                raise FaultError(
-                    f"audit segment {line.segment}: its end is torn, in a line that the catalogue never had"
-                )
-            if _seq_of(line) != line.seq:
-                raise FaultError(f"audit segment {line.segment}: it ends in a line that is no entry of the catalogue")
-            raise FaultError(
-                f"audit: the log goes on to entry {line.seq} and the catalogue ends at {self.head.seq}: "
-                "the catalogue is older than the log (restored?)",
-                hint=RESTORE,
-            )
-        if (
-            not line.torn
-            and line.content != self.pending[line.seq - self.pending[0].seq].content
-            and _seq_of(line) is not None
-        ):
-            raise FaultError(f"audit segment {line.segment}: entry {line.seq} is another than the catalogue's")
-
-
 def judge_clock(trusted: datetime | None, now: datetime, max_step: timedelta) -> str | None:
     """`jumped` or `back` when `now` is not to be believed after `trusted`; None when it is."""
     if trusted is None:
@@ -162,6 +113,7 @@ class AuditLog:
         self._clock = clock
         self._size = entries_per_segment
         self._in_step = False
+        self._memory = Memory(layout, disk, settings.id, lambda: keys.custody("audit").key("audit"))
 
     @property
     def public_key(self) -> str:
@@ -209,7 +161,7 @@ class AuditLog:
                 if state.pending:
                     self._append(state, clean=clean)
                     # Before the outbox is emptied, so that a memory that a crash prevented is made up for.
-                    self._remember(state.head)
+                    self._memory.remember(state.head)
                 # If we crash before this commit, the next flush finds the lines in place and comes here again.
                 for line in state.pending:
                     tx.delete("outbox", seq=line.seq)
@@ -291,25 +243,27 @@ class AuditLog:
         content = json.loads(stored)
         return Head(content["seq"], content["hash"])
 
-    def _state(self, tx: Transaction) -> _State:
+    def _state(self, tx: Transaction) -> State:
         rows = tx.select("outbox", order_by="seq")
-        return _State(self._head(tx), tuple(Line(row["seq"], row["line"].encode(), "outbox") for row in rows))
+        return State(self._head(tx), tuple(Line(row["seq"], row["line"].encode(), "outbox") for row in rows))
 
-    def _read_state(self) -> _State:
+    def _read_state(self) -> State:
         with self._catalogue.reading() as tx:
             return self._state(tx)
 
-    def _require_in_step(self, state: _State) -> bool:
+    def _require_in_step(self, state: State) -> bool:
         """Whether nothing stands beyond the settled entry. Raises `FaultError` when not all are of one moment."""
         self._in_step = False
         clean = self._require_log_in_step(state)
-        memory = self._memory()
-        if memory is not None and (sentence := _rolled_back(state, memory, state.hash_of(memory.seq))) is not None:
-            raise FaultError(sentence, hint=_OLDER)
+        remembered = self._memory.recall()
+        if remembered is not None:
+            behind = rolled_back(remembered, state.head, state.hash_of(remembered.seq))
+            if behind is not None:
+                raise FaultError(behind.sentence, hint=behind.hint)
         self._in_step = True
         return clean
 
-    def _require_log_in_step(self, state: _State) -> bool:
+    def _require_log_in_step(self, state: State) -> bool:
         settled, directory = state.settled, self._layout.audit
         if chain.ends_with(directory, settled, self._size):
             return True
@@ -328,12 +282,12 @@ class AuditLog:
             number += 1
         if last is not None:
             entry = chain.read_line(last)
-            _require_settled(Head(entry["seq"], entry["hash"]), settled)
+            state.require_settled(Head(entry["seq"], entry["hash"]))
         elif settled.seq > 0:
-            _require_settled(Head(place, ""), settled)
+            state.require_settled(Head(place, ""))
         return not beyond
 
-    def _append(self, state: _State, *, clean: bool) -> None:
+    def _append(self, state: State, *, clean: bool) -> None:
         self._disk.make_directory(self._layout.audit)
         for number, group in itertools.groupby(state.pending, lambda line: chain.segment_of(line.seq, self._size)):
             wanted = [line.content for line in group]
@@ -347,106 +301,16 @@ class AuditLog:
             settled = [line.content for line in stored if line.seq < state.pending[0].seq]
             self._disk.create(path, _joined(settled + wanted))
 
-    def _remember(self, head: Head) -> None:
-        blob = sealing.seal(
-            self._memory_key(), signing.canonical({"v": 1, "seq": head.seq, "hash": head.hash}), self._memory_place()
-        )
-        try:
-            self._disk.create(self._layout.head, blob)
-        except FileNotFoundError:
-            # A writer that just opened the keys swept our temporary file; it does so once.
-            self._disk.create(self._layout.head, blob)
-
-    def _memory(self) -> Head | None:
-        """The last entry that the keys remember; None when there is none. Raises `FaultError` for a changed one."""
-        try:
-            blob = self._layout.head.read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as problem:
-            raise FaultError(
-                f"opening the keys' memory of the audit log: it can't be read: {problem.strerror}", hint=_UNREADABLE
-            ) from problem
-        try:
-            content = json.loads(sealing.unseal(self._memory_key(), blob, self._memory_place()))
-        except FaultError as fault:
-            raise FaultError(f"{fault}: it is the keys' memory of the audit log", hint=_UNREADABLE) from fault
-        if content["v"] != 1:
-            raise FaultError(
-                f"opening the keys' memory of the audit log: it is of version {content['v']} and not of 1",
-                hint=_UNREADABLE,
-            )
-        return Head(content["seq"], content["hash"])
-
-    def _inspected(self) -> tuple[_State, list[Fault]]:
+    def _inspected(self) -> tuple[State, list[Fault]]:
+        genesis = chain.genesis(self._vault_id)
         for _ in range(_RETRIES):
             state = self._read_state()
-            faults = self._inspect(state)
+            walk = Inspection(self._layout.audit, self.public_key, state.settled.seq, genesis, self._size)
+            faults = inspect(state, self._memory, walk)
             # A writer may have gone on while we read; a fault is one only when the catalogue stood still.
             if not faults or self._read_state() == state:
                 return state, faults
         raise VaultError("verifying the audit log: others keep writing to it; try again when they are done")
-
-    def _inspect(self, state: _State) -> list[Fault]:
-        settled, genesis = state.settled, chain.genesis(self._vault_id)
-        faults: list[Fault] = []
-        memory: Head | None = None
-        try:
-            memory = self._memory()
-            if memory is None and settled.seq > 0:
-                sentence = "audit: the keys' memory of the log, `head` in the key directory, is missing: it was removed"
-                faults.append(Fault("missing", sentence, "find out by whom; the next entry makes it anew"))
-        except FaultError as fault:
-            faults.append(Fault("changed", str(fault), fault.hint))
-        log = Inspection(
-            self._layout.audit, self.public_key, settled.seq, genesis, self._size, memory.seq if memory else 0
-        )
-        log.walk()
-        found = log.faults + self._end_faults(state, log) + self._outbox_faults(state)
-        if memory is not None:
-            known = state.hash_of(memory.seq) or log.noted
-            if (behind := _rolled_back(state, memory, known)) is not None:
-                faults.append(Fault("rolled back", behind, _OLDER))
-        return found + faults
-
-    def _end_faults(self, state: _State, log: Inspection) -> list[Fault]:
-        settled, faults = state.settled, list[Fault]()
-        for line in log.beyond:
-            try:
-                state.require_known(line)
-            except FaultError as fault:
-                faults.append(self._stranger(line, fault))
-                break
-        try:
-            _require_settled(log.head if log.head.hash else Head(log.head.seq, settled.hash), settled)
-        except FaultError as fault:
-            kind: chain.Kind = "missing" if log.head.seq % self._size == 0 else "truncated"
-            if log.head.seq >= settled.seq:
-                kind = "changed"
-            faults.append(Fault(kind, str(fault), fault.hint))
-        return faults
-
-    def _stranger(self, line: Line, fault: FaultError) -> Fault:
-        """What a line behind the catalogue's last is: of the vault's own later days, or put there."""
-        if line.torn or _seq_of(line) != line.seq:
-            return Fault("extra", str(fault), fault.hint)
-        if not _is_signed(line, self.public_key):
-            return Fault("extra", f"audit segment {line.segment}: entry {line.seq} is one that the vault did not sign")
-        # Signed by the vault, and not what its catalogue has: another history of it, most likely a later one.
-        return Fault("rolled back", str(fault), fault.hint)
-
-    def _outbox_faults(self, state: _State) -> list[Fault]:
-        found = state.settled
-        try:
-            for line in state.pending:
-                entry = chain.follow(found, line, self.public_key)
-                found = Head(entry["seq"], entry["hash"])
-        except FaultError as fault:
-            return [Fault("changed", str(fault))]
-        if found == state.head:
-            return []
-        sentence = f"audit: the outbox ends at entry {found.seq}, the catalogue's head is {state.head.seq}"
-        return [Fault("changed", sentence)]
 
     def _opened(self, entry: Mapping[str, Any]) -> dict[str, Any]:
         blob = base64.b64decode(entry["body"])
@@ -460,50 +324,6 @@ class AuditLog:
 
     def _place(self, seq: int) -> str:
         return f"audit {self._vault_id} {seq}"
-
-    def _memory_key(self) -> bytes:
-        return sealing.derive(self._keys.custody("audit").key("audit"), "head")
-
-    def _memory_place(self) -> str:
-        return f"head {self._vault_id}"
-
-
-def _rolled_back(state: _State, memory: Head, known: str | None) -> str | None:
-    """Why the vault is behind `memory`; None when it is not. `known` is the hash that the vault has for that entry."""
-    if memory.seq > state.head.seq:
-        return (
-            f"{_ROLLED_BACK}: the keys remember entry {memory.seq}, the catalogue ends at {state.head.seq} (restored?)"
-        )
-    if known is not None and known != memory.hash:
-        return f"{_ROLLED_BACK}: its entry {memory.seq} is another than the keys remember (restored?)"
-    return None
-
-
-def _require_settled(found: Head, settled: Head) -> None:
-    if found.seq < settled.seq:
-        raise FaultError(
-            f"audit: the log ends at entry {found.seq} and the catalogue knows {settled.seq}: its tail is missing",
-            hint=RESTORE,
-        )
-    if found != settled:
-        raise FaultError(f"audit: entry {found.seq} on disk is another than the catalogue's", hint=RESTORE)
-
-
-def _seq_of(line: Line) -> int | None:
-    """The number that the entry of `line` gives itself; None when it is no entry."""
-    try:
-        return int(chain.read_line(line)["seq"])
-    except FaultError:
-        return None
-
-
-def _is_signed(line: Line, public_key: str) -> bool:
-    try:
-        entry = chain.read_line(line)
-        signing.require_signature(public_key, entry["sig"], bytes.fromhex(entry["hash"]), "an entry")
-    except FaultError:
-        return False
-    return True
 
 
 def _joined(lines: Iterable[bytes]) -> bytes:

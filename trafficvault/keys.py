@@ -156,7 +156,9 @@ class KeyStore:
             for generation in plan.destroy:
                 store._destroy(generation)
             for path in sorted(layout.keys.glob(f"*{PART}*")):
-                disk.remove(path)
+                # A part of `head` may be in the making: who writes to the log needs no writer's lock.
+                if not path.name.startswith(layout.head.name):
+                    disk.remove(path)
         return store
 
     @property

@@ -345,6 +345,15 @@ def test_temporary_names_are_swept(store: Store) -> None:
     assert not left.exists()
 
 
+def test_a_memory_in_the_making_is_not_swept(store: Store) -> None:
+    """A process without the writer's lock may be writing `head`: its part stays for its owner."""
+    part = store.layout.keys / "head.part-0a0b0c0d"
+    part.write_bytes(b"half")
+    store.reopened()
+
+    assert part.read_bytes() == b"half"
+
+
 # --- catalogue and keys of different moments
 
 

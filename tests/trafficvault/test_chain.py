@@ -1,0 +1,101 @@
+"""The form of the log on disk is checked with the public key alone."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.trafficvault.log_damages import DAMAGES
+from tests.trafficvault.log_house import SIGNING_KEY, SIZE, START, VAULT, House
+from trafficvault import chain, signing
+from trafficvault.chain import Head, Line
+from trafficvault.errors import FaultError
+
+
+def test_a_segment_holds_ten_thousand_entries() -> None:
+    """Entry 10,000 closes the first segment, entry 10,001 opens the second."""
+    assert [chain.segment_of(seq) for seq in (1, 10_000, 10_001, 20_000)] == [1, 1, 2, 2]
+
+
+def test_the_chain_is_checked_with_the_public_key_alone(house: House) -> None:
+    """No secret and no catalogue is needed; another vault's id or key does not fit."""
+    house.write(6)
+    head = chain.verify_chain(house.layout.audit, VAULT, house.public_key, SIZE)
+
+    assert head == Head(6, json.loads(house.lines()[-1])["hash"])
+    with pytest.raises(FaultError, match="does not follow entry 0"):
+        chain.verify_chain(house.layout.audit, "another", house.public_key, SIZE)
+    with pytest.raises(FaultError, match="signature"):
+        chain.verify_chain(house.layout.audit, VAULT, signing.public_key_of(bytes(32)), SIZE)
+
+
+def test_each_bit_of_an_entry_is_covered(house: House) -> None:
+    """Every single flipped bit of a line is found by the public check; no bit is without effect."""
+    house.write(1)
+    content = house.lines()[0]
+    genesis, public_key = chain.genesis(VAULT), house.public_key
+    chain.follow(genesis, Line(1, content, "00000001.log"), public_key)
+    for place in range(len(content) * 8):
+        changed = bytearray(content)
+        changed[place // 8] ^= 1 << place % 8
+        with pytest.raises(FaultError, match="audit segment"):
+            chain.follow(genesis, Line(1, bytes(changed), "00000001.log"), public_key)
+
+
+@pytest.mark.parametrize(
+    "name", ["two lines exchanged", "a line doubled", "a full segment shortened", "a stranger", "a segment removed"]
+)
+def test_the_public_check_finds_what_is_out_of_order(house: House, name: str) -> None:
+    """It knows no catalogue, and needs none for what is not at the end of the log."""
+    damage, sentence = DAMAGES[name]
+    house.write(10)
+    damage(house)
+
+    with pytest.raises(FaultError) as caught:
+        chain.verify_chain(house.layout.audit, VAULT, house.public_key, SIZE)
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b"1",
+        b"{}",
+        b'{"body":1.5}',
+        b"[" * 100_000,
+        b'{"body":"\\ud800"}',
+        b'{"body":"","clock":"right","hash":"","prev":"","seq":1,"sig":"","time":"","v":1}',
+        b'{"body":"","hash":"","prev":"","seq":1,"sig":"","time":"","v":2}',
+        b'{"body":"","hash":"","prev":"","seq":1,"sig":"","time":"","v":true}',
+        b'{"body":"","hash":"","prev":"","seq":"1","sig":"","time":"","v":1}',
+        b'{"body":"","hash":"","prev":"","seq":1,"sig":"","time":"","v":1}',
+        b'{"body":"","hash":"","prev":"","seq":' + b"1" * 5000 + b',"sig":"","time":"","v":1}',
+    ],
+)
+def test_what_is_no_entry_is_a_fault(content: bytes) -> None:
+    """Whatever stands in a line, it is an entry or a `FaultError`."""
+    with pytest.raises(FaultError, match="entry 1: changed"):
+        chain.read_line(Line(1, content, "00000001.log"))
+
+
+@given(st.binary(max_size=200))
+def test_no_line_ends_in_a_traceback(content: bytes) -> None:
+    """Any bytes at all are told apart from an entry."""
+    with pytest.raises(FaultError):
+        chain.read_line(Line(1, content, "00000001.log"))
+
+
+def test_a_signature_in_capitals_is_a_change() -> None:
+    """Hexadecimal has two ways to write a digit; the log has one."""
+    line = json.loads(chain.write_line(chain.genesis(VAULT), signing.instant(START), "", None, SIGNING_KEY))
+    line["sig"] = line["sig"].upper()
+
+    with pytest.raises(FaultError, match="its signature is not written as one"):
+        chain.follow(
+            chain.genesis(VAULT), Line(1, signing.canonical(line), "00000001.log"), signing.public_key_of(SIGNING_KEY)
+        )
