@@ -71,7 +71,7 @@ def create(
     # The commit point of `init`: without vault.toml there is no vault, and what lies there can be removed.
     disk.create(layout.settings, marks.encode())
     vault = open_vault(layout, disk, clock, writer=True)
-    reserve.take(vault)
+    reserve.take(layout, disk)
     return vault
 
 

@@ -52,11 +52,13 @@ class Completeness:
     mismatched: list[str]
     rejections: dict[str, int]
     refused: list[str]
+    termless: list[str]
 
     @property
     def complete(self) -> bool:
         """Whether nothing is known to be missing."""
-        return not (self.expired or self.partly_expired or self.gaps or self.held or self.mismatched or self.rejections)
+        gone = self.expired or self.partly_expired or self.termless
+        return not (gone or self.gaps or self.held or self.mismatched or self.rejections)
 
     def as_manifest(self) -> dict[str, object]:
         """The manifest's part about completeness."""
@@ -80,6 +82,7 @@ class Completeness:
             "accepted_mismatches": self.mismatched,
             "rejections": self.rejections,
             "refused_batches": self.refused,
+            "classes_without_term": self.termless,
         }
 
 
@@ -103,10 +106,14 @@ def look(
     expired: dict[str, list[str]] = {}
     partly: dict[str, list[str]] = {}
     empty: dict[str, list[str]] = {}
+    termless: list[str] = []
     for name in by_class:
         term = vault.policy.term_of(name)
-        if term is None or name not in ever:
+        if name not in ever:
             # Nothing of this class was ever stored, so nothing of it has expired.
+            continue
+        if term is None:
+            termless.append(name)
             continue
         for day in days:
             low = datetime.combine(day, time(), UTC)
@@ -130,6 +137,7 @@ def look(
         mismatched=sorted(str(row["id"]) for row in touching if row["status"] == "committed" and _mismatch(row)),
         # The day of a row that could not be read is not known: each batch that came since the window began is named.
         rejections={str(row["id"]): int(row["rejected"]) for row in since if row["rejected"]},
+        termless=termless,
         refused=sorted(str(row["id"]) for row in since if row["status"] == "refused"),
     )
 

@@ -31,6 +31,10 @@ _PRAGMAS = (
 )
 
 
+_NO_ROOM = frozenset({"SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_SHMOPEN", "SQLITE_IOERR_WRITE"})
+"""What SQLite says when its own files beside the database can't grow."""
+
+
 def require_file(path: Path) -> None:
     """Raises `FaultError` when there is no catalogue at `path`."""
     if not path.is_file():
@@ -92,6 +96,8 @@ def translated(problem: BaseException | None) -> VaultError:
     match code:
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return BusyError(f"using the catalogue: another process writes to it ({name}); try again when it is done")
+        case _ if name in _NO_ROOM:
+            return SpaceError(f"using the catalogue: the disk is full ({name}); nothing was committed")
         case sqlite3.SQLITE_FULL:
             return SpaceError(f"writing to the catalogue: the disk is full ({name}); nothing was committed")
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_ERROR:

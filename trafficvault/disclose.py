@@ -97,8 +97,9 @@ def run(
         with locks.reading(vault.layout):
             return _answer(vault, row, order, order.signed, question, out, moment, progress)
     except BaseException as problem:
-        # Whatever it was, an interruption too: the log tells that this intent led to no package.
-        _enter_failure(vault, row, problem)
+        # Whatever it was, an interruption too: the log tells that this intent led to no package, unless one is there.
+        if not out.exists():
+            _enter_failure(vault, row, problem)
         if isinstance(problem, QuestionError):
             raise RefusedError(str(problem)) from problem
         if isinstance(problem, OSError) and problem.errno not in NO_SPACE:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -52,7 +52,7 @@ class Expiry:
 def plan(vault: Vault) -> list[Item]:
     """What is due and what is kept, with a reason each. Reads the catalogue, opens no key and changes nothing."""
     with vault.catalogue.reading() as tx:
-        return retention.plan(_holdings(tx), vault.policy, vault.clock.now())
+        return retention.plan(_holdings(vault, tx), vault.policy, vault.clock.now())
 
 
 def require_clock(vault: Vault, accepted_by: Person | None) -> None:
@@ -78,17 +78,19 @@ def expire(
     keys.
     """
     require_clock(vault, accepted_by)
-    reserve.release(vault)
+    reserve.release(vault.layout, vault.disk)
     sweep(vault)
     due = [item for item in plan(vault) if item.action == "expire"]
     # (1) From here no reader or writer takes these partitions; a crash below is finished by the next run. Without
     # anything due, the entry moves the trusted time on, so that a quiet vault's next run is no jump of the clock.
+    ownerless = _ownerless(vault)
     with vault.catalogue.transaction() as tx:
         _mark(tx, due)
-        vault.audit.enter(tx, "expire-intent", None, {"partitions": [_name(item) for item in due]})
+        intent = {"partitions": [_name(item) for item in due], "ownerless_keys": sorted(ownerless)}
+        vault.audit.enter(tx, "expire-intent", None, intent)
     vault.audit.flush()
     # (2) Keys: the ring without the dead under a new epoch key; then the old epoch key is destroyed.
-    dead = {key for item in due for key in key_ids(item)} | _ownerless(vault)
+    dead = {key for item in due for key in key_ids(item)} | ownerless
     progress("destroying keys")
     leases_ended = True
     if vault.keys.has_any(dead):
@@ -104,11 +106,13 @@ def expire(
     if due:
         with vault.catalogue.transaction() as tx:
             issued = tuple(_certify(vault, tx, item) for item in due)
-            tx.set_meta(_DESTROYED, "{}")
+            told = json.loads(tx.meta(_DESTROYED) or "{}")
+            rest = {name: how for name, how in told.items() if name not in {_name(item) for item in due}}
+            tx.set_meta(_DESTROYED, json.dumps(rest, sort_keys=True))
             vault.audit.enter(tx, "expire", None, {"certificates": [item["id"] for item in issued]})
         vault.audit.flush()
     emptied = vault.catalogue.truncate_wal() if due else True
-    reserve.take(vault)
+    reserve.take(vault.layout, vault.disk)
     return Expiry(tuple(due), issued, vault.keys.generation, leases_ended, emptied)
 
 
@@ -123,8 +127,12 @@ def key_ids(item: Item | Partition) -> list[str]:
             return [day_key_id(item.record_class, item.day, category) for category in CATEGORIES]
 
 
-def _holdings(tx: Transaction) -> list[Partition]:
-    """Everything that has a term: living partitions, rejections and held batches by the day they came."""
+def _holdings(vault: Vault, tx: Transaction) -> list[Partition]:
+    """Everything that has a term: living partitions, rejections and held batches by the day they came.
+
+    Rejections whose key is gone began to expire in a run that was killed: that is finished, whatever the policy says by
+    now.
+    """
     holdings = [
         Partition(row["record_class"], date.fromisoformat(row["day"]), "records", row["state"])
         for row in tx.select("partitions")
@@ -132,16 +140,16 @@ def _holdings(tx: Transaction) -> list[Partition]:
     leftovers = {(row["kind"], row["record_class"], row["day"]) for row in tx.select("leftovers")}
     # The names of delivered files lie under the key of the rejections, whether a row was rejected or not.
     leftovers |= {("rejections", row["die_class"], row["die_day"]) for row in tx.select("batches") if row["sealed"]}
-    holdings += [
-        Partition(record_class, date.fromisoformat(day), kind, "live") for kind, record_class, day in sorted(leftovers)
-    ]
+    for kind, record_class, day in sorted(leftovers):
+        part = Partition(record_class, date.fromisoformat(day), kind)
+        holdings.append(part if vault.keys.has_any(key_ids(part)) else replace(part, state="expiring"))
     return holdings
 
 
 def _ownerless(vault: Vault) -> set[str]:
     """Dated keys in the ring that nothing lies under: of a batch that broke off, or that held duplicates only."""
     with vault.catalogue.reading() as tx:
-        owned = {key for part in _holdings(tx) if part.state != "tombstone" for key in key_ids(part)}
+        owned = {key for part in _holdings(vault, tx) if part.state != "tombstone" for key in key_ids(part)}
     return {name for name in vault.keys.key_ids() if name not in owned and name not in UNDATED}
 
 

@@ -167,6 +167,8 @@ def _dying(vault: Vault, feed: Feed, source: Source, reading: Reading | None, ar
             "receiving a file: policy.toml covers no record class, so nothing may be stored; add classes to it"
         )
     zone = vault.policy.zone
+    # A clock that jumped buys rejected and held bytes no longer life.
+    arrived = min(arrived, _trusted_time(vault) or arrived) if vault.audit.clock_problem(arrived) else arrived
     shortest = min(candidates, key=lambda name: retention.expires_at(arrived, vault.policy.require_term(name), zone))
     return Dying(shortest, arrived.date())
 
@@ -255,7 +257,9 @@ def _store_class(
     moments = pl.Series("anchor", anchor(table, record_class))
     term = vault.policy.require_term(record_class)
     days = moments.dt.date()
-    gone = retention.expired_mask(moments, term, vault.policy.zone, vault.clock.now())
+    now = vault.clock.now()
+    # A clock that was set back makes no term longer.
+    gone = retention.expired_mask(moments, term, vault.policy.zone, max(now, _trusted_time(vault) or now))
     gone = gone | days.is_in(_dead_days(vault, record_class))
     stored.expired += int(gone.sum())
     table = table.append_column("batch", pa.repeat(batch_id, table.num_rows))
@@ -273,6 +277,11 @@ def _store_class(
         fresh = rows.take(pa.array(np.flatnonzero(~double))) if double.any() else rows
         if fresh.num_rows:
             stored.files.append(partitions.write_file(vault.disk, vault.layout, custody, record_class, day, fresh))
+
+
+def _trusted_time(vault: Vault) -> datetime | None:
+    with vault.catalogue.reading() as tx:
+        return vault.audit.trusted_time(tx)
 
 
 def _dead_days(vault: Vault, record_class: str) -> list[date]:

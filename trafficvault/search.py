@@ -48,7 +48,8 @@ class Search:
         with vault.catalogue.reading() as tx:
             dying = {(row["record_class"], row["day"]) for row in tx.select("partitions") if row["state"] != "live"}
             rows = [row for row in tx.select("files") if (row["record_class"], row["day"]) not in dying]
-        self._files = [_file(row) for row in rows if row["record_class"] in wanted.classes]
+        kept = {name for name in wanted.classes if vault.policy.term_of(name) is not None}
+        self._files = [_file(row) for row in rows if row["record_class"] in kept]
         self._matched: dict[date, pl.DataFrame] = {}
         self._called: dict[date, pl.DataFrame] = {}
 

@@ -23,13 +23,13 @@ def sweep(vault: Vault) -> int:
     with vault.catalogue.reading() as tx:
         vault.audit.require_in_step(tx)
         homes = _homes(vault, tx)
-        expired = {item["id"] for row in tx.select("certificates") for item in json.loads(row["body"])["files"]}
+        expired = _expired(vault, tx)
     roots = (vault.layout.records, vault.layout.rejections, vault.layout.held)
     orphans = [
         path
         for root in roots
         for path in sorted(root.glob("*/*/*"))
-        if path.is_file() and path not in homes and (PART in path.name or path.name.partition(".")[0] not in expired)
+        if path.is_file() and path not in homes and (PART in path.name or path.with_name(path.stem) not in expired)
     ]
     if orphans:
         with vault.catalogue.transaction() as tx:
@@ -41,6 +41,13 @@ def sweep(vault: Vault) -> int:
         if not any(directory.iterdir()):
             vault.disk.remove_directory(directory)
     return len(orphans)
+
+
+def _expired(vault: Vault, tx: Transaction) -> set[Path]:
+    """Where the files lay, without their suffix, that a certificate names. The same id elsewhere is another file."""
+    roots = {"records": vault.layout.records, "rejections": vault.layout.rejections, "held": vault.layout.held}
+    bodies = [json.loads(row["body"]) for row in tx.select("certificates")]
+    return {roots[body["what"]] / body["class"] / body["day"] / item["id"] for body in bodies for item in body["files"]}
 
 
 def _homes(vault: Vault, tx: Transaction) -> set[Path]:

@@ -200,7 +200,7 @@ class _Known:
 
     paths: frozenset[Path]
     names: frozenset[str]
-    expired: frozenset[str]
+    expired: frozenset[Path]
     directories: frozenset[Path]
 
     @classmethod
@@ -227,7 +227,9 @@ class _Known:
             directories |= {root / str(row["die_class"]) / str(row["die_day"]) for row in batches}
         bodies = [json.loads(str(row["body"])) for row in certificates]
         directories -= {roots[body["what"]] / body["class"] / body["day"] for body in bodies}
-        expired = frozenset(item["id"] for body in bodies for item in body["files"])
+        expired = frozenset(
+            roots[body["what"]] / body["class"] / body["day"] / item["id"] for body in bodies for item in body["files"]
+        )
         return cls(frozenset(paths), frozenset(path.name for path in paths), expired, frozenset(directories))
 
 
@@ -256,7 +258,7 @@ def _entries(root: Path) -> Iterator[Path]:
 def _stranger(path: Path, known: _Known) -> Fault | None:
     if path in known.paths or (path in known.directories and path.is_dir() and not path.is_symlink()):
         return None
-    if path.name.partition(".")[0] in known.expired:
+    if path.with_name(path.name.partition(".")[0]) in known.expired:
         return Fault("restored after expiry", path.name, f"{_place(path)} was expired and has been put back")
     if path.name in known.names:
         return Fault("misplaced", path.name, f"{_place(path)} does not lie where the catalogue has it")

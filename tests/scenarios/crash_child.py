@@ -1,7 +1,7 @@
 """Run by the crash tests in a process of its own: one act on a vault, killed at a step, or run to its end.
 
-Arguments: directory, act (receive or expire), step to be killed at (0: never). Prints one JSON object: the number of
-steps, and after a run to the end what is stored and what `verify` says.
+Arguments: directory, act (receive, accept or expire), step to be killed at (0: never). Prints one JSON object: the
+number of steps, and after a run to the end what is stored and what `verify` says.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tests.support import KillingDisk, ingest, layout_at
-from trafficvault import app, expire, locks, verify
+from trafficvault import app, expire, intake, locks, verify
 from trafficvault.clock import SetClock
 
 
@@ -26,6 +26,10 @@ def main(directory: Path, act: str, at: int) -> None:
         if act == "receive":
             for path in sorted((directory / "in").iterdir()):
                 ingest(vault, "mvno_pipe", path.read_bytes(), path.name)
+        elif act == "accept":
+            for held in intake.batches(vault):
+                if held.status == "held":
+                    intake.accept(vault, "otto", held.batch_id)
         else:
             expire.expire(vault)
     steps = disk.steps

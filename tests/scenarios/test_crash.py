@@ -8,15 +8,17 @@ import signal
 import subprocess
 import sys
 from datetime import timedelta
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support import NOW, Usage, ingest, new_vault, usage
+from trafficvault.policy import preset_text
 
 ROOT = Path(__file__).resolve().parents[2]
-SAMPLE = 14
+SAMPLE = 10
 
 
 def child(directory: Path, act: str, at: int) -> subprocess.CompletedProcess[str]:
@@ -84,29 +86,37 @@ def test_receive_survives_sigkill_at_every_sampled_step(receiving: Path, tmp_pat
         shutil.rmtree(broken)
 
 
+WLR = resources.files("trafficvault").joinpath("demo_files", "WLR-DEMO-000018.CDR")
+"""A file whose control totals disagree, so that it is held."""
+
+
 @pytest.fixture
 def expiring(tmp_path: Path) -> Path:
-    """A vault of three days with a rejected row, of which two are due."""
+    """A vault of five days' term: three days, a rejected row and a held file, all due; a binding that lives."""
     base = tmp_path / "base"
     base.mkdir()
-    vault = new_vault(base)
-    rows = [Usage(at=f"202605{day:02d}1200{second:02d}") for day in (23, 24, 30) for second in range(4)]
-    receipt = ingest(vault, "mvno_pipe", usage(rows), "S4PGWM000001")
-    assert receipt.stored == 12
-    (base / "now").write_text((NOW + timedelta(days=6)).isoformat())
+    short = base / "policy.toml"
+    short.write_text(preset_text("telecom").replace('"P6M"', '"P5D"'))
+    vault = new_vault(base, str(short))
+    rows = [Usage(at=f"202611{day:02d}1200{second:02d}") for day in (16, 17, 19) for second in range(2)]
+    assert ingest(vault, "mvno_pipe", usage(rows) + "not a row\n", "S4PGWM000001").rejected == 1
+    assert ingest(vault, "wlr_fixed", WLR.read_bytes(), "WLR").status == "held"
+    binding = '{"class": "binding", "start": "2026-11-18T10:00:00Z", "imsi": "204990000000001", "served": "a"}\n'
+    assert ingest(vault, "native_ndjson", binding, "bindings").stored == 1
+    (base / "now").write_text((NOW + timedelta(days=6, hours=13, minutes=30)).isoformat())
     return base
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_expire_survives_sigkill_at_every_sampled_step(expiring: Path, tmp_path: Path) -> None:
-    """Whatever step a kill hits, the next run finishes: the due days are gone, the living one is whole."""
+    """Whatever step a kill hits, the next run finishes: what was due is gone and certified once, the rest is whole."""
     whole = tmp_path / "whole"
     shutil.copytree(expiring, whole)
     expected = finished(whole, "expire")
     assert expected["faults"] == []
-    assert expected["records"] == 4
-    assert expected["certificates"] == 2
+    assert expected["records"] == 1
+    assert expected["certificates"] == 6
 
     for at in sampled(expected["steps"]):
         broken = tmp_path / f"broken-{at}"
@@ -116,7 +126,37 @@ def test_expire_survives_sigkill_at_every_sampled_step(expiring: Path, tmp_path:
         again = finished(broken, "expire")
 
         assert again["faults"] == [], at
-        assert again["records"] == 4, at
-        assert again["certificates"] == 2, at
+        assert again["records"] == 1, at
+        assert again["certificates"] == 6, at
         assert again["partitions"] == expected["partitions"], at
+        shutil.rmtree(broken)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_accept_survives_sigkill_at_every_sampled_step(tmp_path: Path) -> None:
+    """A held batch whose acceptance was killed is accepted by the next, once, and its held bytes are gone."""
+    base = tmp_path / "base"
+    base.mkdir()
+    vault = new_vault(base)
+    assert ingest(vault, "wlr_fixed", WLR.read_bytes(), "WLR").status == "held"
+    (base / "now").write_text(NOW.isoformat())
+    (base / "in").mkdir()
+    (base / "in" / "S4PGWM000009").write_text(usage([Usage()]))
+    whole = tmp_path / "whole"
+    shutil.copytree(base, whole)
+    expected = finished(whole, "accept")
+    assert (expected["records"], expected["faults"]) == (3, [])
+
+    for at in sampled(expected["steps"])[::2]:
+        broken = tmp_path / f"broken-{at}"
+        shutil.copytree(base, broken)
+        killed = child(broken, "accept", at)
+        assert killed.returncode == -signal.SIGKILL, (at, killed.stderr)
+        finished(broken, "accept")
+        again = finished(broken, "receive")
+
+        assert again["faults"] == [], at
+        assert again["records"] == 4, at
+        assert list((broken / "vault" / "held").rglob("*.sealed")) == [], at
         shutil.rmtree(broken)

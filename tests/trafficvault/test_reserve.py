@@ -17,7 +17,7 @@ from trafficvault.verify import verify
 @pytest.fixture
 def stored(stored: Vault) -> Vault:
     """The prepared vault, with its reserve."""
-    reserve.take(stored)
+    reserve.take(stored.layout, stored.disk)
     return stored
 
 
@@ -30,28 +30,28 @@ def test_a_vault_holds_its_reserve(stored: Vault) -> None:
     """It has the whole size, for its owner alone, is no stranger to `verify`, and is taken once."""
     info = stored.layout.reserve.stat()
     assert (info.st_size, info.st_mode & 0o777) == (RESERVE_BYTES, 0o600)
-    reserve.take(stored)
+    reserve.take(stored.layout, stored.disk)
     assert verify(stored).faults == ()
 
 
 def test_it_is_given_back_when_little_is_free(stored: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
     """With room it stays; below its own size it goes; a second time nothing is there to go."""
-    reserve.release(stored)
+    reserve.release(stored.layout, stored.disk)
     assert stored.layout.reserve.exists()
     with_free(monkeypatch, stored, RESERVE_BYTES - 1)
-    reserve.release(stored)
+    reserve.release(stored.layout, stored.disk)
     assert not stored.layout.reserve.exists()
-    reserve.release(stored)
+    reserve.release(stored.layout, stored.disk)
 
 
 def test_it_is_taken_again_when_there_is_as_much_twice(stored: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
     """Taking it must not fill the disk itself."""
     stored.layout.reserve.unlink()
     with_free(monkeypatch, stored, 2 * RESERVE_BYTES - 1)
-    reserve.take(stored)
+    reserve.take(stored.layout, stored.disk)
     assert not stored.layout.reserve.exists()
     with_free(monkeypatch, stored, 2 * RESERVE_BYTES)
-    reserve.take(stored)
+    reserve.take(stored.layout, stored.disk)
     assert stored.layout.reserve.stat().st_size == RESERVE_BYTES
 
 
@@ -68,9 +68,9 @@ def test_a_disk_that_can_t_hold_it_has_none(
     monkeypatch.setattr(os, "posix_fallocate", failing)
     if raised:
         with pytest.raises(OSError, match=os.strerror(number)):
-            reserve.take(stored)
+            reserve.take(stored.layout, stored.disk)
     else:
-        reserve.take(stored)
+        reserve.take(stored.layout, stored.disk)
         assert not stored.layout.reserve.exists()
 
 

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from trafficvault import app as house
-from trafficvault import locks, people
+from trafficvault import locks, people, reserve
 from trafficvault.clock import SystemClock
 from trafficvault.durable import Disk
 from trafficvault.errors import RefusedError, UsageError
@@ -38,10 +38,13 @@ class Door:
             return house.open_vault(self.layout, Disk(), SystemClock())
 
     @contextmanager
-    def writing(self) -> Iterator[Vault]:
-        """The vault, opened under the writer's lock. Raises `BusyError` when another process has it."""
+    def writing(self, *, on_reserve: bool = False) -> Iterator[Vault]:
+        """The vault, opened under the writer's lock, `on_reserve` if need be. Raises `BusyError` when it is taken."""
         house.require_vault(self.layout)
         with locks.writing(self.layout):
+            if on_reserve:
+                # Before anything is opened: on a full disk the catalogue itself needs room.
+                reserve.release(self.layout, Disk())
             yield house.open_vault(self.layout, Disk(), SystemClock(), writer=True)
 
     def person(self, vault: Vault) -> Person:

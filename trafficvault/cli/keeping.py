@@ -55,7 +55,7 @@ def expire(
             plan = [(item.kind, item.record_class, item.day, item.action, item.reason) for item in items]
             print_table("plan", ("what", "class", "day", "action", "reason"), plan)
         return
-    with door(context).writing() as vault:
+    with door(context).writing(on_reserve=True) as vault:
         operator = door(context).person(vault) if accept_clock else None
         clock = _clock(vault) if accept_clock else None
         with progress("expire") as step:
