@@ -200,5 +200,5 @@ def show_receipts(receipts: list[Receipt], *, as_json: bool) -> None:
     counts = [name for name in COUNTS if name in ("read", "stored") or any(getattr(item, name) for item in receipts)]
     columns = ("batch_id", "file", "status", *counts)
     print_table("receipts", columns, [[getattr(item, name) for name in columns] for item in receipts])
-    reasons = [(item, "although: " if item.status == "committed" else "") for item in receipts if item.reason]
-    print_lines([f"{item.batch_id} {item.status}: {although}{item.reason}" for item, although in reasons])
+    told = [(item, ", although" if item.status == "committed" else "") for item in receipts if item.reason]
+    print_lines([f"{item.batch_id} {item.status}{although}: {item.reason}" for item, although in told])
