@@ -37,8 +37,10 @@ _DISCLOSING = frozenset({"officer", "approver"})
 _WATCHING = frozenset({"administrator", "auditor"})
 _TAKES_TWO = _DISCLOSING | {"administrator"}
 NAME_LENGTH = 64
-PASSWORD_LENGTH = range(8, 1025)
-"""Signs of a password, after normalisation (NFC). The lower bound is that of NIST SP 800-63B §5.1.1.1."""
+PASSWORD_LENGTH = range(1, 1025)
+"""Signs of a password, after normalisation (NFC)."""
+SHORTEST_TYPED = 8
+"""What the door asks of a password that a person makes up (NIST SP 800-63B §5.1.1.1)."""
 _SALT_BYTES = 16
 _SEED_BYTES = 32
 _SIGN_IN_REFUSED = "signing in: the name or the password is wrong, or the person may no longer act"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -81,9 +82,20 @@ def authenticate(vault: Vault, name: str, variable: str) -> Person:
 
 
 def new_password(name: str) -> str:
-    """The password of a new person, from `TRAFFICVAULT_NEW_PASSWORD` or asked for twice."""
+    """The password of a new person, from `TRAFFICVAULT_NEW_PASSWORD` or asked for twice.
+
+    A typed one that is shorter than `SHORTEST_TYPED` is refused. One from the environment is the operator's own tool's
+    choice: it is taken, with a warning.
+    """
     variable = "TRAFFICVAULT_NEW_PASSWORD"
-    return os.environ.get(variable) or _typed(f"new password of {name}", variable, twice=True)
+    given = os.environ.get(variable)
+    password = given or _typed(f"new password of {name}", variable, twice=True)
+    if len(password) < people.SHORTEST_TYPED:
+        told = f"it has fewer than {people.SHORTEST_TYPED} signs"
+        if not given:
+            raise UsageError(f"setting the password of {name}: {told}; choose a longer one")
+        print(f"warning: the password in {variable} is weak: {told}", file=sys.stderr)
+    return password
 
 
 def _typed(what: str, variable: str, *, twice: bool = False) -> str:

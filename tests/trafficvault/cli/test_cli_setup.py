@@ -196,10 +196,18 @@ def test_who_may_not_be_added_is_not(line: CommandLine, user: str | None, name: 
     assert line("user", "list", "--json").object == before
 
 
-def test_a_short_password_is_usage(line: CommandLine) -> None:
-    """A new password must have its length, from the environment too."""
-    done = line("user", "add", "gerda", "--role", "auditor", user="ada", environment={"TRAFFICVAULT_NEW_PASSWORD": "x"})
+def test_a_short_password_that_is_typed_is_usage(line: CommandLine) -> None:
+    """A password that a person makes up must have its length."""
+    done = line("user", "add", "gerda", "--role", "auditor", user="ada", typed="1234567\n1234567\n")
     assert done.code == 2
+    assert "fewer than 8 signs" in done.err
+
+
+def test_a_short_password_from_the_environment_is_warned_of(line: CommandLine) -> None:
+    """One that the operator's own tool gives is taken, with a warning."""
+    done = line("user", "add", "gerda", "--role", "auditor", user="ada", environment={"TRAFFICVAULT_NEW_PASSWORD": "x"})
+    assert done.code == 0
+    assert "is weak" in done.err
 
 
 def test_with_two_administrators_an_officer_takes_both(line: CommandLine) -> None:
