@@ -56,7 +56,7 @@ class Watch:
 
     def time(self, act: Callable[[], T], rounds: int, before: Callable[[], None] = lambda: None) -> tuple[T, float]:
         """Runs `before` and `act` in turn, `rounds` times; only `act` is timed. Returns its result and seconds."""
-        result: T = self._benchmark.pedantic(act, setup=before, rounds=rounds)  # type: ignore[no-untyped-call]
+        result: T = self._benchmark.pedantic(act, setup=before, rounds=rounds)  # type: ignore[no-untyped-call]  # pytest-benchmark has no annotations
         stats = self._benchmark.stats
         assert stats is not None
         return result, float(stats.stats.median)

@@ -52,7 +52,7 @@ class Expiry:
 def plan(vault: Vault) -> list[Item]:
     """What is due and what is kept, with a reason each. Reads the catalogue, opens no key and changes nothing."""
     with vault.catalogue.reading() as tx:
-        return retention.plan(_holdings(vault, tx), vault.policy, vault.clock.now())
+        return retention.plan(_holdings(tx), vault.policy, vault.clock.now())
 
 
 def require_clock(vault: Vault, accepted_by: Person | None) -> None:
@@ -127,11 +127,11 @@ def key_ids(item: Item | Partition) -> list[str]:
             return [day_key_id(item.record_class, item.day, category) for category in CATEGORIES]
 
 
-def _holdings(vault: Vault, tx: Transaction) -> list[Partition]:
+def _holdings(tx: Transaction) -> list[Partition]:
     """Everything that has a term: living partitions, rejections and held batches by the day they came.
 
-    Rejections whose key is gone began to expire in a run that was killed: that is finished, whatever the policy says by
-    now.
+    Those whose keys a killed run has destroyed are finished, whatever the policy says by now. That a key is merely not
+    there is no reason: an old key directory may have been put back, and `verify` names it.
     """
     holdings = [
         Partition(row["record_class"], date.fromisoformat(row["day"]), "records", row["state"])
@@ -140,16 +140,17 @@ def _holdings(vault: Vault, tx: Transaction) -> list[Partition]:
     leftovers = {(row["kind"], row["record_class"], row["day"]) for row in tx.select("leftovers")}
     # The names of delivered files lie under the key of the rejections, whether a row was rejected or not.
     leftovers |= {("rejections", row["die_class"], row["die_day"]) for row in tx.select("batches") if row["sealed"]}
+    destroyed = json.loads(tx.meta(_DESTROYED) or "{}")
     for kind, record_class, day in sorted(leftovers):
         part = Partition(record_class, date.fromisoformat(day), kind)
-        holdings.append(part if vault.keys.has_any(key_ids(part)) else replace(part, state="expiring"))
+        holdings.append(replace(part, state="expiring") if _name(part) in destroyed else part)
     return holdings
 
 
 def _ownerless(vault: Vault) -> set[str]:
     """Dated keys in the ring that nothing lies under: of a batch that broke off, or that held duplicates only."""
     with vault.catalogue.reading() as tx:
-        owned = {key for part in _holdings(vault, tx) if part.state != "tombstone" for key in key_ids(part)}
+        owned = {key for part in _holdings(tx) if part.state != "tombstone" for key in key_ids(part)}
     return {name for name in vault.keys.key_ids() if name not in owned and name not in UNDATED}
 
 
@@ -218,7 +219,7 @@ def _certify(vault: Vault, tx: Transaction, item: Item) -> dict[str, Any]:
     return certificate
 
 
-def _name(item: Item) -> str:
+def _name(item: Item | Partition) -> str:
     return f"{item.kind}/{item.record_class}/{item.day.isoformat()}"
 
 

@@ -76,7 +76,7 @@ def require_account(raw: Raw, data: bytes) -> None:
 def test_quoted_text_as_the_csv_module_reads_it(rows: list[list[str]], quoting: int, end: str, last_end: bool) -> None:
     """What the csv module writes and reads, both ways of reading give back."""
     stream = io.StringIO()
-    csv.writer(stream, quoting=quoting, lineterminator=end).writerows(rows)  # type: ignore[arg-type]
+    csv.writer(stream, quoting=quoting, lineterminator=end).writerows(rows)  # type: ignore[arg-type]  # quoting is one of csv's constants
     text = stream.getvalue().lstrip("\ufeff")
     data = (text if last_end else text.removesuffix(end)).encode()
     expected = list(csv.reader(io.StringIO(data.decode(), newline="")))

@@ -66,7 +66,7 @@ def balance(reading: Reading) -> int:
 def calls(name: str, *, delimiter: str, quoting: int, at: dict[str, int]) -> tuple[int, int, list[tuple[str, ...]]]:
     """Lines, ACK lines, and (method, call id, code, time, caller, callee) of the others, the time that of the ACK."""
     with (SAMPLES / name).open(encoding="utf-8", newline="") as file:
-        rows = list(csv.reader(file, delimiter=delimiter, quoting=quoting))  # type: ignore[arg-type]
+        rows = list(csv.reader(file, delimiter=delimiter, quoting=quoting))  # type: ignore[arg-type]  # quoting is one of csv's constants
     acknowledged = {row[at["callid"]]: row[at["time"]] for row in rows if row[at["method"]] == "ACK"}
     found = []
     for row in rows:

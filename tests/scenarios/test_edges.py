@@ -102,3 +102,21 @@ def test_an_interruption_behind_the_rename_does_not_deny_the_package(tmp_path: P
 
     assert (tmp_path / "package" / "manifest.json").is_file()
     assert (row["state"], row["records"]) == ("released", 1)
+
+
+def test_a_key_that_is_merely_missing_expires_nothing(tmp_path: Path) -> None:
+    """An old key directory that was put back must not make held bytes die early: `verify` names it instead."""
+    vault = new_vault(tmp_path)
+    held = ingest(vault, "wlr_fixed", WLR, "WLR")
+    lost = f"held/telephony/{NOW.date()}"
+
+    def commit(generation: int) -> None:
+        with vault.catalogue.transaction() as tx:
+            tx.set_meta("generation", str(generation))
+
+    vault.keys.renew({lost}, commit)
+    assert {item.action for item in expire.plan(vault)} == {"keep"}
+    assert expire.expire(vault).certificates == ()
+
+    assert vault.layout.held_file("telephony", NOW.date(), held.batch_id).is_file()
+    assert {fault.kind for fault in verify(vault).faults} == {"key missing"}

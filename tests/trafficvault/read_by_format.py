@@ -65,7 +65,7 @@ class Kms(pe.KmsClient):  # type: ignore[misc]  # pyarrow has no annotations
 
     def wrap_key(self, key_bytes: bytes, master_key_identifier: str) -> bytes:
         """This script only reads."""
-        raise NotImplementedError
+        raise PermissionError(master_key_identifier)
 
     def unwrap_key(self, wrapped_key: bytes, master_key_identifier: str) -> bytes:
         """The data key of the leaf path that the id names."""

@@ -134,7 +134,7 @@ def test_a_healthy_machine_has_nothing_but_ok() -> None:
 )
 def test_each_outcome_says_what_was_found(change: dict[str, object], check: str, state: str, words: str) -> None:
     """What cannot be told is a warning; what the promises do not survive is a failure."""
-    found = _examined(replace(HEALTHY, **change))[check]  # type: ignore[arg-type]
+    found = _examined(replace(HEALTHY, **change))[check]  # type: ignore[arg-type]  # fields by name
 
     assert found.state == state
     assert words in found.sentence
@@ -267,7 +267,7 @@ def test_each_answer_of_the_kernel_is_understood(
 
         @staticmethod
         def _answer(reference: object) -> int:
-            timex = reference._obj  # type: ignore[attr-defined]
+            timex = reference._obj  # type: ignore[attr-defined]  # what byref points at
             timex.status, timex.maxerror = status, 250_000
             return answer
 

@@ -76,7 +76,9 @@ def authenticate(vault: Vault, name: str, variable: str) -> Person:
             return people.authenticate(tx, name, password)
     except RefusedError:
         with vault.catalogue.transaction() as tx:
-            vault.audit.enter(tx, "sign-in-refused", None, {"name": name})
+            # A name that is nobody's may be a password that was typed in the wrong place.
+            known = tx.get("people", name=name) is not None
+            vault.audit.enter(tx, "sign-in-refused", None, {"name": name if known else "unknown"})
         vault.audit.flush()
         raise
 

@@ -240,7 +240,7 @@ def test_unknown_names_and_wrong_passwords_look_the_same(line: CommandLine) -> N
     assert unknown.out == ""
     entries = line("audit", "show", "--last", "2", "--json", user="aukje").object["entries"]
     assert [entry["act"] for entry in entries] == ["sign-in-refused"] * 2
-    assert [entry["detail"]["name"] for entry in entries] == ["nobody", "aukje"]
+    assert [entry["detail"]["name"] for entry in entries] == ["unknown", "aukje"]
     assert all(entry["person"] is None for entry in entries)
 
 
