@@ -13,6 +13,7 @@ file id) comes from the caller and is enforced, for an id that is read from the 
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import os
 import re
@@ -37,15 +38,26 @@ _FOOTER = "footer"
 _KEY_ID = re.compile(
     r"(?P<class>[a-z_]+)/(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})/(?P<category>[a-z_]+)/(?P<file>[0-9a-f]+)/[a-z_.]+"
 )
-_REPEATING = frozenset(
+_DICTIONARY = frozenset(
     {
         *("source", "batch", "feed_digest", "read_note", "served", "customer", "a_kind", "b_kind", "c_kind", "imsi"),
         *("imei", "routing_number", "carrier_in", "carrier_out", "nas", "protocol", "part", "start_cell", "end_cell"),
         *("area", "visited_plmn", "visited_country", "wifi_ap", "serving_node", "time_note", "time_precision", "event"),
-        *("service", "direction", "cause", "cause_scheme", "technology"),
+        *("service", "direction", "cause", "cause_scheme", "technology", "subscriber"),
+        *("answer", "end", "reported_at", "duration_ms", "utc_offset", "count", "prefix_length"),
     }
 )
-"""Text columns whose values repeat within a file: a dictionary makes them small. Others would only fill one in vain."""
+"""Columns whose values repeat within a file: a dictionary makes them small. Others would only fill one in vain."""
+_ENCODINGS = {
+    "row": "DELTA_BINARY_PACKED",
+    "occurrence": "DELTA_BINARY_PACKED",
+    "record_id": "DELTA_BYTE_ARRAY",
+    "bytes_up": "BYTE_STREAM_SPLIT",
+    "bytes_down": "BYTE_STREAM_SPLIT",
+}
+"""How the columns that count up, or spread over many magnitudes, are smallest (benchmarks/README.md)."""
+_STATISTICS = ("start", "end", "reported_at")
+"""Rows stand in the order of time: of any other column, least and greatest value of a row group say nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,37 +92,68 @@ class DataKeys:
     rows: int
 
 
-def write(path: Path, table: pa.Table, place: Place, file_keys: Mapping[str, bytes]) -> None:
-    """Writes `table` encrypted to `path`. `file_keys` holds the key of each category, derived for this file.
+class Writer:
+    """One encrypted file in the making: rows are appended, and nothing but `close` makes it a file.
 
-    Raises `FaultError` when a column is not of the record or not of its type: it would have no key.
+    For use by one thread at a time. A file whose `close` was not reached, or raised, must not be kept.
     """
-    ids = _key_ids(table.schema, place)
-    _require_every_path(table.schema, frozenset(ids), place)
-    kms = _FileKms(place, file_keys)
-    config = pe.EncryptionConfiguration(
-        footer_key=place.footer_id(),
-        column_keys={key_id: [leaf] for leaf, key_id in ids.items()},
-        double_wrapping=False,
-        data_key_length_bits=256,
-    )
-    # One factory per file, made here: a factory keeps the client it made, which would answer for another file.
-    factory = pe.CryptoFactory(lambda _: kms)
-    numbers = [column.name for column in table.schema if _is_number(column.type)]
-    pq.write_table(
-        table,
-        path,
-        compression="zstd",
-        compression_level=1,
-        data_page_version="1.0",
-        row_group_size=ROW_GROUP,
-        write_page_index=True,
-        use_dictionary=[name for name in table.column_names if name in _REPEATING],
-        column_encoding=dict.fromkeys(numbers, "DELTA_BINARY_PACKED"),
-        encryption_properties=factory.file_encryption_properties(pe.KmsConnectionConfig(), config),
-    )
-    if kms.used != {place.footer_id(), *ids.values()}:
-        raise FaultError(f"writing {place}: pyarrow did not take a key for every column; the file must not be kept")
+
+    def __init__(self, path: Path, schema: pa.Schema, place: Place, file_keys: Mapping[str, bytes]) -> None:
+        """Begins the file at `path` with the columns of `schema`. `file_keys` holds the key of each category.
+
+        Raises `FaultError` when a column is not of the record or not of its type: it would have no key.
+        """
+        ids = _key_ids(schema, place)
+        _require_every_path(schema, frozenset(ids), place)
+        self._place, self._schema = place, schema
+        self._used = {place.footer_id(), *ids.values()}
+        self._kms = _FileKms(place, file_keys)
+        config = pe.EncryptionConfiguration(
+            footer_key=place.footer_id(),
+            column_keys={key_id: [leaf] for leaf, key_id in ids.items()},
+            double_wrapping=False,
+            data_key_length_bits=256,
+        )
+        # One factory per file, made here: a factory keeps the client it made, which would answer for another file.
+        self._factory = pe.CryptoFactory(lambda _: self._kms)
+        self._writer = pq.ParquetWriter(
+            path,
+            schema,
+            compression="zstd",
+            compression_level=1,
+            data_page_version="1.0",
+            use_dictionary=[name for name in schema.names if name in _DICTIONARY],
+            column_encoding={name: encoding for name, encoding in _ENCODINGS.items() if name in schema.names},
+            write_statistics=[name for name in schema.names if name in _STATISTICS],
+            encryption_properties=self._factory.file_encryption_properties(pe.KmsConnectionConfig(), config),
+        )
+
+    def append(self, table: pa.Table) -> None:
+        """Adds the rows of `table`, which has the columns of the file in their order, as row groups of their own."""
+        self._writer.write_table(table.cast(self._schema), row_group_size=ROW_GROUP)
+
+    def close(self) -> None:
+        """Writes the footer. Raises `FaultError` when pyarrow did not take a key for every column."""
+        self._writer.close()
+        if self._kms.used != self._used:
+            what = "pyarrow did not take a key for every column; the file must not be kept"
+            raise FaultError(f"writing {self._place}: {what}")
+
+    def abandon(self) -> None:
+        """Lets go of a file that will not be kept. Its bytes are the caller's to remove."""
+        with contextlib.suppress(pa.ArrowException, OSError):
+            self._writer.close()
+
+
+def write(path: Path, table: pa.Table, place: Place, file_keys: Mapping[str, bytes]) -> None:
+    """Writes `table` encrypted to `path`, whole. As `Writer`, of which it is the short form."""
+    writer = Writer(path, table.schema, place, file_keys)
+    try:
+        writer.append(table)
+    except BaseException:
+        writer.abandon()
+        raise
+    writer.close()
 
 
 def unwrap(path: Path, place: Place, file_keys: Mapping[str, bytes], columns: Iterable[str]) -> DataKeys:
@@ -200,10 +243,6 @@ def _require_every_path(schema: pa.Schema, named: frozenset[str], place: Place) 
     paths = {parquet.column(index).path for index in range(len(parquet))}
     if paths != named:
         raise FaultError(f"sealing {place}: {len(paths ^ named)} Parquet paths have no category and would lie open")
-
-
-def _is_number(type_: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(type_) or pa.types.is_timestamp(type_))
 
 
 class _FileKms(pe.KmsClient):  # type: ignore[misc]  # pyarrow has no annotations
