@@ -5,12 +5,16 @@ terminal only.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 from rich.table import Table
+
+from trafficvault.progress import Progress
 
 _PIPE_COLUMNS = 200
 _WORD = 32
@@ -74,23 +78,53 @@ def _printable(text: str) -> str:
 
 
 @contextmanager
-def progress(title: str, total: int | None = None) -> Iterator[Callable[[str], None]]:
-    """Shows `title` with the step just begun, while the block runs. Without a terminal it shows nothing."""
+def progress(title: str, total: int | None = None) -> Iterator[Callable[[str | Progress], None]]:
+    """Shows `title` with what is being done, while the block runs: on a terminal only, and never on stdout.
+
+    What is told by `Progress` has its rows, their rate, the share done and the time left; what is told by a word alone
+    counts the words, out of `total` where that is known.
+    """
     console = Console(stderr=True)
-    bar = Progress(
+    bar = Bar(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[told]}", markup=False),
         TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
         console=console,
         disable=not console.is_terminal,
         transient=True,
     )
     with bar:
-        task = bar.add_task(title, total=total)
+        task = bar.add_task(title, total=total, told="")
+        began, steps = time.monotonic(), 0
 
-        def step(name: str) -> None:
-            bar.update(task, description=f"{title}: {name}", advance=1)
+        def step(news: str | Progress) -> None:
+            nonlocal steps
+            steps += 1
+            if isinstance(news, str):
+                told = f"{steps}/{total}" if total else str(steps)
+                bar.update(task, description=f"{title}: {news}", completed=steps, told=told)
+                return
+            told = _told(news, time.monotonic() - began)
+            whole = news.whole or None
+            bar.update(task, description=f"{title}: {news.step}", completed=news.done, total=whole, told=told)
 
         yield step
+
+
+def _told(news: Progress, seconds: float) -> str:
+    """Rows and their rate, and how much of the whole: `1,200,000 rows  410,000/s  96.1/127.0 MB`."""
+    parts = []
+    if news.rows:
+        rate = f"  {news.rows / seconds:,.0f}/s" if seconds >= 1 else ""
+        parts.append(f"{news.rows:,} rows{rate}")
+    if news.unit == "bytes":
+        whole = f"/{news.whole / 1e6:,.1f}" if news.whole else ""
+        parts.append(f"{news.done / 1e6:,.1f}{whole} MB")
+    elif news.unit:
+        whole = f"/{news.whole:,}" if news.whole else ""
+        parts.append(f"{news.done:,}{whole} {news.unit}")
+    return "  ".join(parts)
