@@ -18,7 +18,7 @@ two lines, cannot be told from a whole one.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -43,7 +43,8 @@ from ingest.lines import (
     plural,
     reject,
 )
-from ingest.raw import READ_NOTE, ROW, Dialect, Raw, Shape
+from ingest.plain import choose, plain, read_columns, read_text, separators
+from ingest.raw import READ_NOTE, REJECTIONS, ROW, Dialect, Raw, Shape
 
 HEADER: Final = "header"
 QUOTING: Final = "quoting"
@@ -67,9 +68,16 @@ class _Scan:
     open: Mask
 
 
-def parse(data: bytes, shapes: Sequence[Shape], dialect: Dialect, named_shape: str | None) -> Raw:
+def parse(
+    data: bytes,
+    shapes: Sequence[Shape],
+    dialect: Dialect,
+    named_shape: str | None,
+    wanted: Collection[str] | None = None,
+) -> Raw:
     """The rows of `data` as text columns in the order of the shape's columns; with a header, null where it names none.
 
+    Only the columns that are `wanted` (all when None) are in the result; the form of a line is that of all its columns.
     Raises `FileRefused` for a file that is not text, is truncated, fits no shape with at least half of its rows, fits
     several equally well while `named_shape` is none of them, or holds a field that no declared encoding decodes.
     """
@@ -77,42 +85,72 @@ def parse(data: bytes, shapes: Sequence[Shape], dialect: Dialect, named_shape: s
     if named_shape is not None and named_shape not in {shape.name for shape in shapes}:
         names = ", ".join(shape.name for shape in shapes)
         raise FileRefused(f"the source names the shape {named_shape}, the feed has {names}; correct sources.toml")
+    raw = _parse_plain(data, shapes, dialect, named_shape, wanted)
+    return _parse_line_by_line(data, shapes, dialect, named_shape, wanted) if raw is None else raw
+
+
+def _parse_plain(
+    data: bytes, shapes: Sequence[Shape], dialect: Dialect, named_shape: str | None, wanted: Collection[str] | None
+) -> Raw | None:
+    """What `_parse_line_by_line` gives, several times as fast; None where the text is not plain."""
+    text = plain(data, shapes, dialect)
+    if text is None:
+        return None
+    known = tuple(shapes)
+    if dialect.header:
+        again = text.data.find(b"\n" + text.header)
+        if again >= 0 or not text.header:
+            return None
+        known = _by_header(frame(text.header), 0, shapes, dialect)
+    shape = choose(text, known, dialect, named_shape)
+    height = text.lines - dialect.header
+    if shape is None or not height:
+        return None
+    read = read_columns(text, shape, dialect, wanted, header=dialect.header)
+    if read is None:
+        return None
+    declared = next(declared for declared in shapes if declared.name == shape.name)
+    read = {**_absent(declared.columns, height, wanted), **read}
+    fields = finish(read, (), np.arange(1, height + 1) + dialect.header, [word for word in dialect.null if word])
+    ignored = {HEADER: 1} if dialect.header else {}
+    return Raw(fields, pl.DataFrame(schema=REJECTIONS), ignored, 0, text.lines, shape.name)
+
+
+def _parse_line_by_line(
+    data: bytes, shapes: Sequence[Shape], dialect: Dialect, named_shape: str | None, wanted: Collection[str] | None
+) -> Raw:
     lines = frame(data)
     asked = next((shape for shape in shapes if shape.name == named_shape), shapes[0])
     rows = ~lines.empty
     ignored = Counter({EMPTY_LINE: lines.units - int(np.count_nonzero(rows))})
-    wanted = tuple(shapes)
+    known = tuple(shapes)
     if dialect.header and rows.any():
         first = int(np.argmax(rows))
-        wanted = _by_header(lines, first, shapes, dialect)
+        known = _by_header(lines, first, shapes, dialect)
         headers = _same(lines, first)
         rows &= ~headers
         ignored[HEADER] = int(np.count_nonzero(headers))
     if not rows.any():
-        fields = finish(_absent(asked.columns, 0), (), np.zeros(0, dtype=np.int64), ())
+        fields = finish(_absent(asked.columns, 0, wanted), (), np.zeros(0, dtype=np.int64), ())
         return Raw(fields, reject(lines, np.zeros(0, dtype=np.int64), ()), dict(+ignored), 0, lines.units, None)
 
     clean = ~controlled(lines, [shape.delimiter or dialect.delimiter for shape in shapes])
-    scans = {pair: _scan(lines, *pair) for pair in {_pair(shape, dialect) for shape in wanted}}
-    shape, fits = _choose(lines, rows, clean, wanted, scans, dialect, named_shape)
-    scan = scans[_pair(shape, dialect)]
+    scans = {pair: _scan(lines, *pair) for pair in {separators(shape, dialect) for shape in known}}
+    shape, fits = _choose(lines, rows, clean, known, scans, dialect, named_shape)
+    scan = scans[separators(shape, dialect)]
     good = np.flatnonzero(fits)
-    columns, notes = _read(lines, scan, shape, good, fits, dialect)
+    read, notes = _read(lines, scan, shape, good, fits, dialect, wanted)
     declared = next(declared for declared in shapes if declared.name == shape.name)
-    columns = {**_absent(declared.columns, good.size), **columns}
+    read = {**_absent(declared.columns, good.size, wanted), **read}
     bad = np.flatnonzero(rows & ~fits)
     reasons = [_reason(scan, shape, int(index), bool(clean[index])) for index in bad]
-    fields = finish(columns, notes, good + 1, dialect.null)
+    fields = finish(read, notes, good + 1, dialect.null)
     return Raw(fields, reject(lines, bad, reasons), dict(+ignored), 0, lines.units, shape.name)
 
 
-def _pair(shape: Shape, dialect: Dialect) -> tuple[str, str | None]:
-    return shape.delimiter or dialect.delimiter, (dialect.quote if shape.quote is None else shape.quote) or None
-
-
-def _absent(names: Sequence[str], height: int) -> dict[str, pl.Series]:
+def _absent(names: Sequence[str], height: int, wanted: Collection[str] | None) -> dict[str, pl.Series]:
     nothing = pl.Series([None], dtype=pl.String).new_from_index(0, height)
-    return dict.fromkeys(names, nothing)
+    return dict.fromkeys((name for name in names if wanted is None or name in wanted), nothing)
 
 
 def _require_sound(shapes: Sequence[Shape], dialect: Dialect) -> None:
@@ -124,7 +162,7 @@ def _require_sound(shapes: Sequence[Shape], dialect: Dialect) -> None:
         names = set(shape.columns)
         if len(names) != len(shape.columns) or not names or names & {ROW, READ_NOTE}:
             raise FeedError(f"shape {shape.name}: columns have distinct names, none of them {ROW} or {READ_NOTE}")
-        delimiter, quote = _pair(shape, dialect)
+        delimiter, quote = separators(shape, dialect)
         for sign in (delimiter, quote):
             if sign is not None and (len(sign) != 1 or not sign.isascii() or sign.isalnum() or sign in "\r\n\x00"):
                 raise FeedError(f"shape {shape.name}: delimiter and quote are one ASCII sign each, found {sign!r}")
@@ -143,7 +181,7 @@ def _by_header(lines: Lines, first: int, shapes: Sequence[Shape], dialect: Diale
     problem = ""
     found: list[Shape] = []
     for shape in shapes:
-        scan = _scan(frame(lines.raw(first)), *_pair(shape, dialect))
+        scan = _scan(frame(lines.raw(first)), *separators(shape, dialect))
         if scan.broken[0]:
             problem = problem or "its first line is not well quoted"
             continue
@@ -232,7 +270,7 @@ def _choose(
     """The shape that most of `rows` fit, and the rows that do."""
     fitting: dict[str, Mask] = {}
     for shape in shapes:
-        scan = scans[_pair(shape, dialect)]
+        scan = scans[separators(shape, dialect)]
         fitting[shape.name] = rows & clean & ~scan.broken & (scan.columns == len(shape.columns))
     heights = {name: int(np.count_nonzero(fits)) for name, fits in fitting.items()}
     most, height = max(heights.values()), int(np.count_nonzero(rows))
@@ -241,9 +279,9 @@ def _choose(
         best = [shape for shape in best if shape.name == named_shape] or best
     chosen, misfit = best[0], 2 * most < height
     if not misfit or height == 1:
-        _require_whole(lines, scans[_pair(chosen, dialect)], chosen, rows)
+        _require_whole(lines, scans[separators(chosen, dialect)], chosen, rows)
     if misfit:
-        columns = Counter(scans[_pair(chosen, dialect)].columns[rows].tolist()).most_common(1)[0][0]
+        columns = Counter(scans[separators(chosen, dialect)].columns[rows].tolist()).most_common(1)[0][0]
         raise FileRefused(
             f"{most} of {plural(height, 'row')} fit a shape of this feed ({_expected(shapes)}), most rows have "
             f"{plural(columns, 'column')}: it is of another form; choose the feed it belongs to or declare its shape"
@@ -292,21 +330,29 @@ def _reason(scan: _Scan, shape: Shape, index: int, clean: bool) -> str:
 
 
 def _read(
-    lines: Lines, scan: _Scan, shape: Shape, good: Positions, fits: Mask, dialect: Dialect
+    lines: Lines,
+    scan: _Scan,
+    shape: Shape,
+    good: Positions,
+    fits: Mask,
+    dialect: Dialect,
+    wanted: Collection[str] | None,
 ) -> tuple[dict[str, pl.Series], list[pl.Series]]:
     doubt = doubtful(lines, dialect.encodings)
     if not doubt.size:
-        return _read_plain(_body(lines, good, fits), scan, shape, good.size), []
-    columns: dict[str, pl.Series] = {}
+        return _read_at_once(_body(lines, good, fits), scan, shape, good.size, wanted), []
+    found: dict[str, pl.Series] = {}
     notes: list[pl.Series] = []
     for name, (starts, ends) in zip(shape.columns, _fields(lines, scan, good, fits), strict=True):
+        # A column that is not wanted is decoded too: whether a row is text, and in what, is said of the whole row.
         text, note = decode(lines, starts, ends, doubt, dialect.encodings, good + 1)
-        if scan.quote is not None and text.str.contains(scan.quote, literal=True).any():
-            text = text.str.replace_all(scan.quote * 2, scan.quote, literal=True)
-        columns[name] = text
         if note is not None:
             notes.append(note)
-    return columns, notes
+        if wanted is None or name in wanted:
+            if scan.quote is not None and text.str.contains(scan.quote, literal=True).any():
+                text = text.str.replace_all(scan.quote * 2, scan.quote, literal=True)
+            found[name] = text
+    return found, notes
 
 
 def _body(lines: Lines, good: Positions, fits: Mask) -> bytes:
@@ -319,30 +365,22 @@ def _body(lines: Lines, good: Positions, fits: Mask) -> bytes:
     return body.replace(b"\r\n", b"\n").removesuffix(b"\r") if lines.carriage_returns else body
 
 
-def _read_plain(body: bytes, scan: _Scan, shape: Shape, height: int) -> dict[str, pl.Series]:
-    # Without a line before it Polars takes a first field `x^` for zlib, and a first U+FEFF for a byte-order mark.
-    places = [f"C{number}" for number in range(len(shape.columns))]
-    header = scan.delimiter.join(places) + "\n"
-    table = pl.read_csv(
-        header.encode() + body,
-        has_header=True,
-        separator=scan.delimiter,
-        quote_char=scan.quote,
-        schema=dict.fromkeys(places, pl.String),
-        empty_string_is_null=False,
-        truncate_ragged_lines=False,
-        encoding="utf8",
-    )
-    if table.height != height:
-        raise IngestError(f"reading shape {shape.name}: {height} rows were framed and {table.height} read")
-    return dict(zip(shape.columns, table.get_columns(), strict=True))
+def _read_at_once(
+    body: bytes, scan: _Scan, shape: Shape, height: int, wanted: Collection[str] | None
+) -> dict[str, pl.Series]:
+    last = shape.columns[-1]
+    asked = None if wanted is None else {last, *wanted}
+    read = read_text(body, shape.columns, asked, scan.delimiter, scan.quote, empty_is_null=False)
+    if read[last].len() != height:
+        raise IngestError(f"reading shape {shape.name}: {height} rows were framed and {read[last].len()} read")
+    return {name: column for name, column in read.items() if wanted is None or name in wanted}
 
 
 def _fields(lines: Lines, scan: _Scan, good: Positions, fits: Mask) -> list[tuple[Positions, Positions]]:
     """Start and end of each column's field in the good lines, the quotes around a field apart."""
     number = int(scan.columns[good[0]])
-    separators = np.flatnonzero(scan.separating)
-    table = separators[np.repeat(fits, scan.columns - 1)].reshape(good.size, number - 1)
+    places = np.flatnonzero(scan.separating)
+    table = places[np.repeat(fits, scan.columns - 1)].reshape(good.size, number - 1)
     spans: list[tuple[Positions, Positions]] = []
     for column in range(number):
         starts = lines.starts[good] if column == 0 else table[:, column - 1] + 1

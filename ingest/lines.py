@@ -84,6 +84,11 @@ class Lines:
         return self.data[int(self.starts[index]) : int(self.ends[index])]
 
 
+def begins_unlike_text(data: bytes) -> bool:
+    """Whether `data` begins with a byte-order mark, or as a file that is not text."""
+    return data.startswith((_BOM, *(magic for magic, _ in _FORMS)))
+
+
 def frame(data: bytes) -> Lines:
     """The lines of `data`, its byte-order mark apart.
 
@@ -153,17 +158,24 @@ def cells(lines: Lines, starts: Positions, ends: Positions) -> pl.Series:
     return pl.Series(array, dtype=pl.Binary).gather_every(2)
 
 
+def is_wholly(data: bytes, encodings: Sequence[str]) -> bool:
+    """Whether all of `data` is text of the first of `encodings`, as far as that can be told from the whole."""
+    if data.isascii():
+        return True
+    if codec_name(encodings[0]) != "utf-8":
+        return False
+    whole = np.array([0, len(data)], dtype=np.int64)
+    try:
+        pa.LargeStringArray.from_buffers(1, pa.py_buffer(whole), pa.py_buffer(data)).validate(full=True)
+    except pa.ArrowInvalid:
+        return False  # the whole is not UTF-8: cell by cell, then
+    return True
+
+
 def doubtful(lines: Lines, encodings: Sequence[str]) -> Positions:
     """Where the octets stand that leave a cell's encoding open: nowhere in a file that is wholly of the first one."""
-    if lines.data.isascii():
+    if is_wholly(lines.data, encodings):
         return np.zeros(0, dtype=np.int64)
-    if codec_name(encodings[0]) == "utf-8":
-        whole = np.array([0, len(lines.data)], dtype=np.int64)
-        try:
-            pa.LargeStringArray.from_buffers(1, pa.py_buffer(whole), pa.py_buffer(lines.data)).validate(full=True)
-            return np.zeros(0, dtype=np.int64)
-        except pa.ArrowInvalid:
-            pass  # the whole is not UTF-8: cell by cell, then
     return np.flatnonzero(lines.octets > _DEL)
 
 
