@@ -67,11 +67,11 @@ def plain(data: bytes, shapes: Sequence[Shape], dialect: Dialect) -> Text | None
         feeds += int(np.count_nonzero(piece == ord("\n")))
     if low > feeds:
         delimiters = {separators(shape, dialect)[0] for shape in shapes}
-        returns = data.count(b"\r\n")
+        returns = _returns(octets)
         known = returns + sum(data.count(sign.encode()) for sign in {"\t", *(s for s in delimiters if s < " ")})
         if low != feeds + known:
             return None
-        data = data.replace(b"\r\n", b"\n") if returns else data
+        data = data.translate(None, b"\r") if returns else data
     return Text(data, feeds + (not data.endswith(b"\n")))
 
 
@@ -135,6 +135,11 @@ def read_text(
         encoding="utf8",
     )
     return {columns[place]: table[places[place]] for place in asked}
+
+
+def _returns(octets: npt.NDArray[np.uint8]) -> int:
+    """How many line ends of two signs there are, found faster than `bytes.count` finds them."""
+    return int(np.count_nonzero((octets[:-1] == ord("\r")) & (octets[1:] == ord("\n"))))
 
 
 def _may_fit(text: Text, shape: Shape, dialect: Dialect) -> bool:

@@ -88,8 +88,9 @@ def files(draw: st.DrawFn) -> bytes:
         lines = [line.replace(b"|", draw(st.sampled_from([b",", b"\x1f", b"\x7f"]))) for line in lines]
     if draw(st.booleans()):
         lines.insert(0, draw(st.sampled_from([b"a|b|c", b"c|a", b"a", b'"a"|b', b"nothing|of|this"])))
-    ends = [draw(st.sampled_from([b"\n", b"\r\n"]))] * len(lines)
-    if lines and draw(st.booleans()):
+    end = draw(st.sampled_from([b"\n", b"\r\n"]))
+    ends = [end] * len(lines)
+    if draw(st.booleans()) and lines:
         ends[-1] = draw(st.sampled_from([b"", b"\r", b"\r\n"]))
     start = draw(st.sampled_from([b"", b"", b"", b"\xef\xbb\xbf", b"\xef\xbb\xbf\xef\xbb\xbf", b"\x1f\x8b", b"BZh"]))
     return start + b"".join([line + end for line, end in zip(lines, ends, strict=True)])
