@@ -1,0 +1,303 @@
+"""From sections to rows: reads columns of chosen rows out of many sections at once.
+
+The sections of a category, of whichever blocks and files of one class, are laid one behind the other, and each column
+is then read for all of them by arithmetic on positions: no loop runs over sections or rows. What was opened is
+authentic, so nothing here defends itself against sections that were made up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from trafficvault import block_form, prefixes
+from trafficvault.block_form import COLUMN, DELTA, HEAD, NUMBERS, RELATIVE, SCALES, Bits, Whole
+from trafficvault.sealed_parquet import polars_type
+
+Mask = npt.NDArray[np.bool_]
+
+_SCALES = np.array(SCALES, np.int64)
+_V4_LOW = np.uint64(0xFFFF_0000_0000)
+
+
+class Sections:
+    """The sections of one category, in a row. A row is named by its section (from 0) and its place in it."""
+
+    def __init__(self, contents: Sequence[bytes], names: Sequence[str]) -> None:
+        self._names = {name: index for index, name in enumerate(names)}
+        self._contents = contents
+        self._buffer = np.frombuffer(b"".join(contents), np.uint8)
+        sizes = np.fromiter(map(len, contents), np.int64, len(contents))
+        begins = np.cumsum(sizes) - sizes
+        width = HEAD.itemsize + len(names) * COLUMN.itemsize
+        heads = self._buffer[begins[:, None] + np.arange(width)]
+        first = np.ascontiguousarray(heads[:, : HEAD.itemsize]).view(HEAD).reshape(-1)
+        self._heads = np.ascontiguousarray(heads[:, HEAD.itemsize :]).view(COLUMN)
+        self.rows: Whole = first["rows"].astype(np.int64)
+        self._entries: Whole = first["entries"].astype(np.int64)
+        self._tag_width = self._heads["tag_width"].astype(np.int64)
+        self._width = self._heads["width"].astype(np.int64)
+        streams = np.stack([self._size(self._tag_width), self._size(self._width)], axis=2).reshape(len(contents), -1)
+        ends = np.cumsum(streams, axis=1)
+        at = ends - streams + (begins + width)[:, None]
+        self._tags_at, self._numbers_at = at[:, 0::2], at[:, 1::2]
+        self._pool_at: Whole = ends[:, -1] + width if len(names) else np.zeros(0, np.int64)
+        self._pool_begin = np.cumsum(self._entries) - self._entries
+        self._first = np.cumsum(self.rows) - self.rows
+        self._texts: pl.Series | None = None
+
+    def every(self) -> tuple[Whole, Whole]:
+        """Section and place of every row."""
+        return self._every(np.arange(len(self.rows)))
+
+    def is_absent(self, column: str) -> bool:
+        """Whether the column is null in every row."""
+        return not self._heads["tag_width"][:, self._names[column]].any() and not (
+            self._heads["least"][:, self._names[column]].any()
+        )
+
+    def read(self, column: str, section: Whole, row: Whole) -> pl.Series:
+        """The values of `column` in those rows, of the record's type."""
+        type_ = polars_type(column)
+        if not len(row) or self.is_absent(column):
+            return pl.Series(column, [None], dtype=type_).new_from_index(0, len(row))
+        tags = self._tags(column, section, row)
+        there = tags != 0
+        match block_form.kind_of(column):
+            case block_form.NUMBER:
+                series = pl.Series(column, self._numbers(column, section, row))
+                return _void(series.cast(type_), there).alias(column)
+            case block_form.TRUTH:
+                return _void(pl.Series(column, tags == 2), there)
+            case block_form.ADDRESS:
+                high, low = self._halves(column, section, row, tags)
+                octets = np.stack([high, low], axis=1).astype(">u8").tobytes()
+                values = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(row), [None, pa.py_buffer(octets)])
+                return _void(_series(values.cast(pa.large_binary())), there).alias(column)
+            case block_form.NESTED:
+                text = self._text(column, section, row, tags)
+                shape = pl.Struct({column: type_})
+                return text.str.json_decode(shape).struct.field(column).alias(column)
+            case _:
+                return self._text(column, section, row, tags).alias(column)
+
+    def holds(self, column: str, values: Collection[str]) -> Mask:
+        """Row by row of `every`, whether the text of `column`, or one of its elements, is one of `values`."""
+        section, row = self.every()
+        found = np.zeros(len(row), np.bool_)
+        index = self._names[column]
+        heads = self._heads[:, index]
+        entries = self._entries_with(column, values)
+        wanted = self._numbers_of(index, values)
+        if not wanted and not entries.any():
+            return found
+        tags = self._tags(column, section, row)
+        if entries.any():
+            place = np.maximum(self._pool_base(index)[section] + tags.view(np.int64) - 1, 0)
+            plain = (tags != 0) & ~((tags == 1) & (heads["flags"][section] & NUMBERS != 0))
+            found |= plain & entries[place]
+        if wanted:
+            numbers = self._numbers(column, section, row)
+            for sections, those in wanted:
+                same = numbers == those[0] if len(those) == 1 else np.isin(numbers, those)
+                found |= same & (tags == 1) & sections[section]
+        return found
+
+    def reaches(self, column: str, length: str | None, address: bytes) -> Mask:
+        """Row by row of `every`, whether the address in `column`, with the prefix length in `length`, is `address` or
+        holds it.
+        """
+        section, row = self.every()
+        tags = self._tags(column, section, row)
+        high, low = self._halves(column, section, row, tags)
+        wanted_high, wanted_low = (np.uint64(int.from_bytes(address[at : at + 8], "big")) for at in (0, 8))
+        bits = np.full(len(row), 128, np.int64)
+        if length is not None and not self.is_absent(length):
+            own = np.where(self._tags(length, section, row) != 0, self._numbers(length, section, row), 0)
+            bits = prefixes.effective_bits(own, high, low)
+        first, second = prefixes.masks(bits)
+        same = ((high ^ wanted_high) & first | (low ^ wanted_low) & second) == 0
+        family = prefixes.is_v4(high, low) == address.startswith(prefixes.V4_PREFIX)
+        return np.asarray((tags != 0) & same & family)
+
+    def _every(self, sections: Whole) -> tuple[Whole, Whole]:
+        counts = self.rows[sections]
+        section = np.repeat(sections, counts)
+        return section, np.arange(len(section)) - np.repeat(np.cumsum(counts) - counts, counts)
+
+    def _size(self, width: Whole) -> Whole:
+        rows = self.rows[:, None]
+        return rows * (width >> 3) + ((rows * (width & 7) + 7) >> 3)
+
+    def _stream(self, at: Whole, widths: Whole, section: Whole, row: Whole) -> Bits:
+        """Reads a stream: `at` and `widths` by section."""
+        values = np.zeros(len(row), np.uint64)
+        for width in np.unique(widths).tolist():
+            if not width:
+                continue
+            mine = widths == width
+            if mine.all():
+                self._planes(values, at[section], width, self.rows[section], row)
+            else:
+                these = np.flatnonzero(mine[section])
+                part = np.zeros(len(these), np.uint64)
+                of = section[these]
+                self._planes(part, at[of], width, self.rows[of], row[these])
+                values[these] = part
+        return values
+
+    def _planes(self, values: Bits, at: Whole, width: int, rows: Whole, row: Whole) -> None:
+        whole, rest = divmod(width, 8)
+        for index in range(whole):
+            values |= self._buffer[at + row].astype(np.uint64) << np.uint64(8 * index)
+            at = at + rows
+        if rest:
+            bit = row * rest
+            octets = self._buffer[at + (bit >> 3)] >> (bit & 7).astype(np.uint8)
+            values |= (octets & np.uint8((1 << rest) - 1)).astype(np.uint64) << np.uint64(8 * whole)
+
+    def _tags(self, column: str, section: Whole, row: Whole) -> Bits:
+        index = self._names[column]
+        least = self._heads["least"][:, index].astype(np.uint64)
+        return self._stream(self._tags_at[:, index], self._tag_width[:, index], section, row) + least[section]
+
+    def _numbers(self, column: str, section: Whole, row: Whole) -> Whole:
+        index = self._names[column]
+        heads = self._heads[:, index]
+        base, flags = heads["base"], heads["flags"]
+        stream = self._stream(self._numbers_at[:, index], self._width[:, index], section, row)
+        numbers = base[section] + stream.view(np.int64) * _SCALES[heads["scale"]][section]
+        relative = flags & RELATIVE != 0
+        if relative.any():
+            other = self._numbers(block_form.RELATIVES[column], section, row)
+            numbers += np.where(relative[section], other, 0)
+        stepped = flags & DELTA != 0
+        if stepped.any():
+            here = np.flatnonzero(stepped[section])
+            sections = np.flatnonzero(stepped)
+            used = sections[np.isin(sections, section[here])]
+            numbers[here] = self._summed(index, used, section[here], row[here])
+        return numbers
+
+    def _summed(self, index: int, used: Whole, section: Whole, row: Whole) -> Whole:
+        """The numbers of rows in sections that hold differences, which are summed from their first row."""
+        every, place = self._every(used)
+        folded = self._stream(self._numbers_at[:, index], self._width[:, index], every, place).view(np.int64)
+        sums = np.cumsum((folded >> 1) & np.int64(2**63 - 1) ^ -(folded & 1))
+        counts = self.rows[used]
+        starts = np.cumsum(counts) - counts
+        before = np.where(starts > 0, sums[starts - 1], 0)
+        numbers = sums + np.repeat(self._heads["base"][used, index] - before, counts)
+        position = np.zeros(len(self.rows), np.int64)
+        position[used] = starts
+        return np.asarray(numbers[position[section] + row])
+
+    def _pool_base(self, index: int) -> Whole:
+        return np.asarray(self._pool_begin + self._heads["pool"][:, index])
+
+    def _pool(self) -> pl.Series:
+        """The pool entries of all sections, one after the other."""
+        if self._texts is None:
+            planes, texts = [], []
+            for content, at, count in zip(self._contents, self._pool_at.tolist(), self._entries.tolist(), strict=True):
+                planes.append(content[at : at + 4 * count])
+                texts.append(content[at + 4 * count :])
+            total = int(self._entries.sum())
+            octets = np.frombuffer(b"".join(planes), np.uint8)
+            begin = np.repeat(4 * self._pool_begin, self._entries)
+            count = np.repeat(self._entries, self._entries)
+            place = begin + np.arange(total) - np.repeat(self._pool_begin, self._entries)
+            lengths = np.zeros(total, np.int64)
+            for index in range(4):
+                lengths |= octets[place + index * count].astype(np.int64) << (8 * index)
+            ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+            buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(texts))]
+            self._texts = _series(pa.LargeStringArray.from_buffers(total, buffers[1], buffers[2]))
+        return self._texts
+
+    def _text(self, column: str, section: Whole, row: Whole, tags: Bits) -> pl.Series:
+        index = self._names[column]
+        there = tags != 0
+        place = np.where(there, self._pool_base(index)[section] + tags.view(np.int64) - 1, 0)
+        text = _void(self._pool().gather(place), there)
+        numbered = (tags == 1) & (self._heads["flags"][:, index][section] & NUMBERS != 0)
+        if not numbered.any():
+            return text
+        digits = pl.Series(self._numbers(column, section, row)).cast(pl.String)
+        return (text + digits).zip_with(pl.Series(numbered), text)
+
+    def _halves(self, column: str, section: Whole, row: Whole, tags: Bits) -> tuple[Bits, Bits]:
+        """The two halves of the addresses of those rows, 0 where there is none."""
+        index = self._names[column]
+        flags = self._heads["flags"][:, index][section] & NUMBERS != 0
+        v4 = (tags == 1) & flags
+        low = np.where(v4, self._numbers(column, section, row).view(np.uint64) | _V4_LOW, np.uint64(0))
+        high = np.zeros(len(row), np.uint64)
+        wide = np.flatnonzero((tags != 0) & ~v4)
+        if len(wide):
+            place = self._pool_base(index)[section[wide]] + tags[wide].view(np.int64) - 1
+            entries, which = np.unique(place, return_inverse=True)
+            octets = b"".join(bytes.fromhex(text) for text in self._pool().gather(entries).to_list())
+            halves = np.frombuffer(octets, ">u8").astype(np.uint64).reshape(-1, 2)
+            high[wide], low[wide] = halves[which, 0], halves[which, 1]
+        return high, low
+
+    def _entries_with(self, column: str, values: Collection[str]) -> Mask:
+        """Which entries of the pool hold one of `values`; those of other columns are not asked about."""
+        texts = self._pool()
+        if block_form.kind_of(column) != block_form.NESTED:
+            return texts.is_in(list(values)).to_numpy()
+        index = self._names[column]
+        found = np.zeros(len(texts), np.bool_)
+        counts = self._heads["entries"][:, index].astype(np.int64)
+        base = np.repeat(self._pool_base(index), counts)
+        mine = base + np.arange(len(base)) - np.repeat(np.cumsum(counts) - counts, counts)
+        shape = pl.Struct({column: polars_type(column)})
+        lists = texts.gather(mine).str.json_decode(shape).struct.field(column)
+        element = pl.element().struct.field("number") if column == "other_parties" else pl.element()
+        hit = lists.to_frame("x").select(pl.col("x").list.eval(element.is_in(list(values))).list.any())
+        found[mine] = hit.to_series().fill_null(False).to_numpy()
+        return found
+
+    def _numbers_of(self, index: int, values: Collection[str]) -> list[tuple[Mask, Whole]]:
+        """The numbers that `values` are behind each prefix that the column has, with the sections that have it."""
+        flagged = np.flatnonzero(self._heads["flags"][:, index] & NUMBERS != 0)
+        if not len(flagged):
+            return []
+        prefixes = self._pool().gather(self._pool_base(index)[flagged])
+        found = []
+        for prefix in prefixes.unique().to_list():
+            rests = [value[len(prefix) :] for value in values if value.startswith(prefix)]
+            those = [int(rest) for rest in rests if _is_plain_number(rest)]
+            if those:
+                sections = np.zeros(len(self.rows), np.bool_)
+                sections[flagged[(prefixes == prefix).to_numpy()]] = True
+                found.append((sections, np.array(those, np.int64)))
+        return found
+
+
+def frame(parts: Mapping[str, pl.Series], columns: Sequence[str]) -> pl.DataFrame:
+    """The columns in their order."""
+    return pl.DataFrame([parts[name].alias(name) for name in columns])
+
+
+def _is_plain_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 20 and text == str(int(text)) and int(text) < 2**63
+
+
+def _void(series: pl.Series, there: Mask) -> pl.Series:
+    """Null where not `there`."""
+    if there.all():
+        return series
+    nothing = pl.Series(series.name, [None], dtype=series.dtype).new_from_index(0, len(series))
+    return series.zip_with(pl.Series(there), nothing)
+
+
+def _series(array: pa.Array) -> pl.Series:
+    series = pl.from_arrow(array)
+    assert isinstance(series, pl.Series)  # noqa: S101  # for the type checker: an array becomes a series
+    return series

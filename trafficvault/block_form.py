@@ -1,0 +1,187 @@
+"""The form of a block file: which streams a column becomes, where they stand in a section, and what seals a section.
+
+A block file holds the rows of one Parquet file in another order, and no truth: whatever is wrong with it, it is made
+again. Its rows stand in blocks of `ROWS`, in the order of `order_key` and `start`; a block is one *section* per
+category. What a section says by its mere existence is who had traffic there, so each is sealed under the key of `who`
+as well as that of its own category. `FORMAT.md` describes the bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from ingest.record import CATEGORIES, COLUMNS, SCHEMA, WHO, columns_of
+from trafficvault import sealing
+from trafficvault.errors import RefusedError
+from trafficvault.sealed_parquet import Place
+
+Whole = npt.NDArray[np.int64]
+Bits = npt.NDArray[np.uint64]
+
+VERSION = 1
+MAGIC = b"TVB1"
+SALT_BYTES = 16
+TAG_BYTES = 16
+ROWS = 1024
+"""Rows per block; the last block of a file may have fewer."""
+FIRST_KEY_BYTES = 24
+"""As much of a block's first order key as the directory keeps."""
+
+SECTION, POSTINGS, DIRECTORY = 0, 1, 2
+"""Kinds of sealed things; part of the nonce and of the associated data."""
+
+HEAD = np.dtype([("rows", "<u4"), ("entries", "<u4")])
+COLUMN = np.dtype(
+    [
+        ("base", "<i8"),
+        ("pool", "<u2"),
+        ("entries", "<u2"),
+        ("least", "<u2"),
+        ("tag_width", "u1"),
+        ("width", "u1"),
+        ("flags", "u1"),
+        ("scale", "u1"),
+    ]
+)
+NUMBERS, DELTA, RELATIVE = 1, 2, 4
+"""Flags of a column: tag 1 is a number; its numbers are differences from row to row, or from `RELATIVES`."""
+SCALES = (1, 1_000, 1_000_000, 60_000_000)
+"""What the numbers of a column were divided by."""
+
+TEXT, NUMBER, TRUTH, ADDRESS, NESTED = "text", "number", "truth", "address", "nested"
+
+RELATIVES = {
+    "record_id": "row",
+    "a_raw": "a_number",
+    "a_asserted": "a_number",
+    "b_raw": "b_number",
+    "dialled": "b_number",
+    "c_raw": "c_number",
+    "imei_raw": "imei",
+    "port_to": "port_from",
+    "answer": "start",
+    "end": "start",
+    "reported_at": "start",
+}
+"""Columns whose numbers may be kept as the difference from those of an earlier column of the same category."""
+DELTAS = frozenset({"a_number", "b_number", "imsi", "imei", "subscriber", "public_ip", "user_name", "line"})
+"""Columns whose numbers may be kept as the difference from the row before: those that follow the order of the rows."""
+
+_ORDER = (
+    *("a_number", "b_number", "imsi", "user_name", "line", "mail_from", "public_ip", "access_ip", "subscriber"),
+    *("session_id", "mac", "correlation_id"),
+)
+
+
+def order_key(columns: Collection[str]) -> pl.Expr:
+    """What the rows of a block file are ordered by, before `start`: text, never null, from the `columns` there are."""
+    there = [
+        pl.col(name).bin.encode("hex") if kind_of(name) == ADDRESS else pl.col(name)
+        for name in _ORDER
+        if name in columns
+    ]
+    return pl.coalesce([*there, pl.lit("")])
+
+
+@cache
+def kind_of(column: str) -> str:
+    """How a column of the record is kept."""
+    type_ = SCHEMA.field(column).type
+    if pa.types.is_nested(type_):
+        return NESTED
+    if pa.types.is_fixed_size_binary(type_):
+        return ADDRESS
+    if pa.types.is_boolean(type_):
+        return TRUTH
+    return TEXT if pa.types.is_string(type_) else NUMBER
+
+
+@cache
+def form() -> str:
+    """Names this form: its version, and which columns in which order a section has. Another form can't be read."""
+    columns = ",".join(f"{column.name}:{column.category}:{column.type}" for column in COLUMNS)
+    return f"blocks-{VERSION}/{hashlib.sha256(columns.encode()).hexdigest()[:16]}"
+
+
+@cache
+def names(category: str, record_class: str) -> tuple[str, ...]:
+    """The columns of a section of `category`, in order: all that the record may have."""
+    return columns_of(category, record_class)
+
+
+def rounded(bits: int) -> int:
+    """The width that a stream of numbers of `bits` bits has: whole bytes, then 1, 2 or 4 bits."""
+    whole, rest = divmod(bits, 8)
+    return whole * 8 + (0, 1, 2, 4, 4, 8, 8, 8)[rest]
+
+
+_CODEC = pa.Codec("zstd", compression_level=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Seals:
+    """Opens and closes the sealed things of one block file, as far as its categories are given."""
+
+    _ciphers: Mapping[str, tuple[AESGCM, bytes]] = field(repr=False)
+    """By category, with what is bound to all it seals."""
+
+    @classmethod
+    def of(cls, place: Place, file_keys: Mapping[str, bytes], salt: bytes) -> Seals:
+        """From the file keys of the categories. The salt is random for each writing, so that no nonce comes twice
+        when a file is made again. Raises `RefusedError` without the key of `who`.
+        """
+        if WHO not in file_keys:
+            raise RefusedError(f"opening the blocks of {place}: its category {WHO} was not opened")
+        who = file_keys[WHO]
+        ciphers = {}
+        for category in CATEGORIES:
+            if category in file_keys:
+                key = who if category == WHO else who + file_keys[category]
+                cipher = AESGCM(sealing.derive(key, "blocks", place.file_id, category, salt.hex()))
+                ciphers[category] = cipher, f"blocks {place} {category} ".encode()
+        return cls(ciphers)
+
+    @property
+    def categories(self) -> Collection[str]:
+        """The categories that are open."""
+        return self._ciphers.keys()
+
+    def seal(self, category: str, kind: int, index: int, content: bytes) -> bytes:
+        """Ciphertext and tag of the thing of that kind and number."""
+        cipher, bound = self._ciphers[category]
+        nonce = _nonce(kind, index)
+        return cipher.encrypt(nonce, content, bound + nonce)
+
+    def unseal(self, category: str, kind: int, index: int, content: bytes | memoryview) -> bytes:
+        """The inverse. Raises `InvalidTag`."""
+        cipher, bound = self._ciphers[category]
+        nonce = _nonce(kind, index)
+        return cipher.decrypt(nonce, content, bound + nonce)
+
+
+def _nonce(kind: int, index: int) -> bytes:
+    return (kind << 64 | index).to_bytes(12, "big")
+
+
+def packed(content: bytes) -> bytes:
+    """A section's content, compressed: its length in four bytes, then a zstd frame."""
+    return len(content).to_bytes(4, "little") + bytes(_CODEC.compress(content, asbytes=True))
+
+
+def unpacked(content: bytes) -> bytes:
+    """The inverse of `packed`."""
+    return bytes(_CODEC.decompress(memoryview(content)[4:], int.from_bytes(content[:4], "little"), asbytes=True))
+
+
+def of_nulls(rows: int, columns: int) -> bytes:
+    """The content of a section whose columns are all null: such a section is not written."""
+    return np.array([(rows, 0)], HEAD).tobytes() + bytes(columns * COLUMN.itemsize)

@@ -1,0 +1,165 @@
+"""Writes a block file: rows in, in their final order, sealed sections out; then the posting lists and the directory.
+
+Only the postings are held until the end, 8 bytes for each identifier and block it stands in.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import polars as pl
+
+from ingest.record import CATEGORIES, WHO
+from trafficvault import block_directory, block_form, postings, prefixes
+from trafficvault.block_encoding import Frame
+from trafficvault.block_form import (
+    DIRECTORY,
+    FIRST_KEY_BYTES,
+    MAGIC,
+    POSTINGS,
+    ROWS,
+    SALT_BYTES,
+    SECTION,
+    Seals,
+    order_key,
+)
+from trafficvault.errors import FaultError
+from trafficvault.sealed_parquet import Place, polars_type, require_granted
+
+_SLAB = 256 * ROWS
+"""Rows that are encoded at once."""
+_MOST_BLOCKS = 1 << postings.BLOCK_BITS
+_ORDER = "_order"
+
+
+class Builder:
+    """A block file in the making, at `path`, which exists and is empty (`Disk.create_by` sees to what is durable).
+
+    Frames are added in ascending order of (`order_key`, `start`), within and between them; their columns may differ. A
+    category without a key in `file_keys` gets no sections. Use it as a context, or close it: it holds a file.
+    """
+
+    def __init__(self, path: Path, place: Place, file_keys: Mapping[str, bytes]) -> None:
+        self._place, self._keys = place, file_keys
+        self._salt = os.urandom(SALT_BYTES)
+        self._seals = Seals.of(place, file_keys, self._salt)
+        self._rest = pl.DataFrame()
+        self._rows = 0
+        self._lengths: list[int] = []
+        self._first_keys: list[bytes] = []
+        self._last_key = ""
+        self._pairs: list[postings.Hashes] = []
+        self._prefixes: set[int] = set()
+        self._file = path.open("wb")
+
+    def __enter__(self) -> Builder:
+        """The builder itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Closes the file."""
+        self._file.close()
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Takes the rows that come next.
+
+        Raises `FaultError` when they are not in order, `UsageError` for a column that is not of the record,
+        `RefusedError` for one whose category has no key.
+        """
+        for name in rows.columns:
+            require_granted(name, self._place.record_class, self._keys)
+        rows = rows.select(pl.col(name).cast(polars_type(name)) for name in rows.columns)
+        rows = rows.with_columns(order_key(rows.columns).alias(_ORDER))
+        keys = rows[_ORDER]
+        if rows.height and not (keys.is_sorted() and self._last_key <= keys[0]):
+            raise FaultError(f"writing the blocks of {self._place}: the rows are not in the order of their blocks")
+        self._last_key = keys[-1] if rows.height else self._last_key
+        self._rest = pl.concat([self._rest, rows], how="diagonal") if self._rest.height else rows
+        whole = self._rest.height // ROWS * ROWS
+        for start in range(0, whole, _SLAB):
+            self._write(self._rest[start : min(start + _SLAB, whole)])
+        self._rest = self._rest[whole:]
+
+    def finish(self) -> None:
+        """Writes what is left: the last block, the posting lists, the directory. Raises `FaultError` without rows."""
+        if self._rest.height:
+            self._write(self._rest)
+        if not self._rows:
+            raise FaultError(f"writing the blocks of {self._place}: there are no rows to write")
+        bits, chunks = self._write_postings()
+        content = block_directory.dump(self._rows, self._lengths, self._first_keys, self._prefixes, bits, chunks)
+        sealed = self._seals.seal(WHO, DIRECTORY, 0, content)
+        self._file.write(sealed + self._salt + len(sealed).to_bytes(4, "little") + MAGIC)
+        self._file.close()
+
+    def _write(self, rows: pl.DataFrame) -> None:
+        frame = Frame(rows)
+        first = self._rows // ROWS
+        if first + frame.blocks > _MOST_BLOCKS:
+            raise FaultError(f"writing the blocks of {self._place}: it has more than {_MOST_BLOCKS} blocks")
+        sections = [self._sections(frame, category, first) for category in CATEGORIES]
+        for block in zip(*sections, strict=True):
+            for sealed in block:
+                self._file.write(sealed)
+                self._lengths.append(len(sealed))
+        keys = rows[_ORDER].gather(np.arange(0, rows.height, ROWS)).to_list()
+        self._first_keys += [key.encode()[:FIRST_KEY_BYTES] for key in keys]
+        self._rows += rows.height
+        blocks = np.arange(rows.height, dtype=np.uint64) // np.uint64(ROWS) + np.uint64(first)
+        found = [np.zeros(0, np.uint64), *self._posted(rows, blocks)]
+        self._pairs.append(np.unique(np.concatenate(found)))
+
+    def _sections(self, frame: Frame, category: str, first: int) -> Iterator[bytes]:
+        names = block_form.names(category, self._place.record_class)
+        for index, content in enumerate(frame.sections(names), first):
+            yield b"" if content is None else self._seals.seal(category, SECTION, index, block_form.packed(content))
+
+    def _posted(self, rows: pl.DataFrame, blocks: postings.Hashes) -> Iterator[postings.Hashes]:
+        """The pairs of each column that is looked up by. What a row is ordered by is found by the order."""
+        order = rows[_ORDER]
+        for name, family in postings.FAMILY_OF.items():
+            if name not in rows.columns or rows[name].null_count() == rows.height:
+                continue
+            if family == "ip":
+                yield self._posted_addresses(rows, name, blocks)
+                continue
+            frame = pl.DataFrame({"value": rows[name], "block": blocks, "order": order})
+            if isinstance(frame.schema["value"], pl.List):
+                frame = frame.explode("value")
+                if name == "other_parties":
+                    frame = frame.with_columns(pl.col("value").struct.field("number"))
+            value, block = pl.col("value"), pl.col("block")
+            again = (value == value.shift()) & (block == block.shift())
+            frame = frame.filter(value.is_not_null() & (value != pl.col("order")) & ~again.fill_null(False))
+            hashed = postings.hashes(family, frame["value"].to_arrow(compat_level=pl.CompatLevel.oldest()))
+            yield postings.pairs(hashed, frame["block"].to_numpy())
+
+    def _posted_addresses(self, rows: pl.DataFrame, name: str, blocks: postings.Hashes) -> postings.Hashes:
+        there = rows[name].is_not_null()
+        high, low = prefixes.halves(rows[name].filter(there))
+        bits = np.full(len(high), 128, np.int64)
+        if name == "public_ip" and "prefix_length" in rows.columns:
+            lengths = rows["prefix_length"].filter(there).cast(pl.Int64).fill_null(0).to_numpy()
+            bits = prefixes.effective_bits(lengths, high, low)
+        first, second = prefixes.masks(bits)
+        self._prefixes.update(np.unique(bits).tolist())
+        return postings.pairs(postings.address_hashes(high & first, low & second, bits), blocks[there.to_numpy()])
+
+    def _write_postings(self) -> tuple[int, list[tuple[int, int]]]:
+        """How many bits a hash keeps, and first hash and length of each chunk."""
+        joined = np.concatenate(self._pairs)
+        self._pairs.clear()
+        joined.sort()
+        bits, chunks = postings.kept_bits(len(joined)), []
+        for index, start in enumerate(range(0, len(joined), postings.CHUNK)):
+            hashed, blocks = postings.split(joined[start : start + postings.CHUNK], bits)
+            sealed = self._seals.seal(WHO, POSTINGS, index, postings.pack(hashed, blocks))
+            self._file.write(sealed)
+            chunks.append((int(hashed[0]), len(sealed)))
+        return bits, chunks

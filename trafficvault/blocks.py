@@ -1,0 +1,324 @@
+"""Reads block files: the rows of one identifier without reading the day it stands in.
+
+`wanted` turns targets into what is looked up; a `BlockFile` is the open directory of one file, small enough to be kept;
+`rows_of` finds the blocks by order and posting lists, opens their `who` sections, and the sections of other categories
+only where a row matched. Whatever is wrong with a file is a `FaultError`: the caller reads the Parquet file instead.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from cryptography.exceptions import InvalidTag
+
+from ingest.record import BY_NAME, CATEGORIES, WHO, category_of
+from queries.scope import Target
+from trafficvault import block_directory, block_form, postings, prefixes
+from trafficvault.block_decoding import Sections
+from trafficvault.block_directory import Directory
+from trafficvault.block_form import DIRECTORY, FIRST_KEY_BYTES, MAGIC, POSTINGS, SALT_BYTES, SECTION, Seals
+from trafficvault.errors import FaultError, RefusedError, UsageError
+from trafficvault.sealed_parquet import Place, polars_type
+
+_TAIL = 64 * 1024
+"""What is read of a file's end at first: mostly its whole directory."""
+_TRAILER = SALT_BYTES + 4 + len(MAGIC)
+_BATCH = 256
+"""Blocks that are open at once."""
+_FAMILY_OF_TYPE = {
+    **dict.fromkeys(("msisdn", "extension", "uri"), "number"),
+    **dict.fromkeys(("ip", "ip_port"), "ip"),
+    **{name: name for name in ("imsi", "imei", "iccid", "line", "user", "session", "mac", "email")},
+}
+"""The types of target that a block file answers, and the family they are posted in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is looked up: texts by family, addresses, and the columns in which they may be found."""
+
+    texts: Mapping[str, frozenset[str]] = field(repr=False)
+    addresses: frozenset[bytes] = field(repr=False)
+    columns: frozenset[str]
+    _hashes: list[int] = field(repr=False)
+    _address_hashes: dict[int, list[int]] = field(repr=False)
+    """By prefix length, filled as files need them."""
+
+    @classmethod
+    def of(cls, texts: Mapping[str, frozenset[str]], addresses: frozenset[bytes], columns: Iterable[str]) -> Wanted:
+        """With the hashes that all files share."""
+        hashed = [postings.hash_of(family, text) for family, values in texts.items() for text in values]
+        return cls(texts, addresses, frozenset(columns), hashed, {})
+
+    def hashes(self, lengths: Iterable[int]) -> list[int]:
+        """The 64-bit hashes to look for in a file whose addresses have these prefix lengths."""
+        found = list(self._hashes)
+        if self.addresses:
+            for bits in lengths:
+                if bits not in self._address_hashes:
+                    self._address_hashes[bits] = _address_hashes(self.addresses, bits)
+                found += self._address_hashes[bits]
+        return found
+
+    @property
+    def keys(self) -> set[bytes]:
+        """The texts as a block's first key would hold them."""
+        return {text.encode()[:FIRST_KEY_BYTES] for values in self.texts.values() for text in values}
+
+
+def wanted(targets: Iterable[Target], columns: Collection[str]) -> Wanted | None:
+    """What finds every row of `columns` that holds a target; None when a target is of a type that only a scan finds."""
+    texts: dict[str, set[str]] = {}
+    addresses = set()
+    for target in targets:
+        family = _FAMILY_OF_TYPE.get(target.type)
+        if family is None:
+            return None
+        if family == "ip":
+            addresses.add(target.address)
+        else:
+            texts.setdefault(family, set()).add(str(target.value))
+    frozen = {family: frozenset(values) for family, values in texts.items()}
+    return Wanted.of(frozen, frozenset(addresses), columns)
+
+
+def calls(ids: Iterable[str]) -> Wanted:
+    """What finds every row with one of these correlation ids."""
+    return Wanted.of({"correlation": frozenset(ids)}, frozenset(), ("correlation_id",))
+
+
+class BlockFile:
+    """The directory of a block file, and the keys of the categories it was opened with; both go when it goes."""
+
+    def __init__(self, path: Path, place: Place, seals: Seals, directory: Directory) -> None:
+        self._path, self.place, self._seals, self._directory = path, place, seals, directory
+
+    @classmethod
+    def open(cls, path: Path, place: Place, file_keys: Mapping[str, bytes]) -> BlockFile:
+        """Reads the directory. `file_keys` holds the file's key of `who` and of each other category to be read.
+
+        Raises `RefusedError` without the key of `who`, `FaultError` when the file is missing, damaged, of another form,
+        or another one than `place`.
+        """
+        try:
+            with _opened(path) as handle:
+                size = os.fstat(handle).st_size
+                tail = os.pread(handle, _TAIL, max(0, size - _TAIL))
+                length, salt = _trailer(tail)
+                begin = size - length - _TRAILER
+                if length + _TRAILER > len(tail):
+                    tail = os.pread(handle, length + _TRAILER, max(0, begin))
+            seals = Seals.of(place, file_keys, salt)
+            content = seals.unseal(WHO, DIRECTORY, 0, tail[-_TRAILER - length : -_TRAILER])
+            return cls(path, place, seals, block_directory.parse(content, begin))
+        except (OSError, ValueError, InvalidTag) as problem:
+            raise _fault(place) from problem
+
+    @property
+    def height(self) -> int:
+        """How many rows the file has."""
+        return self._directory.rows
+
+    @property
+    def categories(self) -> Collection[str]:
+        """The categories that it was opened with."""
+        return self._seals.categories
+
+    def rows(self, wanted: Wanted, columns: Sequence[str]) -> pl.DataFrame:
+        """The rows that may match, as `rows_of` gives them."""
+        return rows_of([self], wanted, columns)[0]
+
+    def every(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """All rows in the order of the file, many blocks at a time."""
+        _require(self, columns)
+        for start in range(0, self._directory.blocks, _BATCH):
+            blocks = range(start, min(start + _BATCH, self._directory.blocks))
+            with self._reading() as handle:
+                loaded = [(0, self, block, sealed) for block, sealed in self._sealed(handle, blocks, CATEGORIES[-1])]
+            yield _decoded(loaded, None, columns)[0]
+
+    def _load(self, number: int, wanted: Wanted, last: str) -> list[_Loaded]:
+        """The sealed sections, up to category `last`, of the blocks that may hold what is wanted."""
+        with self._reading() as handle:
+            blocks = self._find(wanted, handle)
+            return [(number, self, block, sealed) for block, sealed in self._sealed(handle, blocks, last)]
+
+    def _find(self, wanted: Wanted, handle: int) -> list[int]:
+        directory = self._directory
+        found: set[int] = set()
+        for key in wanted.keys:
+            found.update(directory.blocks_of_key(key))
+        chunks: dict[int, list[int]] = {}
+        for hashed in wanted.hashes(directory.prefixes):
+            kept = hashed >> (64 - directory.bits)
+            for chunk in directory.chunks_of_hash(kept):
+                chunks.setdefault(chunk, []).append(kept)
+        for chunk, hashes in chunks.items():
+            begin, end = directory.chunk_ends[chunk : chunk + 2].tolist()
+            content = self._seals.unseal(WHO, POSTINGS, chunk, os.pread(handle, end - begin, begin))
+            found.update(postings.lookup(hashes, *postings.unpack(content, int(directory.chunk_firsts[chunk]))))
+        return sorted(found)
+
+    def _sealed(self, handle: int, blocks: Sequence[int], last: str) -> Iterator[tuple[int, list[memoryview]]]:
+        """The sections of each block; neighbours are read together."""
+        ends, width, asked = self._directory.ends, len(CATEGORIES), CATEGORIES.index(last) + 1
+        start = 0
+        while start < len(blocks):
+            stop = start + 1
+            while stop < len(blocks) and blocks[stop] == blocks[stop - 1] + 1:
+                stop += 1
+            first, final = blocks[start] * width, blocks[stop - 1] * width + asked
+            at = ends[first : final + 1].tolist()
+            content = memoryview(os.pread(handle, at[-1] - at[0], at[0]))
+            for index, block in enumerate(blocks[start:stop]):
+                bounds = [one - at[0] for one in at[index * width : index * width + asked + 1]]
+                yield block, [content[low:high] for low, high in zip(bounds, bounds[1:], strict=False)]
+            start = stop
+
+    def _unsealed(self, category: str, block: int, content: memoryview) -> bytes:
+        if not len(content):
+            columns = len(block_form.names(category, self.place.record_class))
+            return block_form.of_nulls(self._directory.rows_of(block), columns)
+        return block_form.unpacked(self._seals.unseal(category, SECTION, block, content))
+
+    @contextmanager
+    def _reading(self) -> Iterator[int]:
+        try:
+            with _opened(self._path) as handle:
+                yield handle
+        except (OSError, InvalidTag) as problem:
+            raise _fault(self.place) from problem
+
+
+_Loaded = tuple[int, BlockFile, int, list[memoryview]]
+"""Number of the file among those asked, the file, the block, and its sealed sections."""
+
+
+def rows_of(files: Sequence[BlockFile], wanted: Wanted, columns: Sequence[str]) -> tuple[pl.DataFrame, list[int]]:
+    """The rows of `files`, all of one class, that may match, with exactly `columns`; and how many are of each file.
+
+    Rows come file by file, in the order of their blocks. They are filtered by what is wanted, so few are in vain.
+    Raises `RefusedError` for a column whose category a file was not opened with, `UsageError` for one that is not of
+    the record or for files of several classes, `FaultError` when a file was damaged or replaced.
+    """
+    if len({file.place.record_class for file in files}) > 1:
+        raise UsageError("reading block files: they are of several classes; ask for those of one class at a time")
+    for file in files:
+        _require(file, columns)
+    frames = [pl.DataFrame(schema={name: polars_type(name) for name in columns})]
+    counts = np.zeros(len(files), np.int64)
+    loaded: list[_Loaded] = []
+    last = (
+        max((category_of(name, files[0].place.record_class) for name in columns), key=CATEGORIES.index, default=WHO)
+        if files
+        else WHO
+    )
+    for number, file in enumerate(files):
+        loaded += file._load(number, wanted, last)
+        while len(loaded) >= _BATCH or (loaded and number == len(files) - 1):
+            frame, of = _decoded(loaded[:_BATCH], wanted, columns)
+            frames.append(frame)
+            counts += np.bincount(of, minlength=len(files))
+            loaded = loaded[_BATCH:]
+    return pl.concat(frames), counts.tolist()
+
+
+def _decoded(
+    loaded: Sequence[_Loaded], wanted: Wanted | None, columns: Sequence[str]
+) -> tuple[pl.DataFrame, npt.NDArray[np.int64]]:
+    """The rows of some blocks that match, and the number of the file of each."""
+    record_class = loaded[0][1].place.record_class
+    who: Sections | None = None
+    if wanted is None:
+        rows = np.array([file._directory.rows_of(block) for _, file, block, _ in loaded])
+        section = np.repeat(np.arange(len(loaded)), rows)
+        row = np.arange(len(section)) - np.repeat(np.cumsum(rows) - rows, rows)
+    else:
+        who = _sections(loaded, WHO)
+        section, row = (part[_matching(who, wanted)] for part in who.every())
+    kept, inverse = np.unique(section, return_inverse=True)
+    left = [loaded[index] for index in kept.tolist()]
+    found: dict[str, pl.Series] = {}
+    for category in CATEGORIES:
+        names = [name for name in columns if category_of(name, record_class) == category]
+        if not names:
+            continue
+        if not left:
+            found |= {name: pl.Series(name, [], polars_type(name)) for name in names}
+            continue
+        reuse = category == WHO and who is not None
+        sections, of = (who, section) if reuse and who is not None else (_sections(left, category), inverse)
+        found |= {name: sections.read(name, of, row) for name in names}
+    numbers = np.array([number for number, _, _, _ in loaded], np.int64)
+    return pl.DataFrame([found[name] for name in columns]), numbers[section]
+
+
+def _sections(loaded: Sequence[_Loaded], category: str) -> Sections:
+    at = CATEGORIES.index(category)
+    contents = []
+    for _, file, block, sealed in loaded:
+        try:
+            contents.append(file._unsealed(category, block, sealed[at]))
+        except InvalidTag as problem:
+            raise _fault(file.place) from problem
+    return Sections(contents, block_form.names(category, loaded[0][1].place.record_class))
+
+
+def _matching(who: Sections, wanted: Wanted) -> npt.NDArray[np.bool_]:
+    """Which rows of `who` may hold what is wanted."""
+    found = np.zeros(int(who.rows.sum()), np.bool_)
+    for column, family in postings.FAMILY_OF.items():
+        if column not in wanted.columns or who.is_absent(column):
+            continue
+        if family in wanted.texts:
+            found |= who.holds(column, wanted.texts[family])
+        if family == "ip":
+            length = "prefix_length" if column == "public_ip" and "prefix_length" in wanted.columns else None
+            for address in wanted.addresses:
+                found |= who.reaches(column, length, address)
+    return found
+
+
+def _require(file: BlockFile, columns: Iterable[str]) -> None:
+    """Every column is of the record and of a category that `file` was opened with."""
+    for name in columns:
+        if name not in BY_NAME:
+            raise UsageError(f"reading {file.place}: {name} is not a column of the record")
+        category = category_of(name, file.place.record_class)
+        if category not in file.categories:
+            raise RefusedError(f"reading {name} of {file.place}: its category {category} was not opened")
+
+
+def _trailer(tail: bytes) -> tuple[int, bytes]:
+    """Length of the directory, and the salt."""
+    if len(tail) < _TRAILER or tail[-len(MAGIC) :] != MAGIC:
+        raise ValueError("the file does not end as a block file does")
+    salt, length = tail[-_TRAILER:][:SALT_BYTES], tail[-_TRAILER:][SALT_BYTES : -len(MAGIC)]
+    return int.from_bytes(length, "little"), salt
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _fault(place: Place) -> FaultError:
+    return FaultError(f"opening the blocks of {place}: they are missing, damaged, or of another file")
+
+
+def _address_hashes(addresses: Iterable[bytes], bits: int) -> list[int]:
+    high, low = prefixes.halves(pl.Series(list(addresses), dtype=pl.Binary))
+    counted = np.full(len(high), bits, np.int64)
+    first, second = prefixes.masks(counted)
+    return postings.address_hashes(high & first, low & second, counted).tolist()

@@ -1,0 +1,146 @@
+"""Posting lists: in which blocks of a file an identifier stands, as sorted short hashes, each with a block number.
+
+All identifiers share one list. An identifier is hashed together with its *family*: the columns that the same target
+may be found in. The hash is no secret and needs no strength, since the list is sealed and a hit is only a candidate;
+but it is the same everywhere and for ever, or an upgrade would make every list useless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Hashes = npt.NDArray[np.uint64]
+
+FAMILIES = ("number", "imsi", "imei", "iccid", "line", "user", "session", "mac", "email", "ip", "correlation")
+"""What is hashed together; the order is part of the hash."""
+FAMILY_OF = {
+    **dict.fromkeys(("a_number", "a_asserted", "b_number", "c_number", "other_parties"), "number"),
+    **dict.fromkeys(("imsi", "peer_imsi"), "imsi"),
+    **dict.fromkeys(("imei", "peer_imei"), "imei"),
+    "iccid": "iccid",
+    "line": "line",
+    "user_name": "user",
+    "session_id": "session",
+    "mac": "mac",
+    **dict.fromkeys(("mail_from", "mail_to"), "email"),
+    **dict.fromkeys(("public_ip", "access_ip"), "ip"),
+    "correlation_id": "correlation",
+}
+"""The family of each column that is posted."""
+BLOCK_BITS = 24
+"""Low bits of a pair: the block. The others are the hash."""
+HASH_BITS = 64 - BLOCK_BITS
+CHUNK = 2048
+"""Pairs that are sealed together."""
+_SPARE_BITS = 6
+"""Bits of a kept hash beyond those that number the pairs: one lookup in 2 ** 6 finds a block in vain."""
+_BLOCKS = np.uint64((1 << BLOCK_BITS) - 1)
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def hashes(family: str, values: pa.Array) -> Hashes:
+    """The 64-bit hash of each of `values` (binary or text, none of them null)."""
+    data = values.cast(pa.large_binary())
+    ends = np.frombuffer(data.buffers()[1], np.int64)[data.offset : data.offset + len(data) + 1]
+    lengths = np.diff(ends)
+    sums = np.zeros(len(data), np.uint64)
+    if len(data) and ends[-1] > ends[0]:
+        content = np.frombuffer(data.buffers()[2], np.uint8)[ends[0] : ends[-1]]
+        starts = ends[:-1] - ends[0]
+        place = np.arange(len(content)) - np.repeat(starts, lengths)
+        terms = (content + np.uint64(1)) * _weights(1 << int(lengths.max()).bit_length())[place]
+        filled = np.flatnonzero(lengths)
+        sums[filled] = np.add.reduceat(terms, starts[filled])
+    seed = _seed(family)
+    return _mixed(sums + lengths.astype(np.uint64) * np.uint64(0xD1B54A32D192ED03) + seed)
+
+
+def hash_of(family: str, value: str) -> int:
+    """The hash of one text."""
+    return int(hashes(family, pa.array([value], pa.large_string()))[0])
+
+
+def address_hashes(high: Hashes, low: Hashes, bits: npt.NDArray[np.int64]) -> Hashes:
+    """The hashes of addresses of which the leading `bits` count, whose others are 0."""
+    seed = _seed("ip")
+    return _mixed(_mixed(high + seed) + low + bits.astype(np.uint64) * np.uint64(0xD1B54A32D192ED03))
+
+
+def pairs(found: Hashes, blocks: Hashes) -> Hashes:
+    """Each hash with the number of its block, sorted, without doubles."""
+    return np.unique((found & ~_BLOCKS) | blocks)
+
+
+def kept_bits(count: int) -> int:
+    """How many bits of a hash a list of `count` pairs keeps."""
+    return min(HASH_BITS, count.bit_length() + _SPARE_BITS)
+
+
+def split(joined: Hashes, bits: int) -> tuple[Hashes, Hashes]:
+    """The hashes of sorted pairs, of which `bits` are kept, and their blocks."""
+    return joined >> np.uint64(64 - bits), joined & _BLOCKS
+
+
+def pack(hashed: Hashes, blocks: Hashes) -> bytes:
+    """One chunk: the differences of its ascending hashes, then its blocks, as byte planes under zstd."""
+    steps = np.diff(hashed, prepend=hashed[:1])
+    widths = [_bytes_for(steps), _bytes_for(blocks)]
+    planes = b"".join(
+        np.ascontiguousarray(part.astype("<u8").view(np.uint8).reshape(-1, 8)[:, :width].T).tobytes()
+        for part, width in zip((steps, blocks), widths, strict=True)
+    )
+    return bytes(widths) + len(hashed).to_bytes(2, "little") + _CODEC.compress(planes, asbytes=True)
+
+
+def unpack(content: bytes, first: int) -> tuple[Hashes, Hashes]:
+    """The inverse: the hashes, the first of which is `first`, and the blocks."""
+    step_width, block_width = content[0], content[1]
+    count = int.from_bytes(content[2:4], "little")
+    raw = _CODEC.decompress(content[4:], count * (step_width + block_width))
+    planes = np.frombuffer(raw, np.uint8)
+    steps = _joined(planes[: count * step_width], step_width, count)
+    return np.cumsum(steps) + np.uint64(first), _joined(planes[count * step_width :], block_width, count)
+
+
+def lookup(wanted: Sequence[int], hashed: Hashes, blocks: Hashes) -> list[int]:
+    """The blocks of those of `wanted` that are in a chunk."""
+    found: list[int] = []
+    for one in wanted:
+        low, high = np.searchsorted(hashed, np.array([one, one + 1], np.uint64))
+        found += blocks[low:high].tolist()
+    return found
+
+
+_CODEC = pa.Codec("zstd", compression_level=5)
+
+
+def _joined(planes: npt.NDArray[np.uint8], width: int, count: int) -> Hashes:
+    wide = np.zeros((count, 8), np.uint8)
+    wide[:, :width] = planes.reshape(width, count).T
+    return wide.view("<u8").reshape(-1)
+
+
+def _bytes_for(values: Hashes) -> int:
+    return (int(values.max(initial=0)).bit_length() + 7) // 8
+
+
+def _seed(family: str) -> np.uint64:
+    return np.uint64((FAMILIES.index(family) + 1) * int(_GOLDEN) % 2**64)
+
+
+@cache
+def _weights(length: int) -> Hashes:
+    """An odd weight for each position in a text."""
+    return _mixed(np.arange(1, length + 1, dtype=np.uint64) * _GOLDEN) | np.uint64(1)
+
+
+def _mixed(values: Hashes) -> Hashes:
+    """The finalizer of SplitMix64, which spreads every bit over all."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
