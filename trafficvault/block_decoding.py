@@ -131,7 +131,7 @@ class Sections:
 
     def _size(self, width: Whole) -> Whole:
         rows = self.rows[:, None]
-        return rows * (width >> 3) + ((rows * (width & 7) + 7) >> 3)
+        return np.asarray(rows * (width >> 3) + ((rows * (width & 7) + 7) >> 3))
 
     def _stream(self, at: Whole, widths: Whole, section: Whole, row: Whole) -> Bits:
         """Reads a stream: `at` and `widths` by section."""
@@ -181,7 +181,7 @@ class Sections:
             sections = np.flatnonzero(stepped)
             used = sections[np.isin(sections, section[here])]
             numbers[here] = self._summed(index, used, section[here], row[here])
-        return numbers
+        return np.asarray(numbers)
 
     def _summed(self, index: int, used: Whole, section: Whole, row: Whole) -> Whole:
         """The numbers of rows in sections that hold differences, which are summed from their first row."""

@@ -196,7 +196,7 @@ class Frame:
         if numbered is not None:
             heads["flags"] |= np.where(numbered, NUMBERS, 0).astype(np.uint8)
         numbers = np.zeros(self.height, np.int64)
-        streams = [_Stream(tags, heads["tag_width"]).of]
+        streams: list[Callable[[int, int], bytes]] = [_Stream(tags, heads["tag_width"]).of]
         if values is not None:
             valid = tags + least[self._block] == 1 if valid is None else valid
             stored, numbers = self._stored(name, heads, values, valid, earlier)

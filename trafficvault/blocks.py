@@ -11,6 +11,7 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -179,7 +180,7 @@ class BlockFile:
             content = memoryview(os.pread(handle, at[-1] - at[0], at[0]))
             for index, block in enumerate(blocks[start:stop]):
                 bounds = [one - at[0] for one in at[index * width : index * width + asked + 1]]
-                yield block, [content[low:high] for low, high in zip(bounds, bounds[1:], strict=False)]
+                yield block, [content[low:high] for low, high in pairwise(bounds)]
             start = stop
 
     def _unsealed(self, category: str, block: int, content: memoryview) -> bytes:
@@ -215,11 +216,8 @@ def rows_of(files: Sequence[BlockFile], wanted: Wanted, columns: Sequence[str]) 
     frames = [pl.DataFrame(schema={name: polars_type(name) for name in columns})]
     counts = np.zeros(len(files), np.int64)
     loaded: list[_Loaded] = []
-    last = (
-        max((category_of(name, files[0].place.record_class) for name in columns), key=CATEGORIES.index, default=WHO)
-        if files
-        else WHO
-    )
+    asked = {category_of(name, file.place.record_class) for file in files[:1] for name in columns}
+    last = max(asked, key=CATEGORIES.index, default=WHO)
     for number, file in enumerate(files):
         loaded += file._load(number, wanted, last)
         while len(loaded) >= _BATCH or (loaded and number == len(files) - 1):
@@ -321,4 +319,5 @@ def _address_hashes(addresses: Iterable[bytes], bits: int) -> list[int]:
     high, low = prefixes.halves(pl.Series(list(addresses), dtype=pl.Binary))
     counted = np.full(len(high), bits, np.int64)
     first, second = prefixes.masks(counted)
-    return postings.address_hashes(high & first, low & second, counted).tolist()
+    found: list[int] = postings.address_hashes(high & first, low & second, counted).tolist()
+    return found

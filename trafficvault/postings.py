@@ -94,7 +94,7 @@ def pack(hashed: Hashes, blocks: Hashes) -> bytes:
         np.ascontiguousarray(part.astype("<u8").view(np.uint8).reshape(-1, 8)[:, :width].T).tobytes()
         for part, width in zip((steps, blocks), widths, strict=True)
     )
-    return bytes(widths) + len(hashed).to_bytes(2, "little") + _CODEC.compress(planes, asbytes=True)
+    return bytes(widths) + len(hashed).to_bytes(2, "little") + bytes(_CODEC.compress(planes, asbytes=True))
 
 
 def unpack(content: bytes, first: int) -> tuple[Hashes, Hashes]:
