@@ -7,7 +7,7 @@ authentic, so nothing here defends itself against sections that were made up.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -21,17 +21,18 @@ from trafficvault.sealed_parquet import polars_type
 Mask = npt.NDArray[np.bool_]
 
 _SCALES = np.array(SCALES, np.int64)
+_FEW = 4
 _V4_LOW = np.uint64(0xFFFF_0000_0000)
 
 
 class Sections:
     """The sections of one category, in a row. A row is named by its section (from 0) and its place in it."""
 
-    def __init__(self, contents: Sequence[bytes], names: Sequence[str]) -> None:
+    def __init__(self, packed: Sequence[bytes], names: Sequence[str]) -> None:
         self._names = {name: index for index, name in enumerate(names)}
-        self._contents = contents
-        self._buffer = np.frombuffer(b"".join(contents), np.uint8)
-        sizes = np.fromiter(map(len, contents), np.int64, len(contents))
+        self._content, lengths = block_form.unpacked(packed)
+        self._buffer = np.frombuffer(self._content, np.uint8)
+        sizes = np.array(lengths, np.int64)
         begins = np.cumsum(sizes) - sizes
         width = HEAD.itemsize + len(names) * COLUMN.itemsize
         heads = self._buffer[begins[:, None] + np.arange(width)]
@@ -41,18 +42,22 @@ class Sections:
         self._entries: Whole = first["entries"].astype(np.int64)
         self._tag_width = self._heads["tag_width"].astype(np.int64)
         self._width = self._heads["width"].astype(np.int64)
-        streams = np.stack([self._size(self._tag_width), self._size(self._width)], axis=2).reshape(len(contents), -1)
+        streams = np.stack([self._size(self._tag_width), self._size(self._width)], axis=2).reshape(len(packed), -1)
         ends = np.cumsum(streams, axis=1)
         at = ends - streams + (begins + width)[:, None]
         self._tags_at, self._numbers_at = at[:, 0::2], at[:, 1::2]
-        self._pool_at: Whole = ends[:, -1] + width if len(names) else np.zeros(0, np.int64)
+        self._pool_at: Whole = ends[:, -1] + width + begins
+        self._end: Whole = begins + sizes
         self._pool_begin = np.cumsum(self._entries) - self._entries
         self._first = np.cumsum(self.rows) - self.rows
         self._texts: pl.Series | None = None
+        self._rows_of_all: tuple[Whole, Whole] | None = None
 
     def every(self) -> tuple[Whole, Whole]:
         """Section and place of every row."""
-        return self._every(np.arange(len(self.rows)))
+        if self._rows_of_all is None:
+            self._rows_of_all = self._every(np.arange(len(self.rows)))
+        return self._rows_of_all
 
     def is_absent(self, column: str) -> bool:
         """Whether the column is null in every row."""
@@ -90,22 +95,40 @@ class Sections:
         section, row = self.every()
         found = np.zeros(len(row), np.bool_)
         index = self._names[column]
-        heads = self._heads[:, index]
+        flags = self._heads["flags"][:, index]
         entries = self._entries_with(column, values)
-        wanted = self._numbers_of(index, values)
-        if not wanted and not entries.any():
-            return found
-        tags = self._tags(column, section, row)
         if entries.any():
+            tags = self._tags(column, section, row)
             place = np.maximum(self._pool_base(index)[section] + tags.view(np.int64) - 1, 0)
-            plain = (tags != 0) & ~((tags == 1) & (heads["flags"][section] & NUMBERS != 0))
-            found |= plain & entries[place]
-        if wanted:
-            numbers = self._numbers(column, section, row)
-            for sections, those in wanted:
-                same = numbers == those[0] if len(those) == 1 else np.isin(numbers, those)
-                found |= same & (tags == 1) & sections[section]
+            found |= (tags != 0) & ~((tags == 1) & (flags[section] & NUMBERS != 0)) & entries[place]
+        for sections, those in self._numbers_of(index, values):
+            for near in self._near(index, sections, those):
+                here, place = section[near], row[near]
+                same = np.isin(self._numbers(column, here, place), those) & (self._tags(column, here, place) == 1)
+                found[near[same]] = True
         return found
+
+    def _near(self, index: int, sections: Mask, those: Whole) -> Iterator[Whole]:
+        """Positions in `every` of all rows of `sections` that may have one of the numbers `those`."""
+        heads = self._heads[:, index]
+        # Numbers that are summed or added to others, or are narrow or many, are all looked at.
+        plain = (heads["flags"] & (DELTA | RELATIVE) == 0) & (self._width[:, index] >= 8) & (len(those) <= _FEW)
+        yield self._positions(np.flatnonzero(sections & ~plain))
+        for number in those[:_FEW]:
+            away = (number - heads["base"]).view(np.uint64)
+            scale = _SCALES[heads["scale"]].view(np.uint64)
+            inside = away // scale < np.uint64(1) << np.minimum(self._width[:, index], 63).view(np.uint64)
+            fits = np.flatnonzero(sections & plain & (inside | (self._width[:, index] > 63)))
+            lowest = (away // scale).astype(np.uint8)
+            begins, rows = self._numbers_at[fits, index].tolist(), self.rows[fits].tolist()
+            octets = b"".join([self._content[at : at + count] for at, count in zip(begins, rows, strict=True)])
+            same = np.frombuffer(octets, np.uint8) == np.repeat(lowest[fits], self.rows[fits])
+            yield self._positions(fits)[same]
+
+    def _positions(self, sections: Whole) -> Whole:
+        """The positions in `every` of the rows of `sections`."""
+        section, row = self._every(sections)
+        return np.asarray(self._first[section] + row)
 
     def reaches(self, column: str, length: str | None, address: bytes) -> Mask:
         """Row by row of `every`, whether the address in `column`, with the prefix length in `length`, is `address` or
@@ -135,6 +158,8 @@ class Sections:
 
     def _stream(self, at: Whole, widths: Whole, section: Whole, row: Whole) -> Bits:
         """Reads a stream: `at` and `widths` by section."""
+        if self._rows_of_all is not None and row is self._rows_of_all[1]:
+            return self._whole_stream(at, widths, np.arange(len(self.rows)))
         values = np.zeros(len(row), np.uint64)
         for width in np.unique(widths).tolist():
             if not width:
@@ -148,6 +173,24 @@ class Sections:
                 of = section[these]
                 self._planes(part, at[of], width, self.rows[of], row[these])
                 values[these] = part
+        return values
+
+    def _whole_stream(self, at: Whole, widths: Whole, sections: Whole) -> Bits:
+        """Reads a stream in every row of `sections`: slices, laid one behind the other, are quicker than positions."""
+        rows, begins, bits = self.rows[sections].tolist(), at[sections].tolist(), widths[sections].tolist()
+        values = np.zeros(sum(rows), np.uint64)
+        content = self._content
+        for plane in range(-(-max(bits, default=0) // 8)):
+            parts = []
+            for count, begin, width in zip(rows, begins, bits, strict=True):
+                start = begin + plane * count
+                if width >= 8 * plane + 8:
+                    parts.append(content[start : start + count])
+                elif width > 8 * plane:
+                    parts.append(_spread(content[start : start - (-count * (width & 7) // 8)], width & 7, count))
+                else:
+                    parts.append(bytes(count))
+            values |= np.frombuffer(b"".join(parts), np.uint8).astype(np.uint64) << np.uint64(8 * plane)
         return values
 
     def _planes(self, values: Bits, at: Whole, width: int, rows: Whole, row: Whole) -> None:
@@ -170,7 +213,10 @@ class Sections:
         heads = self._heads[:, index]
         base, flags = heads["base"], heads["flags"]
         stream = self._stream(self._numbers_at[:, index], self._width[:, index], section, row)
-        numbers = base[section] + stream.view(np.int64) * _SCALES[heads["scale"]][section]
+        numbers = stream.view(np.int64)
+        if heads["scale"].any():
+            numbers = numbers * _SCALES[heads["scale"]][section]
+        numbers = numbers + base[section]
         relative = flags & RELATIVE != 0
         if relative.any():
             other = self._numbers(block_form.RELATIVES[column], section, row)
@@ -185,8 +231,7 @@ class Sections:
 
     def _summed(self, index: int, used: Whole, section: Whole, row: Whole) -> Whole:
         """The numbers of rows in sections that hold differences, which are summed from their first row."""
-        every, place = self._every(used)
-        folded = self._stream(self._numbers_at[:, index], self._width[:, index], every, place).view(np.int64)
+        folded = self._whole_stream(self._numbers_at[:, index], self._width[:, index], used).view(np.int64)
         sums = np.cumsum((folded >> 1) & np.int64(2**63 - 1) ^ -(folded & 1))
         counts = self.rows[used]
         starts = np.cumsum(counts) - counts
@@ -203,9 +248,9 @@ class Sections:
         """The pool entries of all sections, one after the other."""
         if self._texts is None:
             planes, texts = [], []
-            for content, at, count in zip(self._contents, self._pool_at.tolist(), self._entries.tolist(), strict=True):
-                planes.append(content[at : at + 4 * count])
-                texts.append(content[at + 4 * count :])
+            for at, count, end in zip(self._pool_at.tolist(), self._entries.tolist(), self._end.tolist(), strict=True):
+                planes.append(self._content[at : at + 4 * count])
+                texts.append(self._content[at + 4 * count : end])
             total = int(self._entries.sum())
             octets = np.frombuffer(b"".join(planes), np.uint8)
             begin = np.repeat(4 * self._pool_begin, self._entries)
@@ -280,9 +325,13 @@ class Sections:
         return found
 
 
-def frame(parts: Mapping[str, pl.Series], columns: Sequence[str]) -> pl.DataFrame:
-    """The columns in their order."""
-    return pl.DataFrame([parts[name].alias(name) for name in columns])
+def _spread(packed: bytes, bits: int, count: int) -> bytes:
+    """Numbers of 1, 2 or 4 bits as one byte each."""
+    octets = np.frombuffer(packed, np.uint8)
+    if bits == 1:
+        return np.unpackbits(octets, count=count, bitorder="little").tobytes()
+    parts = (octets[:, None] >> np.arange(0, 8, bits, dtype=np.uint8)) & np.uint8((1 << bits) - 1)
+    return parts.reshape(-1)[:count].tobytes()
 
 
 def _is_plain_number(text: str) -> bool:

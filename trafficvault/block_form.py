@@ -9,7 +9,7 @@ as well as that of its own category. `FORMAT.md` describes the bytes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -177,11 +177,14 @@ def packed(content: bytes) -> bytes:
     return len(content).to_bytes(4, "little") + bytes(_CODEC.compress(content, asbytes=True))
 
 
-def unpacked(content: bytes) -> bytes:
-    """The inverse of `packed`."""
-    return bytes(_CODEC.decompress(memoryview(content)[4:], int.from_bytes(content[:4], "little"), asbytes=True))
+def unpacked(contents: Sequence[bytes]) -> tuple[bytes, list[int]]:
+    """The inverse of `packed` for many at once: what they hold, one behind the other, and the length of each."""
+    lengths = [int.from_bytes(content[:4], "little") for content in contents]
+    # Frames one behind the other are one stream (RFC 8878), and a call costs more than a section.
+    frames = b"".join([content[4:] for content in contents])
+    return bytes(_CODEC.decompress(frames, sum(lengths), asbytes=True)) if contents else b"", lengths
 
 
 def of_nulls(rows: int, columns: int) -> bytes:
-    """The content of a section whose columns are all null: such a section is not written."""
-    return np.array([(rows, 0)], HEAD).tobytes() + bytes(columns * COLUMN.itemsize)
+    """A section whose columns are all null, as `packed` makes it: such a section is not written."""
+    return packed(np.array([(rows, 0)], HEAD).tobytes() + bytes(columns * COLUMN.itemsize))

@@ -48,6 +48,8 @@ class Wanted:
     texts: Mapping[str, frozenset[str]] = field(repr=False)
     addresses: frozenset[bytes] = field(repr=False)
     columns: frozenset[str]
+    keys: frozenset[bytes] = field(repr=False)
+    """The texts as a block's first key would hold them."""
     _hashes: list[int] = field(repr=False)
     _address_hashes: dict[int, list[int]] = field(repr=False)
     """By prefix length, filled as files need them."""
@@ -56,7 +58,8 @@ class Wanted:
     def of(cls, texts: Mapping[str, frozenset[str]], addresses: frozenset[bytes], columns: Iterable[str]) -> Wanted:
         """With the hashes that all files share."""
         hashed = [postings.hash_of(family, text) for family, values in texts.items() for text in values]
-        return cls(texts, addresses, frozenset(columns), hashed, {})
+        keys = frozenset(text.encode()[:FIRST_KEY_BYTES] for values in texts.values() for text in values)
+        return cls(texts, addresses, frozenset(columns), keys, hashed, {})
 
     def hashes(self, lengths: Iterable[int]) -> list[int]:
         """The 64-bit hashes to look for in a file whose addresses have these prefix lengths."""
@@ -67,11 +70,6 @@ class Wanted:
                     self._address_hashes[bits] = _address_hashes(self.addresses, bits)
                 found += self._address_hashes[bits]
         return found
-
-    @property
-    def keys(self) -> set[bytes]:
-        """The texts as a block's first key would hold them."""
-        return {text.encode()[:FIRST_KEY_BYTES] for values in self.texts.values() for text in values}
 
 
 def wanted(targets: Iterable[Target], columns: Collection[str]) -> Wanted | None:
@@ -109,7 +107,7 @@ class BlockFile:
         or another one than `place`.
         """
         try:
-            with _opened(path) as handle:
+            with _handle(path) as handle:
                 size = os.fstat(handle).st_size
                 tail = os.pread(handle, _TAIL, max(0, size - _TAIL))
                 length, salt = _trailer(tail)
@@ -183,16 +181,17 @@ class BlockFile:
                 yield block, [content[low:high] for low, high in pairwise(bounds)]
             start = stop
 
-    def _unsealed(self, category: str, block: int, content: memoryview) -> bytes:
+    def _section(self, category: str, block: int, content: memoryview) -> bytes:
+        """A section, open but packed."""
         if not len(content):
             columns = len(block_form.names(category, self.place.record_class))
             return block_form.of_nulls(self._directory.rows_of(block), columns)
-        return block_form.unpacked(self._seals.unseal(category, SECTION, block, content))
+        return self._seals.unseal(category, SECTION, block, content)
 
     @contextmanager
     def _reading(self) -> Iterator[int]:
         try:
-            with _opened(self._path) as handle:
+            with _handle(self._path) as handle:
                 yield handle
         except (OSError, InvalidTag) as problem:
             raise _fault(self.place) from problem
@@ -211,12 +210,15 @@ def rows_of(files: Sequence[BlockFile], wanted: Wanted, columns: Sequence[str]) 
     """
     if len({file.place.record_class for file in files}) > 1:
         raise UsageError("reading block files: they are of several classes; ask for those of one class at a time")
+    if not files:
+        return pl.DataFrame(schema={name: polars_type(name) for name in columns}), []
+    _require(files[0], columns)
+    asked = {category_of(name, files[0].place.record_class) for name in columns}
     for file in files:
-        _require(file, columns)
+        _require_open(file, asked)
     frames = [pl.DataFrame(schema={name: polars_type(name) for name in columns})]
     counts = np.zeros(len(files), np.int64)
     loaded: list[_Loaded] = []
-    asked = {category_of(name, file.place.record_class) for file in files[:1] for name in columns}
     last = max(asked, key=CATEGORIES.index, default=WHO)
     for number, file in enumerate(files):
         loaded += file._load(number, wanted, last)
@@ -263,7 +265,7 @@ def _sections(loaded: Sequence[_Loaded], category: str) -> Sections:
     contents = []
     for _, file, block, sealed in loaded:
         try:
-            contents.append(file._unsealed(category, block, sealed[at]))
+            contents.append(file._section(category, block, sealed[at]))
         except InvalidTag as problem:
             raise _fault(file.place) from problem
     return Sections(contents, block_form.names(category, loaded[0][1].place.record_class))
@@ -286,12 +288,16 @@ def _matching(who: Sections, wanted: Wanted) -> npt.NDArray[np.bool_]:
 
 def _require(file: BlockFile, columns: Iterable[str]) -> None:
     """Every column is of the record and of a category that `file` was opened with."""
-    for name in columns:
-        if name not in BY_NAME:
-            raise UsageError(f"reading {file.place}: {name} is not a column of the record")
-        category = category_of(name, file.place.record_class)
+    strangers = [name for name in columns if name not in BY_NAME]
+    if strangers:
+        raise UsageError(f"reading {file.place}: {strangers[0]} is not a column of the record")
+    _require_open(file, {category_of(name, file.place.record_class) for name in columns})
+
+
+def _require_open(file: BlockFile, categories: Iterable[str]) -> None:
+    for category in categories:
         if category not in file.categories:
-            raise RefusedError(f"reading {name} of {file.place}: its category {category} was not opened")
+            raise RefusedError(f"reading the blocks of {file.place}: its category {category} was not opened")
 
 
 def _trailer(tail: bytes) -> tuple[int, bytes]:
@@ -303,7 +309,7 @@ def _trailer(tail: bytes) -> tuple[int, bytes]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[int]:
+def _handle(path: Path) -> Iterator[int]:
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         yield handle
