@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 
 from trafficvault import block_form, prefixes
-from trafficvault.block_form import COLUMN, DELTA, HEAD, NUMBERS, RELATIVE, SCALES, Bits, Whole
+from trafficvault.block_form import COLUMN, HEAD, NUMBERS, RELATIVE, SCALES, Bits, Whole
 from trafficvault.sealed_parquet import polars_type
 
 Mask = npt.NDArray[np.bool_]
@@ -111,8 +111,8 @@ class Sections:
     def _near(self, index: int, sections: Mask, those: Whole) -> Iterator[Whole]:
         """Positions in `every` of all rows of `sections` that may have one of the numbers `those`."""
         heads = self._heads[:, index]
-        # Numbers that are summed or added to others, or are narrow or many, are all looked at.
-        plain = (heads["flags"] & (DELTA | RELATIVE) == 0) & (self._width[:, index] >= 8) & (len(those) <= _FEW)
+        # Numbers that are added to others, or are narrow or many, are all looked at.
+        plain = (heads["flags"] & RELATIVE == 0) & (self._width[:, index] >= 8) & (len(those) <= _FEW)
         yield self._positions(np.flatnonzero(sections & ~plain))
         for number in those[:_FEW]:
             away = (number - heads["base"]).view(np.uint64)
@@ -159,7 +159,7 @@ class Sections:
     def _stream(self, at: Whole, widths: Whole, section: Whole, row: Whole) -> Bits:
         """Reads a stream: `at` and `widths` by section."""
         if self._rows_of_all is not None and row is self._rows_of_all[1]:
-            return self._whole_stream(at, widths, np.arange(len(self.rows)))
+            return self._whole_stream(at, widths)
         values = np.zeros(len(row), np.uint64)
         for width in np.unique(widths).tolist():
             if not width:
@@ -175,9 +175,9 @@ class Sections:
                 values[these] = part
         return values
 
-    def _whole_stream(self, at: Whole, widths: Whole, sections: Whole) -> Bits:
-        """Reads a stream in every row of `sections`: slices, laid one behind the other, are quicker than positions."""
-        rows, begins, bits = self.rows[sections].tolist(), at[sections].tolist(), widths[sections].tolist()
+    def _whole_stream(self, at: Whole, widths: Whole) -> Bits:
+        """Reads a stream in every row: slices, laid one behind the other, are quicker than positions."""
+        rows, begins, bits = self.rows.tolist(), at.tolist(), widths.tolist()
         values = np.zeros(sum(rows), np.uint64)
         content = self._content
         for plane in range(-(-max(bits, default=0) // 8)):
@@ -221,25 +221,7 @@ class Sections:
         if relative.any():
             other = self._numbers(block_form.RELATIVES[column], section, row)
             numbers += np.where(relative[section], other, 0)
-        stepped = flags & DELTA != 0
-        if stepped.any():
-            here = np.flatnonzero(stepped[section])
-            sections = np.flatnonzero(stepped)
-            used = sections[np.isin(sections, section[here])]
-            numbers[here] = self._summed(index, used, section[here], row[here])
         return np.asarray(numbers)
-
-    def _summed(self, index: int, used: Whole, section: Whole, row: Whole) -> Whole:
-        """The numbers of rows in sections that hold differences, which are summed from their first row."""
-        folded = self._whole_stream(self._numbers_at[:, index], self._width[:, index], used).view(np.int64)
-        sums = np.cumsum((folded >> 1) & np.int64(2**63 - 1) ^ -(folded & 1))
-        counts = self.rows[used]
-        starts = np.cumsum(counts) - counts
-        before = np.where(starts > 0, sums[starts - 1], 0)
-        numbers = sums + np.repeat(self._heads["base"][used, index] - before, counts)
-        position = np.zeros(len(self.rows), np.int64)
-        position[used] = starts
-        return np.asarray(numbers[position[section] + row])
 
     def _pool_base(self, index: int) -> Whole:
         return np.asarray(self._pool_begin + self._heads["pool"][:, index])

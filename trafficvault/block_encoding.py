@@ -17,7 +17,7 @@ import polars as pl
 import pyarrow as pa
 
 from trafficvault import block_form, prefixes
-from trafficvault.block_form import COLUMN, DELTA, HEAD, NUMBERS, RELATIVE, ROWS, SCALES, Bits, Whole
+from trafficvault.block_form import COLUMN, HEAD, NUMBERS, RELATIVE, ROWS, SCALES, Bits, Whole
 
 _SAMPLE = 2048
 _NUMBER_FORM = r"^(.*?)([1-9][0-9]{0,17})$"
@@ -38,9 +38,9 @@ class _Pool:
     content: bytes
 
     def of(self, block: int) -> tuple[Whole, bytes]:
-        first, last = int(self.bounds[block]), int(self.bounds[block + 1])
+        first, last = self.bounds[block : block + 2]
         ends = self.ends[first : last + 1]
-        return np.diff(ends), self.content[int(ends[0]) : int(ends[-1])]
+        return ends[1:] - ends[:-1], self.content[ends[0] : ends[-1]]
 
 
 @dataclass(slots=True)
@@ -112,6 +112,15 @@ class Frame:
             case _:
                 return self._text(name, series, earlier)
 
+    def _constant(self, text: str) -> _Column:
+        """A column of one text, which takes no room but that of the text in each block."""
+        heads = np.zeros(self.blocks, COLUMN)
+        heads["least"] = 1
+        octets = text.encode()
+        every = np.arange(self.blocks + 1)
+        pool = _Pool(every, every * len(octets), octets * self.blocks)
+        return _Column(heads, [], pool, np.zeros(self.height, np.int64))
+
     def _address(self, name: str, series: pl.Series, earlier: dict[str, _Column]) -> _Column:
         v4 = series.bin.starts_with(prefixes.V4_PREFIX).fill_null(False)
         number = series.bin.slice(12, 4).bin.reinterpret(dtype=pl.UInt32, endianness="big").cast(pl.Int64)
@@ -119,6 +128,8 @@ class Frame:
         return self._mixed(name, v4, number, rest, "", earlier)
 
     def _text(self, name: str, series: pl.Series, earlier: dict[str, _Column]) -> _Column:
+        if series[0] is not None and (series == series[0]).all(ignore_nulls=False):
+            return self._constant(series[0])
         prefix = _prefix(series)
         if prefix is None:
             return self._mixed(name, None, None, series, "", earlier)
@@ -227,43 +238,14 @@ class Frame:
             basis = np.where(rows, earlier[other].numbers, basis)
             seen_as = np.where(valid, values, base[self._block]) + basis
         offsets = np.where(valid, values - base[self._block], 0).view(np.uint64)
-        scale = next(index for index in (3, 2, 1, 0) if not np.any(offsets % np.uint64(SCALES[index])))
+        scale = next(index for index in (3, 2, 1, 0) if _is_multiple(offsets, np.uint64(SCALES[index])))
         if scale:
             offsets //= np.uint64(SCALES[scale])
             spread = spread // np.uint64(SCALES[scale])
         heads["scale"] = scale
         heads["base"] = base
         heads["width"] = _widths(spread)
-        if name in block_form.DELTAS and scale == 0:
-            offsets, seen_as = self._stepped(heads, offsets, values, valid, seen_as)
         return offsets, seen_as
-
-    def _stepped(
-        self,
-        heads: npt.NDArray[np.void],
-        offsets: Bits,
-        values: Whole,
-        valid: npt.NDArray[np.bool_],
-        seen_as: Whole,
-    ) -> tuple[Bits, Whole]:
-        """As differences from row to row in the blocks where that is much smaller."""
-        row = np.arange(self.height)
-        last = np.maximum.accumulate(np.where(valid, row, -1))
-        inside = last >= self._starts[self._block]
-        filled = np.where(inside, values[np.maximum(last, 0)], heads["base"][self._block])
-        before = np.empty_like(filled)
-        before[1:] = filled[:-1]
-        before[self._starts] = heads["base"]
-        step = filled - before
-        folded = ((step << 1) ^ (step >> 63)).view(np.uint64)
-        cost = np.add.reduceat(np.log2(folded.astype(np.float64) + 1), self._starts)
-        rows = np.diff(np.append(self._starts, self.height))
-        plain = rows * heads["width"].astype(np.float64)
-        smaller = (heads["flags"] & RELATIVE == 0) & (cost + rows < 0.8 * plain)
-        heads["flags"] |= np.where(smaller, DELTA, 0).astype(np.uint8)
-        heads["width"] = np.where(smaller, _widths(np.maximum.reduceat(folded, self._starts)), heads["width"])
-        here = smaller[self._block]
-        return np.where(here, folded, offsets), np.where(here, filled, seen_as)
 
     def _spread(self, values: Whole, valid: npt.NDArray[np.bool_]) -> tuple[Whole, Bits]:
         """Least value and range of each block."""
@@ -310,6 +292,11 @@ class _Stream:
                 packed |= groups[:, place] << np.uint8(place * bits)
             self._rests[index, bits] = packed
         return self._rests[index, bits]
+
+
+def _is_multiple(values: Bits, of: np.uint64) -> bool:
+    # A few first: a remainder over all rows is dear.
+    return of == 1 or not (np.any(values[:ROWS] % of) or np.any(values % of))
 
 
 def _widths(most: Bits) -> Octets:

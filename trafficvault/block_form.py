@@ -52,8 +52,8 @@ COLUMN = np.dtype(
         ("scale", "u1"),
     ]
 )
-NUMBERS, DELTA, RELATIVE = 1, 2, 4
-"""Flags of a column: tag 1 is a number; its numbers are differences from row to row, or from `RELATIVES`."""
+NUMBERS, RELATIVE = 1, 2
+"""Flags of a column: tag 1 is a number behind a prefix; its numbers are differences from those of `RELATIVES`."""
 SCALES = (1, 1_000, 1_000_000, 60_000_000)
 """What the numbers of a column were divided by."""
 
@@ -73,9 +73,6 @@ RELATIVES = {
     "reported_at": "start",
 }
 """Columns whose numbers may be kept as the difference from those of an earlier column of the same category."""
-DELTAS = frozenset({"a_number", "b_number", "imsi", "imei", "subscriber", "public_ip", "user_name", "line"})
-"""Columns whose numbers may be kept as the difference from the row before: those that follow the order of the rows."""
-
 _ORDER = (
     *("a_number", "b_number", "imsi", "user_name", "line", "mail_from", "public_ip", "access_ip", "subscriber"),
     *("session_id", "mac", "correlation_id"),

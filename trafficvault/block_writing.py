@@ -113,7 +113,7 @@ class Builder:
         self._rows += rows.height
         blocks = np.arange(rows.height, dtype=np.uint64) // np.uint64(ROWS) + np.uint64(first)
         found = [np.zeros(0, np.uint64), *self._posted(rows, blocks)]
-        self._pairs.append(np.unique(np.concatenate(found)))
+        self._pairs.append(postings.distinct(np.concatenate(found)))
 
     def _sections(self, frame: Frame, category: str, first: int) -> Iterator[bytes]:
         names = block_form.names(category, self._place.record_class)

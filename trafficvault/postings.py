@@ -73,7 +73,13 @@ def address_hashes(high: Hashes, low: Hashes, bits: npt.NDArray[np.int64]) -> Ha
 
 def pairs(found: Hashes, blocks: Hashes) -> Hashes:
     """Each hash with the number of its block, sorted, without doubles."""
-    return np.unique((found & ~_BLOCKS) | blocks)
+    return distinct((found & ~_BLOCKS) | blocks)
+
+
+def distinct(values: Hashes) -> Hashes:
+    """`values` sorted, without doubles: quicker than NumPy's own, which hashes."""
+    ordered = np.sort(values)
+    return ordered[np.append(True, ordered[1:] != ordered[:-1])] if len(ordered) else ordered
 
 
 def kept_bits(count: int) -> int:
@@ -120,9 +126,10 @@ _CODEC = pa.Codec("zstd", compression_level=5)
 
 
 def _joined(planes: npt.NDArray[np.uint8], width: int, count: int) -> Hashes:
-    wide = np.zeros((count, 8), np.uint8)
-    wide[:, :width] = planes.reshape(width, count).T
-    return wide.view("<u8").reshape(-1)
+    values = np.zeros(count, np.uint64)
+    for index in range(width):
+        values |= planes[index * count : (index + 1) * count].astype(np.uint64) << np.uint64(8 * index)
+    return values
 
 
 def _bytes_for(values: Hashes) -> int:
