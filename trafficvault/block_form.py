@@ -86,7 +86,7 @@ def order_key(columns: Collection[str]) -> pl.Expr:
         for name in _ORDER
         if name in columns
     ]
-    return pl.coalesce([*there, pl.lit("")])
+    return pl.coalesce([*there, pl.repeat("", pl.len())])
 
 
 @cache

@@ -133,7 +133,7 @@ class Builder:
             if isinstance(frame.schema["value"], pl.List):
                 frame = frame.explode("value")
                 if name == "other_parties":
-                    frame = frame.with_columns(pl.col("value").struct.field("number"))
+                    frame = frame.with_columns(value=pl.col("value").struct.field("number"))
             value, block = pl.col("value"), pl.col("block")
             again = (value == value.shift()) & (block == block.shift())
             frame = frame.filter(value.is_not_null() & (value != pl.col("order")) & ~again.fill_null(False))
