@@ -235,29 +235,29 @@ def _decoded(
 ) -> tuple[pl.DataFrame, npt.NDArray[np.int64]]:
     """The rows of some blocks that match, and the number of the file of each."""
     record_class = loaded[0][1].place.record_class
-    who: Sections | None = None
-    if wanted is None:
-        rows = np.array([file._directory.rows_of(block) for _, file, block, _ in loaded])
-        section = np.repeat(np.arange(len(loaded)), rows)
-        row = np.arange(len(section)) - np.repeat(np.cumsum(rows) - rows, rows)
+    numbers = np.array([number for number, _, _, _ in loaded], np.int64)
+    found = {name: pl.Series(name, [], polars_type(name)) for name in columns}
+    who = None if wanted is None else _sections(loaded, WHO)
+    if who is None or wanted is None:
+        left = list(loaded)
+        of = np.repeat(numbers, [file._directory.rows_of(block) for _, file, block, _ in loaded])
     else:
-        who = _sections(loaded, WHO)
-        section, row = (part[_matching(who, wanted)] for part in who.every())
-    kept, inverse = np.unique(section, return_inverse=True)
-    left = [loaded[index] for index in kept.tolist()]
-    found: dict[str, pl.Series] = {}
-    for category in CATEGORIES:
+        within, row = (part[_matching(who, wanted)] for part in who.every())
+        kept, section = np.unique(within, return_inverse=True)
+        left, of = [loaded[index] for index in kept.tolist()], numbers[within]
+    for category in CATEGORIES if left else ():
         names = [name for name in columns if category_of(name, record_class) == category]
         if not names:
             continue
-        if not left:
-            found |= {name: pl.Series(name, [], polars_type(name)) for name in names}
-            continue
-        reuse = category == WHO and who is not None
-        sections, of = (who, section) if reuse and who is not None else (_sections(left, category), inverse)
-        found |= {name: sections.read(name, of, row) for name in names}
-    numbers = np.array([number for number, _, _, _ in loaded], np.int64)
-    return pl.DataFrame([found[name] for name in columns]), numbers[section]
+        if who is None:
+            sections = _sections(left, category)
+            chosen = sections.every()
+        elif category == WHO:
+            sections, chosen = who, (within, row)
+        else:
+            sections, chosen = _sections(left, category), (section, row)
+        found |= {name: sections.read(name, *chosen) for name in names}
+    return pl.DataFrame([found[name] for name in columns]), of
 
 
 def _sections(loaded: Sequence[_Loaded], category: str) -> Sections:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import tempfile
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -20,7 +21,7 @@ from queries.scope import Target
 from tests.trafficvault import block_house as house
 from tests.trafficvault.block_house import KEYS, PLACE, busy, frames, opened, write
 from tests.trafficvault.sealed_store import full_table
-from trafficvault import block_form, blocks
+from trafficvault import block_encoding, block_form, blocks
 from trafficvault.block_writing import Builder
 from trafficvault.blocks import BlockFile
 from trafficvault.errors import FaultError, RefusedError, UsageError
@@ -115,13 +116,13 @@ def test_few_bytes_are_read_for_one_person(tmp_path: Path, monkeypatch: pytest.M
     rows = busy(40_000)
     file = opened(tmp_path / "x.blocks", rows)
     read: list[int] = []
-    pread = blocks.os.pread
+    pread = os.pread
 
     def counted(handle: int, length: int, at: int) -> bytes:
         read.append(length)
         return pread(handle, length, at)
 
-    monkeypatch.setattr(blocks.os, "pread", counted)
+    monkeypatch.setattr(os, "pread", counted)
     wanted = blocks.wanted([target("imsi", rows["imsi"][20_000])], rows.columns)
     assert wanted is not None
 
@@ -140,6 +141,16 @@ def test_calls_are_found_by_their_id(tmp_path: Path) -> None:
 
     same(file.rows(blocks.calls(asked), rows.columns), rows.filter(pl.col("correlation_id").is_in(asked)))
     assert file.rows(blocks.calls(["nothing"]), rows.columns).is_empty()
+
+
+def test_many_different_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts that a table of all of them, block by block, would be too large for, are sorted instead."""
+    monkeypatch.setattr(block_encoding, "_PRESENCE", 0)
+    rows = busy(3000).with_columns(
+        session_id=pl.col("a_number").str.reverse() + pl.lit("x"), b_number=pl.col("b_number").str.replace("1", "x")
+    )
+
+    assert_frame_equal(pl.concat(opened(tmp_path / "x.blocks", rows).every(rows.columns)), rows)
 
 
 def test_frames_may_differ_in_their_columns(tmp_path: Path) -> None:
@@ -172,8 +183,8 @@ def test_every_column_of_every_class_has_a_section(tmp_path: Path, record_class:
 )
 def test_what_only_a_scan_finds_is_left_to_the_caller(kind: str, value: str | bytes) -> None:
     """Ranges, prefixes and cells are not posted."""
-    more: dict[str, Any] = {"prefix": {"length": 24}, "number_range": {"upper": "+32"}}.get(kind, {})
-    one = target(kind, value, **more)
+    more: dict[str, dict[str, Any]] = {"prefix": {"length": 24}, "number_range": {"upper": "+32"}}
+    one = target(kind, value, **more.get(kind, {}))
 
     assert blocks.wanted([target("msisdn", "+31612345678"), one], SCHEMA.names) is None
 
