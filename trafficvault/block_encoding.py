@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ _NUMBER_FORM = r"^(.*?)([1-9][0-9]{0,17})$"
 _PRESENCE = 1 << 22
 """Up to so many (block, text) pairs, a table tells which of them occur; beyond, they are sorted."""
 
+_Any = TypeVar("_Any", bound=np.generic)
 Octets = npt.NDArray[np.uint8]
 
 
@@ -61,7 +63,8 @@ class Frame:
         self.height = rows.height
         self.blocks = -(-rows.height // ROWS)
         self._starts = np.arange(0, max(self.height, 1), ROWS)
-        self._block = np.arange(self.height) // ROWS
+        self._counts = np.diff(np.append(self._starts, self.height))
+        self._block = np.repeat(np.arange(self.blocks), self._counts)
 
     def sections(self, names: tuple[str, ...]) -> Iterator[bytes | None]:
         """The section of each block, of the columns `names`; None where all of them are null."""
@@ -99,6 +102,8 @@ class Frame:
         match block_form.kind_of(name):
             case block_form.NUMBER:
                 values = series.to_physical().cast(pl.Int64)
+                if not series.null_count() and values.min() == values.max():
+                    return self._one_number(values)
                 tags = values.is_not_null().to_numpy().astype(np.uint64)
                 return self._made(name, tags, values.fill_null(0).to_numpy(), None, None, earlier)
             case block_form.TRUTH:
@@ -120,6 +125,12 @@ class Frame:
         every = np.arange(self.blocks + 1)
         pool = _Pool(every, every * len(octets), octets * self.blocks)
         return _Column(heads, [], pool, np.zeros(self.height, np.int64))
+
+    def _one_number(self, values: pl.Series) -> _Column:
+        """A column of one number, which stands in the head of each block."""
+        heads = np.zeros(self.blocks, COLUMN)
+        heads["least"], heads["base"] = 1, values[0]
+        return _Column(heads, [], None, values.to_numpy())
 
     def _address(self, name: str, series: pl.Series, earlier: dict[str, _Column]) -> _Column:
         v4 = series.bin.starts_with(prefixes.V4_PREFIX).fill_null(False)
@@ -154,18 +165,29 @@ class Frame:
         """A column of numbers behind `prefix` where `fits`, and of the texts `rest` elsewhere."""
         is_number = np.zeros(self.height, np.bool_) if fits is None else fits.to_numpy()
         blocks_with = np.bincount(self._block[is_number], minlength=self.blocks) > 0
+        if rest.null_count() == self.height:
+            texts = pa.array([prefix], pa.large_string())
+            bounds = np.concatenate([np.zeros(1, np.int64), np.cumsum(blocks_with)])
+            entries, tags = np.zeros(int(bounds[-1]), np.int64), is_number.astype(np.uint64)
+        else:
+            texts, tags, bounds, entries = self._entries(rest, prefix, blocks_with)
+            tags[is_number] = 1
+        taken = texts.take(pa.array(entries))
+        ends = np.frombuffer(taken.buffers()[1], np.int64)[: len(entries) + 1]
+        pool = _Pool(bounds, ends, taken.buffers()[2].to_pybytes() if taken.buffers()[2] is not None else b"")
+        values = None if number is None else number.fill_null(0).to_numpy()
+        return self._made(name, tags, values, is_number, pool, earlier, blocks_with)
+
+    def _entries(
+        self, rest: pl.Series, prefix: str, blocks_with: npt.NDArray[np.bool_]
+    ) -> tuple[pa.Array, Bits, Whole, Whole]:
+        """Texts, the tag of each row, and where each block's entries begin among those of all blocks."""
         encoded = rest.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(pa.large_string()).dictionary_encode()
         texts = pa.concat_arrays([pa.array([prefix], pa.large_string()), encoded.dictionary.cast(pa.large_string())])
         is_text = rest.is_not_null().to_numpy()
         codes = np.where(is_text, encoded.indices.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64) + 1, 0)
         rank, bounds, entries = self._ranked(codes, is_text, len(texts), blocks_with)
-        tags = np.where(is_text, rank + 1, 0)
-        tags[is_number] = 1
-        taken = texts.take(pa.array(entries))
-        ends = np.frombuffer(taken.buffers()[1], np.int64)[: len(entries) + 1]
-        pool = _Pool(bounds, ends, taken.buffers()[2].to_pybytes() if taken.buffers()[2] is not None else b"")
-        values = None if number is None else number.fill_null(0).to_numpy()
-        return self._made(name, tags.astype(np.uint64), values, is_number, pool, earlier, blocks_with)
+        return texts, np.where(is_text, rank + 1, 0).astype(np.uint64), bounds, entries
 
     def _ranked(
         self, codes: Whole, there: npt.NDArray[np.bool_], count: int, first: npt.NDArray[np.bool_]
@@ -201,7 +223,7 @@ class Frame:
         """The streams of a column from its tags and numbers. `valid` says which rows have a number."""
         heads = np.zeros(self.blocks, COLUMN)
         least = np.minimum.reduceat(tags, self._starts)
-        tags = tags - least[self._block]
+        tags = tags - self._by_row(least)
         heads["least"] = least
         heads["tag_width"] = _widths(np.maximum.reduceat(tags, self._starts))
         if numbered is not None:
@@ -209,7 +231,7 @@ class Frame:
         numbers = np.zeros(self.height, np.int64)
         streams: list[Callable[[int, int], bytes]] = [_Stream(tags, heads["tag_width"]).of]
         if values is not None:
-            valid = tags + least[self._block] == 1 if valid is None else valid
+            valid = tags + self._by_row(least) == 1 if valid is None else valid
             stored, numbers = self._stored(name, heads, values, valid, earlier)
             streams.append(_Stream(stored, heads["width"]).of)
         return _Column(heads, streams, pool, numbers)
@@ -224,7 +246,7 @@ class Frame:
     ) -> tuple[Bits, Whole]:
         """The numbers of the stream, and what a reader makes of them; fills `heads` in."""
         base, spread = self._spread(values, valid)
-        seen_as = np.where(valid, values, base[self._block])
+        seen_as = np.where(valid, values, self._by_row(base))
         basis = np.zeros(self.height, np.int64)
         other = block_form.RELATIVES.get(name)
         if other in earlier:
@@ -232,12 +254,12 @@ class Frame:
             near, near_spread = self._spread(away, valid)
             closer = near_spread < spread
             heads["flags"] |= np.where(closer, RELATIVE, 0).astype(np.uint8)
-            rows = closer[self._block]
+            rows = self._by_row(closer)
             values = np.where(rows, away, values)
             base, spread = np.where(closer, near, base), np.where(closer, near_spread, spread)
             basis = np.where(rows, earlier[other].numbers, basis)
-            seen_as = np.where(valid, values, base[self._block]) + basis
-        offsets = np.where(valid, values - base[self._block], 0).view(np.uint64)
+            seen_as = np.where(valid, values, self._by_row(base)) + basis
+        offsets = np.where(valid, values - self._by_row(base), 0).view(np.uint64)
         scale = next(index for index in (3, 2, 1, 0) if _is_multiple(offsets, np.uint64(SCALES[index])))
         if scale:
             offsets //= np.uint64(SCALES[scale])
@@ -246,6 +268,10 @@ class Frame:
         heads["base"] = base
         heads["width"] = _widths(spread)
         return offsets, seen_as
+
+    def _by_row(self, by_block: npt.NDArray[_Any]) -> npt.NDArray[_Any]:
+        """What belongs to each row's block."""
+        return np.repeat(by_block, self._counts)
 
     def _spread(self, values: Whole, valid: npt.NDArray[np.bool_]) -> tuple[Whole, Bits]:
         """Least value and range of each block."""

@@ -121,7 +121,7 @@ def rounded(bits: int) -> int:
     return whole * 8 + (0, 1, 2, 4, 4, 8, 8, 8)[rest]
 
 
-_CODEC = pa.Codec("zstd", compression_level=5)
+_CODEC = pa.Codec("zstd", compression_level=3)
 
 
 @dataclass(frozen=True, slots=True)
