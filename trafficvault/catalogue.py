@@ -29,14 +29,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from trafficvault import database, signing, tables
+from trafficvault import database, migration, signing, tables
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError, RefusedError, VaultError
 from trafficvault.tables import SEAL, TABLES
 
 TALLY = "tally"
 GENERATION = "generation"
-_VERSION = 1
+_VERSION = migration.VERSION
 _MODULUS = 2**256
 _COMPLETE = "trafficvault.complete"
 
@@ -180,9 +180,15 @@ class Catalogue:
 
     @classmethod
     def open(cls, path: Path, mac_key: bytes, disk: Disk) -> Catalogue:
-        """The catalogue at `path`. Raises `FaultError` when there is none; what is in it is checked as it is read."""
+        """The catalogue at `path`, brought to this version if it is of the one before.
+
+        Raises `FaultError` when there is none, or when what must be brought over was changed; the rest of it is checked
+        as it is read.
+        """
         database.require_file(path)
-        return cls(path, mac_key, disk)
+        found = cls(path, mac_key, disk)
+        found._migrate()
+        return found
 
     @staticmethod
     def peek_generation(path: Path) -> int:
@@ -246,6 +252,21 @@ class Catalogue:
     def close(self) -> None:
         """Closes the connections that wait in the pool."""
         self._engine.dispose()
+
+    def _migrate(self) -> None:
+        """One transaction: a crash leaves the old version or the new one. A damaged one is left to its reader."""
+        try:
+            with self._connected("BEGIN") as connection:
+                old = migration.is_old(connection)
+        except VaultError:
+            return
+        if old:
+            with self._connected("BEGIN IMMEDIATE") as connection:
+                if migration.is_old(connection):
+                    migration.migrate(connection, self._mac_key)
+                    self._disk.step("before commit")
+                    connection.commit()
+                    self._disk.step("after commit")
 
     @contextmanager
     def _connected(self, first: str) -> Iterator[sa.Connection]:

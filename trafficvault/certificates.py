@@ -43,10 +43,7 @@ def issue(
         "day": item.day.isoformat(),
         "categories": list(CATEGORIES),
         "records": sum(row["rows"] for row in rows),
-        "files": [
-            {"id": row.get("id") or row["batch"], "rows": row["rows"], "bytes": row["bytes"], "digest": row["digest"]}
-            for row in rows
-        ],
+        "files": [_file(row) for row in rows],
         "keys": keys,
         "generation": destroyed.generation,
         "key_provider": vault.keys.provider_name,
@@ -72,3 +69,14 @@ def issue(
         issued_at=signing.instant(vault.clock.now()),
     )
     return {"id": identity, "signature": signature, **json.loads(signing.canonical(body))}
+
+
+def _file(row: Row) -> dict[str, Any]:
+    """One file that was there when its keys died.
+
+    One that compaction made says how many delivered files it holds (the entries `compact` of the audit log name them:
+    they lay under the same keys), and the digest of the block file that died with it.
+    """
+    named = {"id": row.get("id") or row["batch"], **{name: row[name] for name in ("rows", "bytes", "digest")}}
+    more = {name: row.get(name) for name in ("merged", "blocks")}
+    return named | {name: value for name, value in more.items() if value is not None}

@@ -72,6 +72,13 @@ class Disk:
             sync_directory(path.parent)
         self.step(f"after append {path.suffix or path.name}")
 
+    def move(self, path: Path, target: Path) -> None:
+        """Renames the file `path`, which was written durably, to `target` on the same file system, durably."""
+        self.step(f"before move {path.suffix or path.name}")
+        path.rename(target)
+        sync_directory(target.parent)
+        self.step(f"after move {path.suffix or path.name}")
+
     def remove(self, path: Path) -> None:
         """Unlinks `path` durably; a missing one is already removed."""
         self.step(f"before unlink {path.suffix or path.name}")

@@ -2,7 +2,8 @@
 
 Keys leave in two ways, and their types differ so that one can't pass for the other. `release` gives a `Released` key
 for one class, day and category, and is the only way to what delivery accepts: it checks the warrant itself, whoever
-asks. `custody` gives an act of the house (receive, verify, …) the keys it works with; no package is made from those.
+asks. `custody` gives an act of the house (receive, compact, verify, …) the keys it works with; no package is made from
+those.
 
 `ensure` puts new day keys durably into the ring before a file uses them. `renew` is how keys die, in this order, each
 step repeatable: (1) epoch key g+1, (2) ring g+1 without the dead, (3) the catalogue's generation, which is the commit
@@ -27,9 +28,9 @@ from trafficvault.provider import KeyProvider
 from trafficvault.ring import UNDATED, Ring, open_ring, plan_recovery, require_key_id, ring_generations, seal_ring
 
 _PART_SLACK = timedelta(days=1)
-_ACTS_WITH_RECORDS = frozenset({"receive", "verify"})
+_ACTS_WITH_RECORDS = frozenset({"receive", "compact", "verify"})
 _ACTS = _ACTS_WITH_RECORDS | {"expire", "audit", "catalogue"}
-"""Only receive and verify get keys of records, rejections and held batches; the others get keys of what has no day."""
+"""Only these get keys of records, rejections and held batches; the others get keys of what has no day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +233,7 @@ class KeyStore:
         self._destroy(old.generation)  # (4)
 
     def custody(self, act: str) -> Custody:
-        """The keys for an act of the house: receive, verify, expire, audit or catalogue."""
+        """The keys for an act of the house: receive, compact, verify, expire, audit or catalogue."""
         if act not in _ACTS:
             raise RefusedError(f"taking keys into custody: {act} is not one of {', '.join(sorted(_ACTS))}")
         return Custody(act, self)

@@ -65,6 +65,16 @@ class Layout:
         return self.vault / "records"
 
     @property
+    def staging(self) -> Layout:
+        """Where compaction prepares files, laid out as the vault is; nothing in it is anybody's until it is moved."""
+        return Layout(self.vault / "compacting", self.keys)
+
+    @property
+    def compaction_lock(self) -> Path:
+        """Held by the one process that compacts."""
+        return self.vault / "compacting.lock"
+
+    @property
     def rejections(self) -> Path:
         """The encrypted rejections."""
         return self.vault / "rejections"

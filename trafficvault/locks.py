@@ -1,8 +1,10 @@
-"""The two locks that keep processes out of each other's way. Both are `flock`s: they end with their process, however it
-ends.
+"""The three locks that keep processes out of each other's way. All are `flock`s: they end with their process, however
+it ends.
 
 `writing` is held by the one process that adds or removes records (receive, accept, expire), from before it opens the
 keys. `reading` is the lease of a process that reads records; `destroying` waits a bounded time for all leases to end.
+`compacting` is held by the one process that prepares merged files; who wants to clear away what a killed one left takes
+it for a moment.
 """
 
 from __future__ import annotations
@@ -32,6 +34,16 @@ def writing(layout: Layout, wait: float = 0.0) -> Iterator[None]:
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def compacting(layout: Layout) -> Iterator[bool]:
+    """Takes the lock of compaction if nobody has it, and yields whether it was free."""
+    handle = os.open(layout.compaction_lock, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        yield _taken(handle)
     finally:
         os.close(handle)
 

@@ -31,6 +31,8 @@ from trafficvault.keys import Custody, Released
 from trafficvault.layout import Layout, day_key_id
 from trafficvault.sealed_parquet import Place
 
+CONSERVED = f"{sealed_parquet.TOLD}conserved"
+"""Under this name the footer of a merged file tells the row sum of what went into it."""
 _SLICE = 8 * sealed_parquet.ROW_GROUP
 """Rows that verify and duplicates hold in memory at once."""
 _SEEN_CATEGORIES = (WHO, WHEN, HOW_MUCH)
@@ -66,6 +68,8 @@ class Measured:
     reach_from: date
     reach_to: date
     columns: tuple[str, ...]
+    told: str | None = None
+    """The row sum that its footer tells, of what compaction made it from; None for a file that was delivered."""
 
     def differs_from(self, row_sum: str) -> bool:
         """Whether the file holds other records than those of `row_sum`; false when another Polars made that one."""
@@ -118,7 +122,7 @@ def write_file(
     if "start" in rows.columns:
         rows = rows.sort("start", nulls_last=True, maintain_order=True)
     place = Place(record_class, day, secrets.token_hex(16))
-    keys = _file_keys(custody, place)
+    keys = file_keys(custody, place)
     path = layout.record_file(record_class, day, place.file_id)
     sealed = canonical(rows.to_arrow())
     digest = ""
@@ -130,9 +134,9 @@ def write_file(
 
     disk.make_directory(path.parent)
     disk.create_by(path, fill)
-    _write_seen(disk, layout, custody, place, seen.row_hashes(rows, seen.hashed_columns(record_class)))
-    row_sum = _row_sum(custody, place, rows.height, _total(rows, rows.columns))
-    size, (first, last), columns = path.stat().st_size, _reach(rows, record_class, day), tuple(rows.columns)
+    write_seen(disk, layout, custody, place, seen.row_hashes(rows, seen.hashed_columns(record_class)))
+    row_sum = row_sum_of(custody, place, rows.height, total_of(rows, rows.columns))
+    size, (first, last), columns = path.stat().st_size, reach_of(rows, record_class, day), tuple(rows.columns)
     return WrittenFile(record_class, day, place.file_id, rows.height, size, digest, row_sum, first, last, columns)
 
 
@@ -167,7 +171,7 @@ def read_in_custody(
 ) -> pl.DataFrame:
     """As `read_released`, for an act of the house: with every category whose key still lives. Never for a package."""
     place = Place(record_class, day, file_id)
-    return _read(layout, place, _file_keys(custody, place), columns, only)
+    return _read(layout, place, file_keys(custody, place), columns, only)
 
 
 def measure(layout: Layout, custody: Custody, record_class: str, day: date, file_id: str) -> Measured:
@@ -177,16 +181,16 @@ def measure(layout: Layout, custody: Custody, record_class: str, day: date, file
     none.
     """
     place = Place(record_class, day, file_id)
-    keys = _file_keys(custody, place)
+    keys = file_keys(custody, place)
     opened = sealed_parquet.unwrap(layout.record_file(record_class, day, file_id), place, keys, ())
     columns = [name for name in opened.present if category_of(name, record_class) in keys]
     count, total, reach = 0, 0, [day]
-    for rows in _slices(layout, place, keys, columns):
+    for rows in slices(layout, place, keys, columns):
         count += rows.height
-        total = (total + _total(rows, columns)) % 2**64
-        reach += _reach(rows, record_class, day)
-    row_sum = _row_sum(custody, place, count, total) if len(keys) == len(CATEGORIES) else ""
-    return Measured(count, row_sum, min(reach), max(reach), opened.present)
+        total = (total + total_of(rows, columns)) % 2**64
+        reach += reach_of(rows, record_class, day)
+    row_sum = row_sum_of(custody, place, count, total) if len(keys) == len(CATEGORIES) else ""
+    return Measured(count, row_sum, min(reach), max(reach), opened.present, opened.told.get(CONSERVED))
 
 
 def seen_fault(layout: Layout, custody: Custody, record_class: str, day: date, file_id: str) -> str | None:
@@ -206,7 +210,7 @@ def seen_fault(layout: Layout, custody: Custody, record_class: str, day: date, f
         return "bit flip"
     if block is None:
         return None
-    derived = np.sort(seen.shorten(_seen_hashes(layout, custody, place)))
+    derived = np.sort(seen.shorten(seen_hashes(layout, custody, place)))
     return None if np.array_equal(block, derived) else "bit flip"
 
 
@@ -236,12 +240,12 @@ def duplicates(
         stored = _seen_of(layout, custody, place, disk)
         candidates = np.flatnonzero(~found & _is_in(short, stored))
         if len(candidates):
-            keys = _file_keys(custody, place)
+            keys = file_keys(custody, place)
             found[candidates] |= _stored_already(layout, place, keys, rows[candidates], full[candidates])
     return found
 
 
-def _file_keys(custody: Custody, place: Place) -> dict[str, bytes]:
+def file_keys(custody: Custody, place: Place) -> dict[str, bytes]:
     """The file's key of every category whose day key lives. Raises `RefusedError` when `frame` does not."""
     ids = {category: day_key_id(place.record_class, place.day, category) for category in CATEGORIES}
     return {
@@ -265,7 +269,8 @@ def _read(
     return sealed_parquet.collect(lazy.select(columns), place)
 
 
-def _slices(layout: Layout, place: Place, keys: Mapping[str, bytes], columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+def slices(layout: Layout, place: Place, keys: Mapping[str, bytes], columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+    """The rows of a file in its order, in frames of bounded size."""
     path = layout.record_file(place.record_class, place.day, place.file_id)
     opened = sealed_parquet.unwrap(path, place, keys, columns)
     for offset in range(0, opened.rows, _SLICE):
@@ -282,7 +287,7 @@ def _stored_already(
         # A category was destroyed: what is left of the stored records is compared with as much of the new.
         full = seen.row_hashes(rows, columns)
     found = np.zeros(rows.height, np.bool_)
-    for stored in _slices(layout, place, keys, columns):
+    for stored in slices(layout, place, keys, columns):
         hashes = seen.row_hashes(stored, columns)
         order = np.argsort(hashes, kind="stable")
         near = order[np.minimum(np.searchsorted(hashes, full, sorter=order), len(order) - 1)]
@@ -328,30 +333,35 @@ def _seen_of(layout: Layout, custody: Custody, place: Place, disk: Disk | None) 
     path = layout.seen_file(place.record_class, place.day, place.file_id)
     block = seen.read_block(path, _seen_key(custody, place), f"seen {place}")
     if block is None:
-        hashes = _seen_hashes(layout, custody, place)
+        hashes = seen_hashes(layout, custody, place)
         block = np.sort(seen.shorten(hashes))
         if disk is not None:
-            _write_seen(disk, layout, custody, place, hashes)
+            write_seen(disk, layout, custody, place, hashes)
     return block
 
 
-def _seen_hashes(layout: Layout, custody: Custody, place: Place) -> seen.Hashes:
+def seen_hashes(layout: Layout, custody: Custody, place: Place) -> seen.Hashes:
+    """The hashes that the seen block of a file is made of, in the order of its rows."""
     columns = seen.hashed_columns(place.record_class)
-    slices = _slices(layout, place, _file_keys(custody, place), columns)
-    return np.concatenate([seen.row_hashes(rows, columns) for rows in slices])
+    found = slices(layout, place, file_keys(custody, place), columns)
+    return np.concatenate([seen.row_hashes(rows, columns) for rows in found])
 
 
-def _write_seen(disk: Disk, layout: Layout, custody: Custody, place: Place, hashes: seen.Hashes) -> None:
+def write_seen(disk: Disk, layout: Layout, custody: Custody, place: Place, hashes: seen.Hashes) -> None:
+    """Writes the seen block of the file, whose row hashes over the hashed columns are `hashes`, in any order."""
     path = layout.seen_file(place.record_class, place.day, place.file_id)
     seen.write_block(disk, path, _seen_key(custody, place), f"seen {place}", seen.shorten(hashes))
 
 
-def _total(rows: pl.DataFrame, columns: Iterable[str]) -> int:
+def total_of(rows: pl.DataFrame, columns: Iterable[str]) -> int:
+    """The sum of the rows' hashes modulo 2**64: of any part of a file, and whatever their order."""
     return int(seen.row_hashes(rows, columns).sum(dtype=np.uint64))
 
 
-def _row_sum(custody: Custody, place: Place, rows: int, total: int) -> str:
-    """Keyed by all five day keys: nobody can guess a destroyed value and try it against what the catalogue kept."""
+def row_sum_of(custody: Custody, place: Place, rows: int, total: int) -> str:
+    """Which records a file holds: their number and the `total` of their hashes, keyed.
+
+    Keyed by all five day keys: nobody can guess a destroyed value and try it against what the catalogue kept."""
     days = b"".join(custody.key(day_key_id(place.record_class, place.day, category)) for category in CATEGORIES)
     key = sealing.derive(days, "row-sum", place.file_id)
     keyed = hmac.new(key, f"{rows}/{total:016x}".encode(), hashlib.sha256).hexdigest()
@@ -375,7 +385,7 @@ def _require_day(rows: pl.DataFrame, record_class: str, day: date) -> None:
         raise FaultError(f"{what}: {outside} of {rows.height} records are of another day")
 
 
-def _reach(rows: pl.DataFrame, record_class: str, day: date) -> tuple[date, date]:
+def reach_of(rows: pl.DataFrame, record_class: str, day: date) -> tuple[date, date]:
     """The first and the last UTC date that a record touches, the end that its duration gives included.
 
     A binding that tells no end, report or duration lasts until somebody says otherwise: it touches every later date.

@@ -33,6 +33,10 @@ from ingest.record import BY_NAME, FRAME, SCHEMA, category_of, leaf_paths
 from trafficvault.errors import FaultError, RefusedError, UsageError
 
 ROW_GROUP = 131_072
+TOLD = "trafficvault."
+"""How the names of what a footer says besides the schema begin."""
+LANDING_LEVEL = 1
+"""How hard zstd tries for a file that is soon compacted."""
 _NONCE_BYTES = 12
 _FOOTER = "footer"
 _KEY_ID = re.compile(
@@ -90,6 +94,8 @@ class DataKeys:
     present: tuple[str, ...]
     """All columns the file has, in order."""
     rows: int
+    told: Mapping[str, str] = field(default_factory=dict)
+    """What the footer says besides, by name."""
 
 
 class Writer:
@@ -98,8 +104,11 @@ class Writer:
     For use by one thread at a time. A file whose `close` was not reached, or raised, must not be kept.
     """
 
-    def __init__(self, path: Path, schema: pa.Schema, place: Place, file_keys: Mapping[str, bytes]) -> None:
-        """Begins the file at `path` with the columns of `schema`. `file_keys` holds the key of each category.
+    def __init__(
+        self, path: Path, schema: pa.Schema, place: Place, file_keys: Mapping[str, bytes], level: int = LANDING_LEVEL
+    ) -> None:
+        """Begins the file at `path` with the columns of `schema`. `file_keys` holds the key of each category, `level`
+        is how hard zstd tries.
 
         Raises `FaultError` when a column is not of the record or not of its type: it would have no key.
         """
@@ -120,7 +129,7 @@ class Writer:
             path,
             schema,
             compression="zstd",
-            compression_level=1,
+            compression_level=level,
             data_page_version="1.0",
             use_dictionary=[name for name in schema.names if name in _DICTIONARY],
             column_encoding={name: encoding for name, encoding in _ENCODINGS.items() if name in schema.names},
@@ -132,8 +141,13 @@ class Writer:
         """Adds the rows of `table`, which has the columns of the file in their order, as row groups of their own."""
         self._writer.write_table(table.cast(self._schema), row_group_size=ROW_GROUP)
 
-    def close(self) -> None:
-        """Writes the footer. Raises `FaultError` when pyarrow did not take a key for every column."""
+    def close(self, told: Mapping[str, str] | None = None) -> None:
+        """Writes the footer, with what is `told` of the file in it, encrypted as the footer is.
+
+        Raises `FaultError` when pyarrow did not take a key for every column.
+        """
+        if told:
+            self._writer.add_key_value_metadata(told)
         self._writer.close()
         if self._kms.used != self._used:
             what = "pyarrow did not take a key for every column; the file must not be kept"
@@ -169,6 +183,8 @@ def unwrap(path: Path, place: Place, file_keys: Mapping[str, bytes], columns: It
         with pq.ParquetFile(path, decryption_properties=properties) as file:
             present = tuple(file.schema_arrow.names)
             rows = int(file.metadata.num_rows)
+            more = {name.decode(): text.decode() for name, text in (file.metadata.metadata or {}).items()}
+            told = {name: text for name, text in more.items() if name.startswith(TOLD)}
             ids = _key_ids(file.schema_arrow, place)
             wanted = [name for name in present if name in frozenset(columns)]
             for name in wanted:
@@ -178,7 +194,7 @@ def unwrap(path: Path, place: Place, file_keys: Mapping[str, bytes], columns: It
                 next(file.iter_batches(batch_size=1, row_groups=[0], columns=wanted, use_threads=False))
         leaves = [leaf for name in wanted for leaf in leaf_paths(SCHEMA.field(name))]
         keys = {leaf: kms.data_keys[ids[leaf]] for leaf in leaves}
-        return DataKeys(kms.data_keys[place.footer_id()], keys, present, rows)
+        return DataKeys(kms.data_keys[place.footer_id()], keys, present, rows, told)
     except (pa.ArrowException, OSError, KeyError, StopIteration) as problem:
         raise FaultError(f"opening {place}: it is missing, damaged, or not a file of this vault") from problem
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from trafficvault.errors import UsageError
+from trafficvault.period import Period
 from trafficvault.toml_table import Table, parse_table
 
 KIND: Final = "trafficvault"
@@ -21,6 +22,8 @@ MAX_FILE: Final = 256 * 2**20
 QUESTION_MEMORY: Final = "1GB"
 QUESTION_SECONDS: Final = 600
 LEASE_SECONDS: Final = 60
+DELIVERY_WINDOW: Final = Period(days=35)
+"""So long after its day a record may still be delivered, or delivered again, in the ordinary way."""
 LEAST_QUESTION_MEMORY: Final = 64 * 2**20
 
 _FILE = "vault.toml"
@@ -34,7 +37,8 @@ class Settings:
     `id` is 32 hex digits, `public_key` the Ed25519 key, in hex, that the vault's certificates and audit entries are
     signed with. `max_file` bounds a delivered file, packed and unpacked, in bytes. A question gets `question_memory`,
     a text with a unit as DuckDB reads it too, and `question_seconds`; `lease_seconds` is the time that an expiry waits
-    for those who still read.
+    for those who still read. Until `delivery_window` after its day a partition keeps its seen blocks; a record that
+    comes again later is recognised all the same, more slowly.
     """
 
     id: str
@@ -43,6 +47,7 @@ class Settings:
     question_memory: str = QUESTION_MEMORY
     question_seconds: int = QUESTION_SECONDS
     lease_seconds: int = LEASE_SECONDS
+    delivery_window: Period = DELIVERY_WINDOW
 
 
 def new_text(vault_id: str, public_key: str) -> str:
@@ -58,6 +63,7 @@ max_file = "256MiB"             # the largest file that is taken in, packed or u
 question_memory = "{QUESTION_MEMORY}"         # memory of a running question
 question_seconds = {QUESTION_SECONDS}           # and its time
 lease_seconds = {LEASE_SECONDS}              # how long an expiry waits for those who still read
+delivery_window = "{DELIVERY_WINDOW}"        # how long after its day a record may still come, or come again
 """
 
 
@@ -78,6 +84,7 @@ def parse(text: str) -> Settings:
         question_memory=_memory(table),
         question_seconds=table.whole_or("question_seconds", QUESTION_SECONDS, 1, 86_400),
         lease_seconds=table.whole_or("lease_seconds", LEASE_SECONDS, 0, 3_600),
+        delivery_window=_window(table),
     )
     table.finish()
     if found.max_file == 0:
@@ -92,6 +99,13 @@ def faults(text: str) -> list[str]:
     except UsageError as problem:
         return [str(problem)]
     return []
+
+
+def _window(table: Table) -> Period:
+    found = table.period_or("delivery_window", DELIVERY_WINDOW)
+    if found.months:
+        raise table.fault(f"delivery_window is {found}; write it in days or hours, months have no one length")
+    return found
 
 
 def _memory(table: Table) -> str:

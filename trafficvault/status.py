@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from trafficvault import completeness, people, retention
+from trafficvault import compact, completeness, people, retention
 from trafficvault.errors import FaultError
 from trafficvault.expire import lateness, plan
 from trafficvault.sources import overdue
@@ -86,9 +86,10 @@ def status(vault: Vault) -> Status:
         "key_provider": vault.keys.provider_name,
         "generation": vault.keys.generation,
         "records": sum(int(str(row["rows"])) for row in files),
-        "bytes": sum(int(str(row["bytes"])) for row in files),
+        "bytes": sum(int(row["bytes"]) + int(row["blocks_bytes"] or 0) for row in files),
         "partitions": sum(1 for row in parts if row["state"] == "live"),
         "tombstones": sum(1 for row in parts if row["state"] == "tombstone"),
+        "to_compact": sum(1 for item in compact.plan(vault) if item.files),
         "held_batches": len(held),
         "due": len(due),
         "free_bytes": shutil.disk_usage(vault.layout.vault).free,

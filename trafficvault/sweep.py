@@ -2,7 +2,8 @@
 
 A file belongs to nobody when no row of the catalogue has it and no certificate names it: it was written before a commit
 that never came. One that a certificate names is an expired file that somebody put back: it stays, for `verify` to name,
-and so does a directory that has no business there. The catalogue is first compared with the audit log: against a
+and so does a directory that has no business there. What compaction has replaced goes when no reader has it any more,
+and what a killed compaction had prepared goes at once. The catalogue is first compared with the audit log: against a
 restored, older catalogue every newer file would look like an orphan. Called under the writer's lock, by receive and
 expire.
 """
@@ -13,6 +14,7 @@ import json
 from datetime import date
 from pathlib import Path
 
+from trafficvault import locks, superseded
 from trafficvault.catalogue import Transaction
 from trafficvault.durable import PART
 from trafficvault.vault import Vault
@@ -20,6 +22,10 @@ from trafficvault.vault import Vault
 
 def sweep(vault: Vault) -> int:
     """Removes orphans and returns their number. The audit log tells of them before they go."""
+    with locks.compacting(vault.layout) as free:
+        if free:
+            clear_staging(vault)
+    superseded.retire(vault)
     with vault.catalogue.reading() as tx:
         vault.audit.require_in_step(tx)
         homes = _homes(vault, tx)
@@ -43,6 +49,19 @@ def sweep(vault: Vault) -> int:
     return len(orphans)
 
 
+def clear_staging(vault: Vault) -> None:
+    """Removes what was prepared for an exchange that never came. The caller holds the lock of compaction."""
+    root = vault.layout.staging.vault
+    if not root.is_dir():
+        return
+    for path in sorted(root.rglob("*"), reverse=True):
+        if path.is_dir() and not path.is_symlink():
+            vault.disk.remove_directory(path)
+        else:
+            vault.disk.remove(path)
+    vault.disk.remove_directory(root)
+
+
 def _expired(vault: Vault, tx: Transaction) -> set[Path]:
     """Where the files lay, without their suffix, that a certificate names. The same id elsewhere is another file."""
     roots = {"records": vault.layout.records, "rejections": vault.layout.rejections, "held": vault.layout.held}
@@ -52,10 +71,10 @@ def _expired(vault: Vault, tx: Transaction) -> set[Path]:
 
 def _homes(vault: Vault, tx: Transaction) -> set[Path]:
     """Where every file lies that the catalogue has."""
-    homes: set[Path] = set()
+    homes = superseded.paths(vault.layout, tx)
     for row in tx.select("files"):
         place = row["record_class"], date.fromisoformat(row["day"]), row["id"]
-        homes |= {vault.layout.record_file(*place), vault.layout.seen_file(*place)}
+        homes |= {vault.layout.record_file(*place), vault.layout.seen_file(*place), vault.layout.blocks_file(*place)}
     for row in tx.select("leftovers"):
         of_kind = vault.layout.held_file if row["kind"] == "held" else vault.layout.rejection_file
         homes.add(of_kind(row["record_class"], date.fromisoformat(row["day"]), row["batch"]))

@@ -94,7 +94,7 @@ files = _table(
     _text("id"),
     _text("record_class"),
     _text("day"),
-    _text("batch"),
+    _text("batch", optional=True),  # null where files of several batches were merged
     _number("rows"),
     _number("bytes"),
     _text("digest"),  # keyed, over the ciphertext
@@ -102,9 +102,12 @@ files = _table(
     _text("reach_from"),
     _text("reach_to"),
     _text("columns"),  # JSON
+    _number("merged", optional=True),  # how many delivered files it was made of by compaction
+    _text("blocks", optional=True),  # keyed digest of its block file
+    _number("blocks_bytes", optional=True),
     _text("created_at"),
 )
-"""Record files (Parquet) of living partitions."""
+"""Record files (Parquet) of living partitions, and the block files that are derived from them."""
 
 partitions = _table(
     "partitions",

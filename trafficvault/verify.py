@@ -2,7 +2,8 @@
 
 Reads only. (1) the public key of the settings against the signing key, (2) catalogue rows against their seals, (3) the
 audit chain against its signatures and the catalogue's head, (4) every file against its keyed digest, then opened with
-its own keys: rows and row sum, and its seen block against what its rows give, (5) rejections and held batches against
+its own keys: rows and row sum, which the footer of a merged file must tell as well; its seen block and its block file
+against what its rows give, (5) rejections and held batches against
 their keyed digests, (6) what lies in the vault and the key directory that should not, by exact path, (7) the keys:
 every living day has them, no expired day does, (8) certificates against their signatures.
 
@@ -16,12 +17,12 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
 from ingest.record import CATEGORIES, CLASSES
-from trafficvault import partitions, signing
+from trafficvault import compaction, locks, partitions, signing, superseded
 from trafficvault.durable import PART
 from trafficvault.errors import FaultError, VaultError
 from trafficvault.keys import Custody
@@ -75,12 +76,15 @@ def verify(vault: Vault, progress: Callable[[str], None] = lambda step: None) ->
         with vault.catalogue.reading() as tx:
             files, leftovers, batches = tx.select("files"), tx.select("leftovers"), tx.select("batches")
             parts, certificates = tx.select("partitions"), tx.select("certificates")
+            replaced = superseded.paths(vault.layout, tx)
     except FaultError as fault:
         # What the catalogue says can't be believed, so nothing can be compared with it.
         return Verification((*faults, Fault("changed", "catalogue", str(fault))), checked)
     run("records", _records(vault, files, checked))
     run("leftovers", _leftovers(vault, leftovers, checked))
-    run("strangers", _strangers(vault, _Known.of(vault, files, leftovers, parts, batches, certificates)))
+    known = _Known.of(vault, files, leftovers, parts, batches, certificates)
+    run("strangers", _strangers(vault, replace(known, paths=known.paths | replaced)))
+    faults.extend(_staged(vault))
     run("keys", _keys(vault, parts, leftovers, checked))
     run("certificates", _certificates(vault, parts, certificates, checked))
     return Verification(tuple(faults), checked)
@@ -141,7 +145,7 @@ def _records(vault: Vault, files: list[Row], checked: dict[str, int]) -> Iterato
             yield Fault(
                 "count", path.name, f"{_place(path)} holds {found.rows} records, the catalogue says {row['rows']}"
             )
-        elif found.differs_from(str(row["row_sum"])):
+        elif found.differs_from(str(row["row_sum"])) or (row["batch"] is None and found.told != row["row_sum"]):
             yield Fault("content", path.name, f"{_place(path)}: its records are not those that were committed")
         else:
             yield from _seen(vault, custody, record_class, day, file_id)
@@ -155,6 +159,8 @@ def _seen(vault: Vault, custody: Custody, record_class: str, day: date, file_id:
         yield _unreadable(path, problem)
         return
     if kind == "missing":
+        if not compaction.may_still_come(day, vault.settings.delivery_window.delta(), vault.clock.now()):
+            return  # compaction drops it once nothing comes any more in the ordinary way
         yield Fault(kind, path.name, f"{_place(path)} is missing; it is made again from the records beside it")
     elif kind is not None:
         yield Fault(kind, path.name, f"{_place(path)} is not what the records beside it give: bits were changed")
@@ -219,6 +225,8 @@ class _Known:
         for row in files:
             file = str(row["record_class"]), date.fromisoformat(str(row["day"])), str(row["id"])
             paths |= {layout.record_file(*file), layout.seen_file(*file)}
+            if row["blocks"] is not None:
+                paths.add(layout.blocks_file(*file))
         roots = {"records": layout.records, "rejections": layout.rejections, "held": layout.held}
         directories = {root / name for root in roots.values() for name in CLASSES}
         directories |= {layout.records / str(row["record_class"]) / str(row["day"]) for row in parts}
@@ -242,6 +250,15 @@ def _strangers(vault: Vault, known: _Known) -> Iterator[Fault]:
                 yield fault
     yield from _intruders(vault.layout.vault, lambda name: name in _vault_names(vault))
     yield from _intruders(vault.layout.keys, lambda name: _is_key_name(vault, name))
+
+
+def _staged(vault: Vault) -> Iterator[Fault]:
+    """What a killed compaction had prepared; while one is at work, its files are its own business."""
+    with locks.compacting(vault.layout) as free:
+        if free and vault.layout.staging.vault.is_dir():
+            for path in _entries(vault.layout.staging.vault):
+                sentence = f"{_place(path)} is of a broken-off compaction; the next writer removes it"
+                yield Fault("extra", path.name, sentence)
 
 
 def _entries(root: Path) -> Iterator[Path]:
@@ -280,6 +297,7 @@ def _vault_names(vault: Vault) -> frozenset[str]:
     paths = (
         *(layout.settings, layout.policy, layout.sources, layout.feeds, layout.catalogue, layout.audit),
         *(layout.records, layout.rejections, layout.held, layout.lock, layout.lease, layout.reserve),
+        *(layout.staging.vault, layout.compaction_lock),
     )
     # Of SQLite: its write-ahead log, and the memory that processes share over it.
     beside = {f"{layout.catalogue.name}{suffix}" for suffix in ("-wal", "-shm")}

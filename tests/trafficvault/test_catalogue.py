@@ -564,11 +564,11 @@ def test_what_is_no_database_is_named(copy: Path) -> None:
 def test_an_unknown_version_is_refused(catalogue: Catalogue, tmp_path: Path) -> None:
     """A catalogue of a later program is not guessed at."""
     meta = TABLES["meta"]
-    row: dict[str, object] = {"key": TALLY, "value": json.dumps({"v": 2, "tables": {}})}
+    row: dict[str, object] = {"key": TALLY, "value": json.dumps({"v": 3, "tables": {}})}
     seal = tables.seal_of(KEY, meta, row)
     tamper(tmp_path / "catalogue.db", "UPDATE meta SET value = ?, seal = ? WHERE key = 'tally'", row["value"], seal)
 
-    with pytest.raises(VaultError, match="version 2"), catalogue.reading():
+    with pytest.raises(VaultError, match="version 3"), catalogue.reading():
         pass
 
 

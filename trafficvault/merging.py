@@ -1,0 +1,233 @@
+"""Merging: the record files of one class and day become one, in the order of `start`, with nothing lost on the way.
+
+`merge` reads the sources in custody and writes the merged file into another layout, where it is nobody's until the act
+of compaction moves it. It conserves: each source must be, by digest and by row sum, what the catalogue says, and the
+merged file, as it is read back from disk, must hold what went in. The footer tells that row sum as well, so that
+`verify` can say the same later.
+
+Memory does not grow with the day. Rows are taken by ranges of `start`, cut so that a range holds about `_RANGE_BYTES`;
+row groups whose statistics lie outside a range are not read. Rows of one second are never cut apart, nor are the rows
+of equal start in other than the order of their sources.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from ingest.record import SCHEMA
+from trafficvault import partitions, sealed_parquet, seen
+from trafficvault.durable import Disk
+from trafficvault.errors import FaultError
+from trafficvault.keys import Custody
+from trafficvault.layout import Layout
+from trafficvault.partitions import WrittenFile
+from trafficvault.sealed_parquet import ROW_GROUP, DataKeys, Place
+
+_LEVEL = 3
+"""How hard zstd tries: the file stays as it is for the whole of its term."""
+_RANGE_BYTES = 96 * 2**20
+"""What the rows of one range take in memory; sorting and writing them takes some four times as much."""
+_SECOND = 1_000_000
+
+Told = Callable[[int], None]
+"""Called with the number of rows that were written since the last call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file that is merged, as the catalogue knows it."""
+
+    file_id: str
+    rows: int
+    digest: str
+    row_sum: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A source that was found to be the file that the catalogue knows, and how its rows spread over time."""
+
+    source: Source
+    place: Place
+    path: Path
+    keys: DataKeys
+    seconds: pl.DataFrame
+    """`second` (since 1970; null without a start) and `rows`, sorted."""
+    weight: float
+    """Bytes that a row takes in memory."""
+
+    def scan(self, only: pl.Expr, offset: int | None = None) -> pl.DataFrame:
+        """The rows of which `only` holds, in their order: of all, or of one row group's worth from `offset` on."""
+        lazy = sealed_parquet.scan(self.path, self.keys, self.keys.present)
+        if offset is not None:
+            lazy = lazy.slice(offset, ROW_GROUP)
+        return sealed_parquet.collect(lazy.filter(only), self.place)
+
+    def meets(self, low: int, high: int) -> bool:
+        """Whether a start lies within the seconds [low, high)."""
+        seconds = self.seconds["second"].drop_nulls()
+        return bool(seconds.len()) and seconds[0] < high and low <= seconds[-1]
+
+
+def merge(
+    disk: Disk,
+    layout: Layout,
+    target: Layout,
+    custody: Custody,
+    record_class: str,
+    day: date,
+    sources: Sequence[Source],
+    *,
+    keep_seen: bool,
+    told: Told = lambda rows: None,
+) -> WrittenFile:
+    """Merges `sources`, files of `layout`, into a new file of `target`, with its seen block if it is to be kept.
+
+    Raises `FaultError` when a source is not what the catalogue says or the merged file does not hold the same records;
+    no source was touched then. Raises `RefusedError` when a category of the day was destroyed.
+    """
+    opened = [_opened(layout, custody, Place(record_class, day, source.file_id), source) for source in sources]
+    names = {name for one in opened for name in one.keys.present}
+    schema = pa.schema([field for field in SCHEMA if field.name in names])
+    place = Place(record_class, day, secrets.token_hex(16))
+    keys = partitions.file_keys(custody, place)
+    path = target.record_file(record_class, day, place.file_id)
+    hashes: list[seen.Hashes] = []
+    expected = digest = ""
+
+    def fill(part: Path) -> None:
+        nonlocal expected, digest
+        writer = sealed_parquet.Writer(part, schema, place, keys, _LEVEL)
+        try:
+            totals = _Totals(opened)
+            for rows in _whole_groups(_in_order(opened, schema, totals)):
+                writer.append(rows.to_arrow(compat_level=pl.CompatLevel.oldest()))
+                if keep_seen:
+                    hashes.append(seen.row_hashes(rows, seen.hashed_columns(record_class)))
+                told(rows.height)
+            total = totals.require(custody)
+            expected = partitions.row_sum_of(custody, place, sum(source.rows for source in sources), total)
+        except BaseException:
+            writer.abandon()
+            raise
+        writer.close({partitions.CONSERVED: expected})
+        digest = partitions.keyed_digest_of(custody, part)
+
+    disk.make_directory(path.parent)
+    disk.create_by(path, fill)
+    found = partitions.measure(target, custody, record_class, day, place.file_id)
+    if found.row_sum != expected or found.told != expected:
+        raise FaultError(
+            f"merging the files of {record_class} {day.isoformat()}: the merged file, read back, does not hold the "
+            f"{sum(source.rows for source in sources)} records that went into it; nothing was exchanged"
+        )
+    if keep_seen:
+        partitions.write_seen(disk, target, custody, place, np.concatenate(hashes))
+    reach = found.reach_from, found.reach_to
+    size = path.stat().st_size
+    return WrittenFile(record_class, day, place.file_id, found.rows, size, digest, expected, *reach, found.columns)
+
+
+class _Totals:
+    """The rows that were taken from each source, and the sum of their hashes."""
+
+    def __init__(self, opened: Sequence[_Opened]) -> None:
+        self._opened = opened
+        self._rows = dict.fromkeys((one.place.file_id for one in opened), 0)
+        self._sums = dict.fromkeys(self._rows, 0)
+
+    def add(self, one: _Opened, rows: pl.DataFrame) -> None:
+        """Counts `rows`, which were taken from `one`."""
+        self._rows[one.place.file_id] += rows.height
+        self._sums[one.place.file_id] += partitions.total_of(rows, rows.columns)
+
+    def require(self, custody: Custody) -> int:
+        """The sum over all sources. Raises `FaultError` when one gave other records than the catalogue says it has."""
+        for one in self._opened:
+            rows, total = self._rows[one.place.file_id], self._sums[one.place.file_id] % 2**64
+            mine = partitions.row_sum_of(custody, one.place, rows, total).partition(":")
+            its = one.source.row_sum.partition(":")
+            # Another Polars made the catalogue's sum: then the digest alone, which was compared, speaks for the file.
+            if rows != one.source.rows or (mine[0] == its[0] and mine[2] != its[2]):
+                raise FaultError(
+                    f"merging {one.place}: it gave {rows} records, and the catalogue says {one.source.rows} others"
+                )
+        return sum(self._sums.values()) % 2**64
+
+
+def _opened(layout: Layout, custody: Custody, place: Place, source: Source) -> _Opened:
+    path = layout.record_file(place.record_class, place.day, place.file_id)
+    try:
+        digest = partitions.keyed_digest_of(custody, path)
+    except OSError as problem:
+        raise FaultError(f"merging {place}: it can't be read ({problem.strerror})") from problem
+    if digest != source.digest:
+        raise FaultError(f"merging {place}: its bytes are not those that were committed; `verify` says more")
+    file_keys = partitions.file_keys(custody, place)
+    present = sealed_parquet.unwrap(path, place, file_keys, ()).present
+    keys = sealed_parquet.unwrap(path, place, file_keys, present)
+    head = sealed_parquet.collect(sealed_parquet.scan(path, keys, keys.present).head(4096), place)
+    counts = [_seconds(rows) for rows in partitions.slices(layout, place, file_keys, ("start",))]
+    seconds = pl.concat(counts).group_by("second").agg(pl.col("rows").sum()).sort("second", nulls_last=True)
+    return _Opened(source, place, path, keys, seconds, head.estimated_size() / head.height)
+
+
+def _seconds(rows: pl.DataFrame) -> pl.DataFrame:
+    second = pl.col("start").to_physical().floordiv(_SECOND).alias("second")
+    return rows.group_by(second).agg(pl.len().cast(pl.Int64).alias("rows"))
+
+
+def _in_order(opened: Sequence[_Opened], schema: pa.Schema, totals: _Totals) -> Iterator[pl.DataFrame]:
+    """All rows, by `start`, those without one last; equal ones by their source, and in each as they stand."""
+    nothing = pl.DataFrame(schema={name: sealed_parquet.polars_type(name) for name in schema.names})
+
+    for low, high in _ranges(opened):
+        begin, end = (pl.lit(second * _SECOND).cast(pl.Datetime("us", "UTC")) for second in (low, high))
+        within = (pl.col("start") >= begin) & (pl.col("start") < end)
+        frames = []
+        for one in [one for one in opened if one.meets(low, high)]:
+            frames.append(one.scan(within))
+            totals.add(one, frames[-1])
+        yield pl.concat([nothing, *frames], how="diagonal").sort("start", maintain_order=True)
+    for one in opened:
+        if one.seconds["second"].null_count():
+            only = pl.col("start").is_null() if "start" in one.keys.present else pl.lit(value=True)
+            for offset in range(0, one.keys.rows, ROW_GROUP):
+                rows = one.scan(only, offset)
+                totals.add(one, rows)
+                yield pl.concat([nothing, rows], how="diagonal")
+
+
+def _ranges(opened: Sequence[_Opened]) -> list[tuple[int, int]]:
+    """Seconds [low, high) that together hold every start, each with about as many rows as fit into `_RANGE_BYTES`."""
+    seconds = pl.concat([one.seconds for one in opened]).drop_nulls("second")
+    if seconds.is_empty():
+        return []
+    seconds = seconds.group_by("second").agg(pl.col("rows").sum()).sort("second")
+    weight = max(one.weight for one in opened)
+    most = max(ROW_GROUP // 2, int(_RANGE_BYTES / max(weight, 1.0)))
+    part = (seconds["rows"].cum_sum() - 1) // most
+    firsts = seconds.filter(part != part.shift(fill_value=-1))["second"].to_list()
+    return list(zip(firsts, [*firsts[1:], int(seconds["second"][-1]) + 1], strict=True))
+
+
+def _whole_groups(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The rows of `frames` again, in whole row groups; the last one may be smaller."""
+    rest: pl.DataFrame | None = None
+    for frame in frames:
+        rows = frame if rest is None else pl.concat([rest, frame])
+        whole = rows.height // ROW_GROUP * ROW_GROUP
+        if whole:
+            yield rows[:whole]
+        # A copy of its own: a slice would hold on to all of what it was cut from.
+        rest = rows[whole:].rechunk() if whole < rows.height else None
+    if rest is not None:
+        yield rest
