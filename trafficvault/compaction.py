@@ -2,8 +2,9 @@
 
 A day is left to settle until an hour after its end. Then all its files become one. What comes later stands beside that
 one and answers read both, until it is worth the work: all is merged again when the late rows are an eighth of it, so
-that over its life a record is rewritten some ten times at most; before that, sixteen late files are merged among
-themselves.
+that over its life it is rewritten some ten times at most. Before that, sixteen late files are merged among themselves,
+together with what was merged of late ones before as far as that is no larger than they are: so a file doubles each time
+that it is rewritten, and the files stay few.
 """
 
 from __future__ import annotations
@@ -98,23 +99,35 @@ def _item(holding: Holding, *, settled: bool) -> Item | None:
         return Item(holding.record_class, holding.day, (), why)
     if not merged:
         return Item(holding.record_class, holding.day, names, f"{_files(names)} as delivered")
-    largest = max(merged, key=lambda file: (file.rows, file.file_id))
+    largest = max(merged, key=_size)
     others = [file for file in holding.files if file is not largest]
     late = sum(file.rows for file in others)
     if not largest.blocks:
         return Item(holding.record_class, holding.day, names, "its block file is missing or was changed")
     if late * LATE_SHARE >= largest.rows:
         return Item(holding.record_class, holding.day, names, f"{late} late records beside {largest.rows}")
-    if _worth(others):
-        few = tuple(file.file_id for file in others)
-        return Item(holding.record_class, holding.day, few, f"{_files(few)} of late records")
-    return None
+    few = _late(others)
+    return Item(holding.record_class, holding.day, few, f"{_files(few)} of late records") if few else None
 
 
-def _worth(others: Sequence[Stored]) -> bool:
-    return sum(not file.merged for file in others) >= LATE_FILES or any(
-        file.merged and not file.blocks for file in others
-    )
+def _late(others: Sequence[Stored]) -> tuple[str, ...]:
+    """Which of the files beside a day's own are merged among themselves; none when it is not worth it yet."""
+    taken = [file for file in others if file.merged and not file.blocks]
+    delivered = [file for file in others if not file.merged]
+    if len(delivered) >= LATE_FILES:
+        taken += delivered
+    rows = sum(file.rows for file in taken)
+    for file in sorted((file for file in others if taken and file not in taken and file.merged), key=_size):
+        if file.rows > rows:
+            break
+        taken.append(file)
+        rows += file.rows
+    # In the order that they came.
+    return tuple(file.file_id for file in others if file in taken)
+
+
+def _size(file: Stored) -> tuple[int, str]:
+    return file.rows, file.file_id
 
 
 def _files(names: Sequence[str]) -> str:
