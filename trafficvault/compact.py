@@ -18,13 +18,14 @@ from dataclasses import dataclass
 from datetime import date
 
 from ingest.record import CATEGORIES
-from trafficvault import compaction, locks, merging, retention, signing, superseded
+from trafficvault import arranging, compaction, locks, merging, partitions, retention, signing, superseded
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.compaction import EVERYTHING, Holding, Item, Selection, Stored
 from trafficvault.errors import BusyError, FaultError, SpaceError
 from trafficvault.layout import day_key_id
 from trafficvault.merging import Source
 from trafficvault.partitions import WrittenFile
+from trafficvault.sealed_parquet import Place
 from trafficvault.sweep import clear_staging
 from trafficvault.vault import Vault
 
@@ -34,7 +35,7 @@ WRITER_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Compacted:
-    """One partition whose files were exchanged. `blocks` is the size of its block file; sizes are in bytes."""
+    """One partition whose files were exchanged. Sizes are in bytes: of the record files, and of the blocks."""
 
     record_class: str
     day: date
@@ -182,13 +183,16 @@ def _one(vault: Vault, item: Item, progress: Callable[[str, int, int, int], None
             keep_seen=compaction.may_still_come(day, vault.settings.delivery_window.delta(), vault.clock.now()),
             told=told,
         )
+        place = Place(record_class, day, file.file_id)
+        spill, custody = layout.staging.spill, vault.keys.custody("compact")
+        blocks = arranging.arrange(vault.disk, layout.staging, custody, place, file.row_sum, spill)
     with locks.writing(layout, WRITER_SECONDS):
         with vault.catalogue.reading() as tx:
             if _still(tx, item) != rows:
                 return _overtaken(item)
-        _exchange(vault, rows, file)
+        _exchange(vault, rows, file, blocks)
         superseded.retire(vault)
-    return Compacted(record_class, day, len(rows), count, size, file.bytes + _blocks_bytes(file), _blocks_bytes(file))
+    return Compacted(record_class, day, len(rows), count, size, file.bytes, blocks[1])
 
 
 def require_space(vault: Vault, rows: Iterable[Row]) -> None:
@@ -218,10 +222,10 @@ def _overtaken(item: Item) -> Item:
     return Item(item.record_class, item.day, (), why)
 
 
-def _exchange(vault: Vault, rows: list[Row], file: WrittenFile) -> None:
-    """The commit of one partition, under the writer's lock."""
+def _exchange(vault: Vault, rows: list[Row], file: WrittenFile, blocks: tuple[str, int]) -> None:
+    """The commit of one partition, under the writer's lock. `blocks` are digest and size of the block file."""
     layout, place = vault.layout, (file.record_class, file.day, file.file_id)
-    for where in (layout.seen_file, layout.record_file):
+    for where in (layout.seen_file, layout.blocks_file, layout.record_file):
         # Moved first: until the commit nobody knows them, and a crash leaves them to the sweep.
         staged = getattr(layout.staging, where.__name__)(*place)
         if staged.exists():
@@ -244,6 +248,8 @@ def _exchange(vault: Vault, rows: list[Row], file: WrittenFile) -> None:
             reach_to=file.reach_to.isoformat(),
             columns=signing.canonical(list(file.columns)).decode(),
             merged=sum(row["merged"] or 1 for row in rows),
+            blocks=blocks[0],
+            blocks_bytes=blocks[1],
             created_at=min(row["created_at"] for row in rows),
         )
         detail = {
@@ -253,6 +259,7 @@ def _exchange(vault: Vault, rows: list[Row], file: WrittenFile) -> None:
             "into": file.file_id,
             "digest": file.digest,
             "rows": file.rows,
+            "blocks": blocks[0],
         }
         vault.audit.enter(tx, "compact", None, detail)
     vault.audit.flush()
@@ -264,11 +271,15 @@ def _stored(vault: Vault, row: Row, *, checked: bool) -> Stored:
 
 
 def _has_blocks(vault: Vault, row: Row, *, checked: bool) -> bool:
-    return True
-
-
-def _blocks_bytes(file: WrittenFile) -> int:
-    return 0
+    if row["blocks"] is None:
+        return False
+    path = vault.layout.blocks_file(row["record_class"], date.fromisoformat(row["day"]), row["id"])
+    try:
+        if checked:
+            return partitions.keyed_digest_of(vault.keys.custody("compact"), path) == str(row["blocks"])
+        return path.stat().st_size == int(row["blocks_bytes"])
+    except OSError:
+        return False
 
 
 def _follow(vault: Vault) -> None:

@@ -70,6 +70,11 @@ class Layout:
         return Layout(self.vault / "compacting", self.keys)
 
     @property
+    def spill(self) -> Path:
+        """Where rows wait, sealed, while they are put in order."""
+        return self.vault / "spill"
+
+    @property
     def compaction_lock(self) -> Path:
         """Held by the one process that compacts."""
         return self.vault / "compacting.lock"

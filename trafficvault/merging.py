@@ -5,13 +5,13 @@ of compaction moves it. It conserves: each source must be, by digest and by row 
 merged file, as it is read back from disk, must hold what went in. The footer tells that row sum as well, so that
 `verify` can say the same later.
 
-Memory does not grow with the day. Rows are taken by ranges of `start`, cut so that a range holds about `_RANGE_BYTES`;
-row groups whose statistics lie outside a range are not read. Rows of one second are never cut apart, nor are the rows
-of equal start in other than the order of their sources.
+Memory does not grow with the day (`trafficvault.ordering`). Rows of equal start keep the order of their sources, and in
+each the order in which they stand.
 """
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ import polars as pl
 import pyarrow as pa
 
 from ingest.record import SCHEMA
-from trafficvault import partitions, sealed_parquet, seen
+from trafficvault import ordering, partitions, sealed_parquet, seen
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError
 from trafficvault.keys import Custody
@@ -31,12 +31,10 @@ from trafficvault.layout import Layout
 from trafficvault.partitions import WrittenFile
 from trafficvault.sealed_parquet import ROW_GROUP, DataKeys, Place
 
+_SLICE = 2 * ROW_GROUP
+"""Rows that are read at once."""
 _LEVEL = 3
 """How hard zstd tries: the file stays as it is for the whole of its term."""
-_RANGE_BYTES = 96 * 2**20
-"""What the rows of one range take in memory; sorting and writing them takes some four times as much."""
-_SECOND = 1_000_000
-
 Told = Callable[[int], None]
 """Called with the number of rows that were written since the last call."""
 
@@ -53,28 +51,18 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """A source that was found to be the file that the catalogue knows, and how its rows spread over time."""
+    """A source that was found to be the file that the catalogue knows."""
 
     source: Source
     place: Place
     path: Path
     keys: DataKeys
-    seconds: pl.DataFrame
-    """`second` (since 1970; null without a start) and `rows`, sorted."""
-    weight: float
-    """Bytes that a row takes in memory."""
 
-    def scan(self, only: pl.Expr, offset: int | None = None) -> pl.DataFrame:
-        """The rows of which `only` holds, in their order: of all, or of one row group's worth from `offset` on."""
-        lazy = sealed_parquet.scan(self.path, self.keys, self.keys.present)
-        if offset is not None:
-            lazy = lazy.slice(offset, ROW_GROUP)
-        return sealed_parquet.collect(lazy.filter(only), self.place)
-
-    def meets(self, low: int, high: int) -> bool:
-        """Whether a start lies within the seconds [low, high)."""
-        seconds = self.seconds["second"].drop_nulls()
-        return bool(seconds.len()) and seconds[0] < high and low <= seconds[-1]
+    def frames(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """Some columns of its rows, in its order; those that it has not are null."""
+        for offset in range(0, self.keys.rows, _SLICE):
+            lazy = sealed_parquet.scan(self.path, self.keys, columns).slice(offset, _SLICE)
+            yield sealed_parquet.collect(lazy, self.place)
 
 
 def merge(
@@ -100,6 +88,7 @@ def merge(
     place = Place(record_class, day, secrets.token_hex(16))
     keys = partitions.file_keys(custody, place)
     path = target.record_file(record_class, day, place.file_id)
+    spill = target.spill
     hashes: list[seen.Hashes] = []
     expected = digest = ""
 
@@ -108,7 +97,7 @@ def merge(
         writer = sealed_parquet.Writer(part, schema, place, keys, _LEVEL)
         try:
             totals = _Totals(opened)
-            for rows in _whole_groups(_in_order(opened, schema, totals)):
+            for rows in _whole_groups(_in_order(opened, schema.names, totals, spill)):
                 writer.append(rows.to_arrow(compat_level=pl.CompatLevel.oldest()))
                 if keep_seen:
                     hashes.append(seen.row_hashes(rows, seen.hashed_columns(record_class)))
@@ -122,6 +111,7 @@ def merge(
         digest = partitions.keyed_digest_of(custody, part)
 
     disk.make_directory(path.parent)
+    disk.make_directory(spill)
     disk.create_by(path, fill)
     found = partitions.measure(target, custody, record_class, day, place.file_id)
     if found.row_sum != expected or found.told != expected:
@@ -173,50 +163,31 @@ def _opened(layout: Layout, custody: Custody, place: Place, source: Source) -> _
         raise FaultError(f"merging {place}: its bytes are not those that were committed; `verify` says more")
     file_keys = partitions.file_keys(custody, place)
     present = sealed_parquet.unwrap(path, place, file_keys, ()).present
-    keys = sealed_parquet.unwrap(path, place, file_keys, present)
-    head = sealed_parquet.collect(sealed_parquet.scan(path, keys, keys.present).head(4096), place)
-    counts = [_seconds(rows) for rows in partitions.slices(layout, place, file_keys, ("start",))]
-    seconds = pl.concat(counts).group_by("second").agg(pl.col("rows").sum()).sort("second", nulls_last=True)
-    return _Opened(source, place, path, keys, seconds, head.estimated_size() / head.height)
+    return _Opened(source, place, path, sealed_parquet.unwrap(path, place, file_keys, present))
 
 
-def _seconds(rows: pl.DataFrame) -> pl.DataFrame:
-    second = pl.col("start").to_physical().floordiv(_SECOND).alias("second")
-    return rows.group_by(second).agg(pl.len().cast(pl.Int64).alias("rows"))
+def _in_order(
+    opened: Sequence[_Opened], columns: Sequence[str], totals: _Totals, spill: Path
+) -> Iterator[pl.DataFrame]:
+    def rows() -> Iterator[pl.DataFrame]:
+        for one in opened:
+            for frame in one.frames(columns):
+                totals.add(one, frame)
+                yield frame
+
+    def starts() -> Iterator[pl.DataFrame]:
+        return itertools.chain.from_iterable(one.frames(["start"]) for one in opened)
+
+    count = sum(one.keys.rows for one in opened)
+    return ordering.in_order(rows, starts, ordering.BY_START, count, _weight(opened, columns), spill)
 
 
-def _in_order(opened: Sequence[_Opened], schema: pa.Schema, totals: _Totals) -> Iterator[pl.DataFrame]:
-    """All rows, by `start`, those without one last; equal ones by their source, and in each as they stand."""
-    nothing = pl.DataFrame(schema={name: sealed_parquet.polars_type(name) for name in schema.names})
-
-    for low, high in _ranges(opened):
-        begin, end = (pl.lit(second * _SECOND).cast(pl.Datetime("us", "UTC")) for second in (low, high))
-        within = (pl.col("start") >= begin) & (pl.col("start") < end)
-        frames = []
-        for one in [one for one in opened if one.meets(low, high)]:
-            frames.append(one.scan(within))
-            totals.add(one, frames[-1])
-        yield pl.concat([nothing, *frames], how="diagonal").sort("start", maintain_order=True)
-    for one in opened:
-        if one.seconds["second"].null_count():
-            only = pl.col("start").is_null() if "start" in one.keys.present else pl.lit(value=True)
-            for offset in range(0, one.keys.rows, ROW_GROUP):
-                rows = one.scan(only, offset)
-                totals.add(one, rows)
-                yield pl.concat([nothing, rows], how="diagonal")
-
-
-def _ranges(opened: Sequence[_Opened]) -> list[tuple[int, int]]:
-    """Seconds [low, high) that together hold every start, each with about as many rows as fit into `_RANGE_BYTES`."""
-    seconds = pl.concat([one.seconds for one in opened]).drop_nulls("second")
-    if seconds.is_empty():
-        return []
-    seconds = seconds.group_by("second").agg(pl.col("rows").sum()).sort("second")
-    weight = max(one.weight for one in opened)
-    most = max(ROW_GROUP // 2, int(_RANGE_BYTES / max(weight, 1.0)))
-    part = (seconds["rows"].cum_sum() - 1) // most
-    firsts = seconds.filter(part != part.shift(fill_value=-1))["second"].to_list()
-    return list(zip(firsts, [*firsts[1:], int(seconds["second"][-1]) + 1], strict=True))
+def _weight(opened: Sequence[_Opened], columns: Sequence[str]) -> float:
+    """Bytes that a row takes in memory, by the first rows of the largest source."""
+    largest = max(opened, key=lambda one: one.keys.rows)
+    lazy = sealed_parquet.scan(largest.path, largest.keys, columns).head(4096)
+    head = sealed_parquet.collect(lazy, largest.place)
+    return head.estimated_size() / max(1, head.height)
 
 
 def _whole_groups(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:

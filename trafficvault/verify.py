@@ -22,11 +22,12 @@ from datetime import date
 from pathlib import Path
 
 from ingest.record import CATEGORIES, CLASSES
-from trafficvault import compaction, locks, partitions, signing, superseded
+from trafficvault import arranging, compaction, locks, partitions, signing, superseded
 from trafficvault.durable import PART
 from trafficvault.errors import FaultError, VaultError
 from trafficvault.keys import Custody
 from trafficvault.layout import day_key_id, held_key_id, rejections_key_id
+from trafficvault.sealed_parquet import Place
 from trafficvault.vault import Vault
 
 STEPS = ("settings", "catalogue", "audit", "records", "leftovers", "strangers", "keys", "certificates")
@@ -149,6 +150,7 @@ def _records(vault: Vault, files: list[Row], checked: dict[str, int]) -> Iterato
             yield Fault("content", path.name, f"{_place(path)}: its records are not those that were committed")
         else:
             yield from _seen(vault, custody, record_class, day, file_id)
+            yield from _blocks(vault, custody, row)
 
 
 def _seen(vault: Vault, custody: Custody, record_class: str, day: date, file_id: str) -> Iterator[Fault]:
@@ -164,6 +166,23 @@ def _seen(vault: Vault, custody: Custody, record_class: str, day: date, file_id:
         yield Fault(kind, path.name, f"{_place(path)} is missing; it is made again from the records beside it")
     elif kind is not None:
         yield Fault(kind, path.name, f"{_place(path)} is not what the records beside it give: bits were changed")
+
+
+def _blocks(vault: Vault, custody: Custody, row: Row) -> Iterator[Fault]:
+    """The block file of a record file that is whole. It holds no truth, so each fault says how it is made again."""
+    if row["blocks"] is None:
+        return
+    day = date.fromisoformat(str(row["day"]))
+    place = Place(str(row["record_class"]), day, str(row["id"]))
+    path = vault.layout.blocks_file(place.record_class, day, place.file_id)
+    again = f"no record is lost: `compact --class {place.record_class} --day {day.isoformat()}` makes it again"
+    fault = _compare(custody, path, {"digest": row["blocks"], "bytes": row["blocks_bytes"]}, {})
+    if fault is not None:
+        yield replace(fault, sentence=f"{fault.sentence}; {again}")
+        return
+    problem = arranging.fault(vault.layout, custody, place, str(row["row_sum"]))
+    if problem is not None:
+        yield Fault("content", path.name, f"{_place(path)}: {problem}; {again}")
 
 
 def _leftovers(vault: Vault, leftovers: list[Row], checked: dict[str, int]) -> Iterator[Fault]:

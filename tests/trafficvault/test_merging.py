@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ingest.record import CATEGORIES, SCHEMA
 from tests.trafficvault.sealed_store import DAY, NOON, Store, full_table, new_store, records
-from trafficvault import merging, partitions, sealed_parquet
+from trafficvault import merging, ordering, partitions, sealed_parquet
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError, RefusedError
 from trafficvault.layout import day_key_id
@@ -122,10 +122,10 @@ def test_the_seen_block_is_there_while_it_is_wanted(store: Store, kept: bool) ->
     files=st.lists(
         st.lists(st.one_of(st.none(), st.integers(-40_000, 40_000)), min_size=1, max_size=12), min_size=1, max_size=4
     ),
-    ranges=st.integers(1, 4),
+    budget=st.sampled_from([0, 500, 2000, 2**20]),
 )
 def test_any_starts_come_in_order_in_any_number_of_ranges(
-    tmp_path_factory: pytest.TempPathFactory, files: list[list[int | None]], ranges: int
+    tmp_path_factory: pytest.TempPathFactory, files: list[list[int | None]], budget: int
 ) -> None:
     """Equal starts keep the order of their files, rows without one come last, and no cut loses or doubles a row."""
     store = new_store(tmp_path_factory.mktemp("merge"), ("internet",))
@@ -135,8 +135,8 @@ def test_any_starts_come_in_order_in_any_number_of_ranges(
         rows = [{"start": moment, "end": NOON, "row": number * 100 + at} for at, moment in enumerate(moments)]
         written.append(write(store, records(rows), "internet"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(merging, "_RANGE_BYTES", 0)
-        patch.setattr(merging, "ROW_GROUP", 2 * ranges)
+        patch.setattr(ordering, "BUDGET", budget)
+        patch.setattr(merging, "ROW_GROUP", 3)
         done = merge(store, written, record_class="internet")
     before = pl.concat([rows_of(store, file) for file in written])
     assert rows_of(store, done, staged=True).equals(before.sort("start", nulls_last=True, maintain_order=True))
