@@ -1,13 +1,15 @@
 """Arranging: the block file that is derived from a record file, made and checked, in memory that does not grow with it.
 
-The rows come from the record file as it is on disk, so that what lookups find is what was committed. Both ways the
-whole is compared by its row sum, under the keys of the file: a block file that lacks a row, has one too many or another
-one is not taken, and `fault` names it later.
+Its rows come from the record file as it is on disk, which is measured on the way: one reading both proves the record
+file and feeds the blocks. `fault` compares a block file with the record file by its row sum: one that lacks a row, has
+one too many or another one is named.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import polars as pl
@@ -28,38 +30,47 @@ _SLICE = 2 * sealed_parquet.ROW_GROUP
 """Rows that are read at once."""
 
 
+@dataclass(frozen=True, slots=True)
+class Arranged:
+    """A block file that was written: keyed digest and size in bytes; and what its records reach."""
+
+    digest: str
+    bytes: int
+    reach: tuple[date, date]
+
+
 def arrange(
     disk: Disk,
     layout: Layout,
     custody: Custody,
     place: Place,
     row_sum: str,
-    spill: Path,
     told: Callable[[int], None] = lambda rows: None,
-) -> tuple[str, int]:
-    """Writes the block file of the record file `place`, and returns its keyed digest and its size in bytes.
+) -> Arranged:
+    """Writes the block file of the record file `place`, whose records must have `row_sum`.
 
-    `row_sum` is that of the record file. `spill` is a directory that exists, for `ordering`. Raises `FaultError` when
-    the record file can't be read, or the block file does not hold the same records.
+    `told` is called with the number of rows that were written since its last call. Raises `FaultError` when the record
+    file can't be read or holds other records; there is no block file then.
     """
     keys = partitions.file_keys(custody, place)
     path = layout.blocks_file(place.record_class, place.day, place.file_id)
+    reading = _Reading(layout, custody, place, keys, row_sum)
     digest = ""
 
     def fill(part: Path) -> None:
         nonlocal digest
         with Builder(part, place, keys) as builder:
-            for rows in _in_order(layout, place, keys, spill):
+            for rows in reading.in_order(layout.spill):
                 builder.add(rows)
                 told(rows.height)
             builder.finish()
         digest = partitions.keyed_digest_of(custody, part)
 
+    disk.make_directory(layout.spill)
     disk.create_by(path, fill)
-    problem = fault(layout, custody, place, row_sum)
-    if problem is not None:
-        raise FaultError(f"arranging the records of {place}: {problem}; nothing was exchanged")
-    return digest, path.stat().st_size
+    if BlockFile.open(path, place, keys).height != reading.opened.rows:
+        raise FaultError(f"arranging the records of {place}: its block file has another number of rows")
+    return Arranged(digest, path.stat().st_size, reading.reach)
 
 
 def fault(layout: Layout, custody: Custody, place: Place, row_sum: str) -> str | None:
@@ -86,18 +97,44 @@ def fault(layout: Layout, custody: Custody, place: Place, row_sum: str) -> str |
     return None
 
 
-def _in_order(layout: Layout, place: Place, keys: Mapping[str, bytes], spill: Path) -> Iterator[pl.DataFrame]:
-    path = layout.record_file(place.record_class, place.day, place.file_id)
-    present = sealed_parquet.unwrap(path, place, keys, ()).present
-    opened = sealed_parquet.unwrap(path, place, keys, present)
-    order = Order(order_key(present), tuple(order_key(present).meta.root_names()))
+class _Reading:
+    """A record file that is read once, proved, and put in the order of blocks."""
 
-    def frames(columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-        for offset in range(0, opened.rows, _SLICE):
-            lazy = sealed_parquet.scan(path, opened, columns).slice(offset, _SLICE)
-            yield sealed_parquet.collect(lazy, place)
+    def __init__(self, layout: Layout, custody: Custody, place: Place, keys: Mapping[str, bytes], row_sum: str) -> None:
+        self._custody, self._place, self._row_sum = custody, place, row_sum
+        self._path = layout.record_file(place.record_class, place.day, place.file_id)
+        present = sealed_parquet.unwrap(self._path, place, keys, ()).present
+        self.opened = sealed_parquet.unwrap(self._path, place, keys, present)
+        self.reach = place.day, place.day
+        """The first and the last UTC date that a record touches, once all were read."""
 
-    head = sealed_parquet.collect(sealed_parquet.scan(path, opened, present).head(4096), place)
-    weight = head.estimated_size() / max(1, head.height)
-    by = [name for name in present if name == "start" or name in order.columns]
-    return ordering.in_order(lambda: frames(present), lambda: frames(by), order, opened.rows, weight, spill)
+    def in_order(self, spill: Path) -> Iterator[pl.DataFrame]:
+        """All rows, as a block file has them. Raises `FaultError` before the first when they are not what they should
+        be.
+        """
+        present, rows = self.opened.present, self.opened.rows
+        order = Order(order_key(present), tuple(order_key(present).meta.root_names()))
+        lazy = sealed_parquet.scan(self._path, self.opened, present).head(4096)
+        weight = ordering.weight_of(sealed_parquet.collect(lazy, self._place))
+        by = [name for name in present if name == "start" or name in order.columns]
+        return ordering.in_order(self._proved, lambda: self._frames(by), order, rows, weight, spill)
+
+    def _proved(self) -> Iterator[pl.DataFrame]:
+        rows = total = 0
+        for frame in self._frames(self.opened.present):
+            rows += frame.height
+            total = (total + partitions.total_of(frame, frame.columns)) % 2**64
+            first, last = partitions.reach_of(frame, self._place.record_class, self._place.day)
+            self.reach = min(self.reach[0], first), max(self.reach[1], last)
+            yield frame
+        found = partitions.row_sum_of(self._custody, self._place, rows, total)
+        if not found == self._row_sum == self.opened.told.get(partitions.CONSERVED):
+            raise FaultError(
+                f"merging into {self._place}: the file, read back, does not hold the records that went into it; "
+                f"nothing was exchanged"
+            )
+
+    def _frames(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        for offset in range(0, self.opened.rows, _SLICE):
+            lazy = sealed_parquet.scan(self._path, self.opened, columns).slice(offset, _SLICE)
+            yield sealed_parquet.collect(lazy, self._place)

@@ -18,14 +18,12 @@ from dataclasses import dataclass
 from datetime import date
 
 from ingest.record import CATEGORIES
-from trafficvault import arranging, compaction, locks, merging, partitions, retention, signing, superseded
+from trafficvault import compaction, locks, merging, partitions, retention, signing, superseded
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.compaction import EVERYTHING, Holding, Item, Selection, Stored
 from trafficvault.errors import BusyError, FaultError, SpaceError
 from trafficvault.layout import day_key_id
-from trafficvault.merging import Source
-from trafficvault.partitions import WrittenFile
-from trafficvault.sealed_parquet import Place
+from trafficvault.merging import Merged, Source
 from trafficvault.sweep import clear_staging
 from trafficvault.vault import Vault
 
@@ -172,7 +170,7 @@ def _one(vault: Vault, item: Item, progress: Callable[[str, int, int, int], None
             progress(f"{record_class} {day.isoformat()}", written, count, size)
 
         told(0)
-        file = merging.merge(
+        done = merging.merge(
             vault.disk,
             layout,
             layout.staging,
@@ -183,16 +181,13 @@ def _one(vault: Vault, item: Item, progress: Callable[[str, int, int, int], None
             keep_seen=compaction.may_still_come(day, vault.settings.delivery_window.delta(), vault.clock.now()),
             told=told,
         )
-        place = Place(record_class, day, file.file_id)
-        spill, custody = layout.staging.spill, vault.keys.custody("compact")
-        blocks = arranging.arrange(vault.disk, layout.staging, custody, place, file.row_sum, spill)
     with locks.writing(layout, WRITER_SECONDS):
         with vault.catalogue.reading() as tx:
             if _still(tx, item) != rows:
                 return _overtaken(item)
-        _exchange(vault, rows, file, blocks)
+        _exchange(vault, rows, done)
         superseded.retire(vault)
-    return Compacted(record_class, day, len(rows), count, size, file.bytes, blocks[1])
+    return Compacted(record_class, day, len(rows), count, size, done.file.bytes, done.blocks_bytes)
 
 
 def require_space(vault: Vault, rows: Iterable[Row]) -> None:
@@ -222,8 +217,9 @@ def _overtaken(item: Item) -> Item:
     return Item(item.record_class, item.day, (), why)
 
 
-def _exchange(vault: Vault, rows: list[Row], file: WrittenFile, blocks: tuple[str, int]) -> None:
-    """The commit of one partition, under the writer's lock. `blocks` are digest and size of the block file."""
+def _exchange(vault: Vault, rows: list[Row], done: Merged) -> None:
+    """The commit of one partition, under the writer's lock."""
+    file = done.file
     layout, place = vault.layout, (file.record_class, file.day, file.file_id)
     for where in (layout.seen_file, layout.blocks_file, layout.record_file):
         # Moved first: until the commit nobody knows them, and a crash leaves them to the sweep.
@@ -248,8 +244,8 @@ def _exchange(vault: Vault, rows: list[Row], file: WrittenFile, blocks: tuple[st
             reach_to=file.reach_to.isoformat(),
             columns=signing.canonical(list(file.columns)).decode(),
             merged=sum(row["merged"] or 1 for row in rows),
-            blocks=blocks[0],
-            blocks_bytes=blocks[1],
+            blocks=done.blocks,
+            blocks_bytes=done.blocks_bytes,
             created_at=min(row["created_at"] for row in rows),
         )
         detail = {
@@ -259,7 +255,7 @@ def _exchange(vault: Vault, rows: list[Row], file: WrittenFile, blocks: tuple[st
             "into": file.file_id,
             "digest": file.digest,
             "rows": file.rows,
-            "blocks": blocks[0],
+            "blocks": done.blocks,
         }
         vault.audit.enter(tx, "compact", None, detail)
     vault.audit.flush()

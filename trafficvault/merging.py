@@ -23,7 +23,7 @@ import polars as pl
 import pyarrow as pa
 
 from ingest.record import SCHEMA
-from trafficvault import ordering, partitions, sealed_parquet, seen
+from trafficvault import arranging, ordering, partitions, sealed_parquet, seen
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError
 from trafficvault.keys import Custody
@@ -47,6 +47,15 @@ class Source:
     rows: int
     digest: str
     row_sum: str
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """A merged file, and its block file's keyed digest and size in bytes."""
+
+    file: WrittenFile
+    blocks: str
+    blocks_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +85,9 @@ def merge(
     *,
     keep_seen: bool,
     told: Told = lambda rows: None,
-) -> WrittenFile:
-    """Merges `sources`, files of `layout`, into a new file of `target`, with its seen block if it is to be kept.
+) -> Merged:
+    """Merges `sources`, files of `layout`, into a new file of `target`, with its block file, and with its seen block if
+    that is to be kept.
 
     Raises `FaultError` when a source is not what the catalogue says or the merged file does not hold the same records;
     no source was touched then. Raises `RefusedError` when a category of the day was destroyed.
@@ -88,7 +98,6 @@ def merge(
     place = Place(record_class, day, secrets.token_hex(16))
     keys = partitions.file_keys(custody, place)
     path = target.record_file(record_class, day, place.file_id)
-    spill = target.spill
     hashes: list[seen.Hashes] = []
     expected = digest = ""
 
@@ -97,7 +106,7 @@ def merge(
         writer = sealed_parquet.Writer(part, schema, place, keys, _LEVEL)
         try:
             totals = _Totals(opened)
-            for rows in _whole_groups(_in_order(opened, schema.names, totals, spill)):
+            for rows in _whole_groups(_in_order(opened, schema.names, totals, target.spill)):
                 writer.append(rows.to_arrow(compat_level=pl.CompatLevel.oldest()))
                 if keep_seen:
                     hashes.append(seen.row_hashes(rows, seen.hashed_columns(record_class)))
@@ -111,19 +120,16 @@ def merge(
         digest = partitions.keyed_digest_of(custody, part)
 
     disk.make_directory(path.parent)
-    disk.make_directory(spill)
+    disk.make_directory(target.spill)
     disk.create_by(path, fill)
-    found = partitions.measure(target, custody, record_class, day, place.file_id)
-    if found.row_sum != expected or found.told != expected:
-        raise FaultError(
-            f"merging the files of {record_class} {day.isoformat()}: the merged file, read back, does not hold the "
-            f"{sum(source.rows for source in sources)} records that went into it; nothing was exchanged"
-        )
+    arranged = arranging.arrange(disk, target, custody, place, expected)
     if keep_seen:
         partitions.write_seen(disk, target, custody, place, np.concatenate(hashes))
-    reach = found.reach_from, found.reach_to
-    size = path.stat().st_size
-    return WrittenFile(record_class, day, place.file_id, found.rows, size, digest, expected, *reach, found.columns)
+    rows, size = sum(source.rows for source in sources), path.stat().st_size
+    file = WrittenFile(
+        record_class, day, place.file_id, rows, size, digest, expected, *arranged.reach, tuple(schema.names)
+    )
+    return Merged(file, arranged.digest, arranged.bytes)
 
 
 class _Totals:
@@ -186,8 +192,7 @@ def _weight(opened: Sequence[_Opened], columns: Sequence[str]) -> float:
     """Bytes that a row takes in memory, by the first rows of the largest source."""
     largest = max(opened, key=lambda one: one.keys.rows)
     lazy = sealed_parquet.scan(largest.path, largest.keys, columns).head(4096)
-    head = sealed_parquet.collect(lazy, largest.place)
-    return head.estimated_size() / max(1, head.height)
+    return ordering.weight_of(sealed_parquet.collect(lazy, largest.place))
 
 
 def _whole_groups(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:

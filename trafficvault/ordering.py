@@ -75,6 +75,11 @@ def in_order(
             one.close()
 
 
+def weight_of(rows: pl.DataFrame) -> float:
+    """Bytes that a row takes in memory, by some rows."""
+    return rows.estimated_size() / max(1, rows.height)
+
+
 def _sorted(frames: Sequence[pl.DataFrame], order: Order) -> Iterator[pl.DataFrame]:
     """The rows of `frames` in order. Chunk by chunk, so that there is never a second copy of all."""
     rows = pl.concat(frames, rechunk=True) if frames else pl.DataFrame()
