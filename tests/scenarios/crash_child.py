@@ -1,18 +1,19 @@
 """Run by the crash tests in a process of its own: one act on a vault, killed at a step, or run to its end.
 
-Arguments: directory, act (receive, accept or expire), step to be killed at (0: never). Prints one JSON object: the
-number of steps, and after a run to the end what is stored and what `verify` says.
+Arguments: directory, act (receive, accept, expire or compact), step to be killed at (0: never). Prints one JSON object:
+the number of steps, and after a run to the end what is stored and what `verify` says.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 
 from tests.support import KillingDisk, ingest, layout_at
-from trafficvault import app, expire, intake, locks, verify
+from trafficvault import app, compact, expire, intake, locks, verify
 from trafficvault.clock import SetClock
 
 
@@ -21,8 +22,9 @@ def main(directory: Path, act: str, at: int) -> None:
     disk = KillingDisk(at or None)
     layout = layout_at(directory)
     now = datetime.fromisoformat((directory / "now").read_text())
-    with locks.writing(layout):
-        vault = app.open_vault(layout, disk, SetClock(now), writer=True)
+    # Compaction takes the writer's lock itself, for each exchange.
+    with nullcontext() if act == "compact" else locks.writing(layout):
+        vault = app.open_vault(layout, disk, SetClock(now), writer=act != "compact")
         if act == "receive":
             for path in sorted((directory / "in").iterdir()):
                 ingest(vault, "mvno_pipe", path.read_bytes(), path.name)
@@ -30,6 +32,8 @@ def main(directory: Path, act: str, at: int) -> None:
             for held in intake.batches(vault):
                 if held.status == "held":
                     intake.accept(vault, "otto", held.batch_id)
+        elif act == "compact":
+            compact.compact(vault)
         else:
             expire.expire(vault)
     steps = disk.steps
@@ -41,6 +45,7 @@ def main(directory: Path, act: str, at: int) -> None:
         json.dumps(
             {
                 "steps": steps,
+                "files": len(files),
                 "records": sum(row["rows"] for row in files),
                 "partitions": sorted(f"{row['record_class']}/{row['day']}/{row['state']}" for row in parts),
                 "certificates": len(certificates),

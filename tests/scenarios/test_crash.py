@@ -1,4 +1,4 @@
-"""A process killed at any durable step of receive or expire, then the same act again: nothing lost, nothing twice."""
+"""A process killed at any durable step of an act, then the same act again: nothing lost, nothing twice."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import date, timedelta
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 from tests.support import NOW, Usage, ingest, new_vault, usage
+from trafficvault import compact
+from trafficvault.compaction import Selection
 from trafficvault.policy import preset_text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -129,6 +131,47 @@ def test_expire_survives_sigkill_at_every_sampled_step(expiring: Path, tmp_path:
         assert again["records"] == 1, at
         assert again["certificates"] == 6, at
         assert again["partitions"] == expected["partitions"], at
+        shutil.rmtree(broken)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_compact_survives_sigkill_at_every_sampled_step(tmp_path: Path) -> None:
+    """Whatever step a kill hits, every record is there once, before the next run and after; nothing prepared is left.
+
+    What a writer does in between, here the delivery of one more file, finds a vault as any other.
+    """
+    base = tmp_path / "base"
+    base.mkdir()
+    vault = new_vault(base)
+    for number in (1, 2):
+        rows = [Usage(at=f"202611{day:02d}1{number}00{second:02d}") for day in (10, 11) for second in range(3)]
+        assert ingest(vault, "mvno_pipe", usage(rows), f"S4PGWM00000{number}").stored == 6
+    # One that is merged already, beside late records that are worth a merge.
+    compact.compact(vault, Selection(days=frozenset({date(2026, 11, 10)})))
+    late = [Usage(at=f"202611101500{second:02d}") for second in range(2)]
+    assert ingest(vault, "mvno_pipe", usage(late), "S4PGWM000003").stored == 2
+    (base / "now").write_text(NOW.isoformat())
+    (base / "in").mkdir()
+    (base / "in" / "S4PGWM000009").write_text(usage([Usage(at="20261110120001"), Usage(at="20261110190000")]))
+    whole = tmp_path / "whole"
+    shutil.copytree(base, whole)
+    expected = finished(whole, "compact")
+    assert (expected["records"], expected["files"], expected["faults"]) == (14, 2, [])
+
+    for at in sampled(expected["steps"]):
+        broken = tmp_path / f"broken-{at}"
+        shutil.copytree(base, broken)
+        killed = child(broken, "compact", at)
+        assert killed.returncode == -signal.SIGKILL, (at, killed.stderr)
+        between = finished(broken, "receive")
+        assert (between["records"], between["faults"]) == (15, []), at
+        again = finished(broken, "compact")
+
+        assert again["faults"] == [], at
+        assert again["records"] == 15, at
+        assert again["partitions"] == expected["partitions"], at
+        assert not (broken / "vault" / "compacting").exists(), at
         shutil.rmtree(broken)
 
 
