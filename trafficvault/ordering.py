@@ -29,6 +29,8 @@ CHUNK = 131_072
 """Rows that are handed on at once."""
 _SAMPLE = 100_000
 """Rows whose keys are looked at to find the bounds of ranges."""
+_HEAD, _FEW = 4096, 64
+"""So many rows are looked at, and so many different values are few."""
 _NEVER = 2**63 - 1
 """Stands for a start that is not told."""
 _LENGTH_BYTES = 8
@@ -76,19 +78,36 @@ def in_order(
 
 
 def weight_of(rows: pl.DataFrame) -> float:
-    """Bytes that a row takes in memory, by some rows."""
-    return rows.estimated_size() / max(1, rows.height)
+    """Bytes that a row takes in memory while it waits, by the first rows of many."""
+    head = rows.head(_HEAD)
+    return head.with_columns(_packed(_repeating(head, ()))).estimated_size() / max(1, head.height)
 
 
-def _sorted(frames: Sequence[pl.DataFrame], order: Order) -> Iterator[pl.DataFrame]:
-    """The rows of `frames` in order. Chunk by chunk, so that there is never a second copy of all."""
-    rows = pl.concat(frames, rechunk=True) if frames else pl.DataFrame()
-    if rows.is_empty():
+def _repeating(rows: pl.DataFrame, but: Sequence[str]) -> list[str]:
+    """Text columns of few different values, by the first rows; none of the columns `but`."""
+    head = rows.head(_HEAD)
+    texts = [name for name, kind in rows.schema.items() if kind == pl.String and name not in but]
+    return [name for name in texts if head[name].n_unique() <= _FEW]
+
+
+def _packed(names: Sequence[str]) -> list[pl.Expr]:
+    """The columns as numbers of their values: a quarter of the memory, and less to move about."""
+    # Categories of their own, not those of the process: these values go when the rows go.
+    kind = pl.Categorical(pl.Categories.random())
+    return [pl.col(name).cast(kind) for name in names]
+
+
+def _sorted(frames: list[pl.DataFrame], order: Order) -> Iterator[pl.DataFrame]:
+    """The rows of `frames`, which it empties, in order. Chunk by chunk, so that there is never a second copy of all."""
+    if not frames:
         return
+    names = _repeating(frames[0], order.columns)
+    packed = _packed(names)
+    rows = pl.concat([frames.pop(0).with_columns(packed) for _ in range(len(frames))], rechunk=True)
     by = [pl.col("start")] if not order.columns else [pl.col("text"), pl.col("start")]
     places = _keys(rows, order, 0).select(pl.arg_sort_by(by, maintain_order=True)).to_series()
     for offset in range(0, rows.height, CHUNK):
-        yield rows[places[offset : offset + CHUNK]]
+        yield rows[places[offset : offset + CHUNK]].with_columns(pl.col(name).cast(pl.String) for name in names)
 
 
 def _keys(rows: pl.DataFrame, order: Order, came: int) -> pl.DataFrame:
