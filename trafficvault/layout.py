@@ -101,6 +101,10 @@ class Layout:
         """The seen block that is derived from a Parquet file."""
         return self.partition(record_class, day) / f"{file_id}.seen"
 
+    def blocks_file(self, record_class: str, day: date, file_id: str) -> Path:
+        """The block file that is derived from a Parquet file."""
+        return self.partition(record_class, day) / f"{file_id}.blocks"
+
     def rejection_file(self, record_class: str, day: date, batch: str) -> Path:
         """The rejections of one batch, under the class whose term they die with and the day they came."""
         return self.rejections / record_class / day.isoformat() / f"{batch}.sealed"
