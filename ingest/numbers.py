@@ -2,7 +2,7 @@
 
 Cuts what surrounds the digits (name and angle brackets, SIP and TEL URIs, service codes, separators) and leaves their
 meaning to `ingest.numbering`. Two lanes: text that is digits already, with or without `+`, goes straight there; the
-rest is cleaned first. Matching is by `number` and `kind`; nothing here decides whose number it is.
+rest is cleaned first, and what is neither E.164 nor unknown is written in the same lane. Matching is by `number` and `kind`; nothing here decides whose number it is.
 
 A `number` is `+` and digits for `e164`, `1001@owner` for `extension`, the national form for `service` (`08001234`),
 `sip:user@host` in lower case for `uri`, and the text as it came for `alphanumeric` and `unknown`.
@@ -13,10 +13,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from ingest.errors import FeedError
-from ingest.numbering import E164, EXTENSION, NATURES, SERVICE, SHORT, meaning
+from ingest.numbering import E164, EXTENSION, NATURES, SERVICE, SHORT, Meaning, meaning
 from ingest.source import NumberPlan
 
 PARTY: Final = pl.Struct(
@@ -24,6 +26,7 @@ PARTY: Final = pl.Struct(
 )
 """What `party` gives per row. `raw` is null where `number` gives it back, `withheld` true also for an empty text."""
 
+_UNKNOWN: Final = "unknown"
 _KINDS: Final = {E164: "e164", SHORT: "short", SERVICE: "service", EXTENSION: "extension"}
 _WITHHELD: Final = (
     *("anonymous", "unavailable", "restricted", "withheld", "private", "unknown"),
@@ -91,6 +94,66 @@ def kept_raw(raw: pl.Expr, number: pl.Expr, kind: pl.Expr) -> pl.Expr:
 def _parties(rows: pl.Series, plan: NumberPlan, region: str, owner: str) -> pl.Series:
     frame = rows.struct.unnest()
     raw = frame["raw"]
+    number = raw.cast(pl.UInt64, strict=False)
+    nature, area = frame.get_column("nature", default=None), frame.get_column("area", default=None)
+    found = meaning(raw, plan, region, nature, area, number)
+    out = _straight(raw, found)
+    rest = found.code > E164
+    if number.null_count():
+        blank = (raw == "").fill_null(True)
+        out = out.with_columns(pl.when(~blank).then(pl.col("number", "kind")).name.keep(), withheld=blank)
+        rest |= (number.is_null() & ~blank).to_numpy()
+    at = np.flatnonzero(rest)
+    if not len(at):
+        return out.to_struct("party")
+    own = pl.Series(at)
+    others, which = _distinct(frame.select(pl.all().gather(own)))
+    index = np.arange(len(raw))
+    index[at] = len(raw) + which
+    both = pl.concat([out, _interpreted(others, plan, region, owner)])
+    return both.select(pl.all().gather(pl.Series(index))).to_struct("party")
+
+
+def _straight(raw: pl.Series, found: Meaning) -> pl.DataFrame:
+    """The parties that are E.164 numbers or mean nothing to the plan; what else is in `raw` comes out as the latter."""
+    code, count = found.code, len(raw)
+    whole, given = code == E164, found.given
+    bare = whole & given & ~found.plus
+    frame = pl.DataFrame({"raw": raw, "bare": bare})
+    number = pl.col("raw")
+    if bare.all():
+        number = pl.format("+{}", "raw")
+    elif bare.any():
+        number = pl.when("bare").then(pl.format("+{}", "raw")).otherwise("raw")
+    kept = pl.lit(None, dtype=pl.String)
+    other = whole & ~given
+    if other.any():
+        frame = frame.with_columns(other=pl.Series(other), value=pl.Series(found.value))
+        number = pl.when("other").then(pl.format("+{}", "value")).otherwise(number)
+        kept = pl.when("other").then("raw")
+    kinds = pl.Series([_UNKNOWN, _KINDS[E164]], dtype=pl.String)
+    kind = kinds.gather([1]).new_from_index(0, count) if whole.all() else kinds.gather(pl.Series(whole.view(np.uint8)))
+    return frame.select(
+        number=number,
+        kind=kind,
+        raw=kept,
+        withheld=pl.lit(value=False),
+        emergency=pl.Series(found.emergency),
+    )
+
+
+def _distinct(frame: pl.DataFrame) -> tuple[pl.DataFrame, npt.NDArray[np.int64]]:
+    """The distinct rows of `frame`, and which of them each row is: names of companies and words repeat."""
+    if frame.width > 1:
+        return frame, np.arange(frame.height)
+    keys = frame.unique()
+    places = frame.join(keys.with_row_index("at"), on="raw", how="left", nulls_equal=True, maintain_order="left")["at"]
+    return keys, places.to_numpy().astype(np.int64)
+
+
+def _interpreted(frame: pl.DataFrame, plan: NumberPlan, region: str, owner: str) -> pl.DataFrame:
+    """The parties of `frame`, whatever stands there."""
+    raw = frame["raw"]
     blank = (raw == "").fill_null(True)
     odd = ~blank & raw.cast(pl.UInt64, strict=False).is_null()
     text, nature, lane = raw.set(blank, None), frame.get_column("nature", default=None), None
@@ -105,7 +168,7 @@ def _parties(rows: pl.Series, plan: NumberPlan, region: str, owner: str) -> pl.S
             nature = lane["nature"]
     found = meaning(text, plan, region, nature, frame.get_column("area", default=None))
     code, value = pl.Series(found.code), pl.Series(found.value)
-    number, kind = text, pl.repeat("unknown", len(raw), dtype=pl.String, eager=True).set(blank, None)
+    number, kind = text, pl.repeat(_UNKNOWN, len(raw), dtype=pl.String, eager=True).set(blank, None)
     for which, name in _KINDS.items():
         mask = code == which
         if not mask.any():
@@ -118,7 +181,7 @@ def _parties(rows: pl.Series, plan: NumberPlan, region: str, owner: str) -> pl.S
     if lane is not None:
         out = _joined(out, lane)
     raw_left = kept_raw(pl.col("raw"), pl.col("number"), pl.col("kind")).alias("raw")
-    return out.select(pl.struct("number", "kind", raw_left, "withheld", "emergency")).to_series()
+    return out.select("number", "kind", raw_left, "withheld", "emergency")
 
 
 def _joined(out: pl.DataFrame, lane: pl.DataFrame) -> pl.DataFrame:
