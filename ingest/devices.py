@@ -59,13 +59,16 @@ def _value(raw: pl.Expr, is_of_form: Callable[[pl.Series], pl.Series]) -> pl.Exp
     def parts(given: pl.Series) -> pl.Series:
         digits, absent = _unfilled(given)
         ok = is_of_form(digits).fill_null(False)
-        return pl.DataFrame({"value": digits.set(~ok, None), "ok": ok | absent}).to_struct("value")
+        value = digits if ok.all() else digits.set(~ok, None)
+        return pl.DataFrame({"value": value, "ok": ok | absent}).to_struct("value")
 
     return raw.cast(pl.String).map_batches(parts, return_dtype=VALUE)
 
 
 def _unfilled(given: pl.Series) -> tuple[pl.Series, pl.Series]:
     """The text without blanks around it and without one filler nibble behind it; and where there is none."""
+    if given.cast(pl.UInt64, strict=False).null_count() == given.null_count():
+        return given, given.is_null()
     text = given.str.strip_chars()
     filled = (text.str.ends_with("f") | text.str.ends_with("F")).fill_null(False)
     return text.str.head(-1).zip_with(filled, text) if filled.any() else text, (text == "").fill_null(True)

@@ -29,7 +29,6 @@ YEARS: Final = (1990, 2199)
 
 _WIDTHS: Final = {"Y": 4, "y": 2, "m": 2, "b": 3, "d": 2, "H": 2, "M": 2, "S": 2, "f": 6}
 _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_DAYS: Final = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +80,12 @@ class Form:
         return cls(tuple(fields), tuple(literals), at, fraction)
 
     @property
+    def digits(self) -> bool:
+        """Whether its stamps are digits alone, few enough for an integer."""
+        named = any(field.word == "b" for field in self.fields)
+        return not (self.fraction or self.literals or named) and self.width <= 18
+
+    @property
     def precision(self) -> str:
         """The precision of its stamps in the words of `time_precision`: us, ms, cs, s or min."""
         parts = {field.word: field.width for field in self.fields}
@@ -100,6 +105,8 @@ ISO: Final = replace(
 def wall_clock(text: pl.Series, form: Form) -> tuple[Ints, Bools]:
     """Microseconds from 1970-01-01 00:00 to what `text` shows, by its own clock, and where `text` has the form."""
     moment, ok = np.zeros(len(text), dtype=np.int64), np.zeros(len(text), dtype=np.bool_)
+    if form.digits:
+        return _plain(text, form)
     head, tail = (text.str.slice(0, form.width), text.str.slice(form.width)) if form.fraction else (text, None)
     fits = (head.str.len_bytes() == form.width).fill_null(False)
     rows = fits.to_numpy()
@@ -130,6 +137,26 @@ def _columns(text: pl.Series, width: int) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(data.reshape(len(text), width).T)
 
 
+def _plain(text: pl.Series, form: Form) -> tuple[Ints, Bools]:
+    """As `wall_clock`, for a form of digits alone: each text is one integer, taken apart from behind."""
+    number = text.cast(pl.UInt64, strict=False)
+    fits = (text.str.len_bytes() == form.width) & number.is_not_null() & ~text.str.starts_with("+")
+    ok = _mask(fits)
+    rest = (number.fill_null(0) if number.null_count() else number).to_numpy().astype(np.int64)
+    parts: dict[str, Ints] = {}
+    for field in reversed(form.fields):
+        power = 10**field.width
+        before = rest // power
+        number_of = rest - before * power
+        parts[field.word] = number_of * 10 ** (6 - field.width) if field.word == "f" else number_of
+        rest = before
+    return _clock(parts, ok)
+
+
+def _mask(mask: pl.Series) -> Bools:
+    return np.array((mask.fill_null(False) if mask.null_count() else mask).to_numpy(), dtype=np.bool_)
+
+
 def _moments(columns: npt.NDArray[np.uint8], form: Form) -> tuple[Ints, Bools]:
     count = columns.shape[1]
     ok = np.ones(count, dtype=np.bool_)
@@ -146,19 +173,33 @@ def _moments(columns: npt.NDArray[np.uint8], form: Form) -> tuple[Ints, Bools]:
             ok &= digit < 10
             number = number * 10 + digit
         parts[field.word] = number * 10 ** (6 - field.width) if field.word == "f" else number
-    none = np.zeros(count, dtype=np.int64)
+    return _clock(parts, ok)
+
+
+def _clock(parts: dict[str, Ints], ok: Bools) -> tuple[Ints, Bools]:
+    """Microseconds since 1970 of stamps taken apart, and which of those that are `ok` name a moment."""
     year = parts["Y"] if "Y" in parts else parts["y"] + 2000
-    month, day, hour = parts["m"], parts["d"], parts["H"]
-    minute, second = parts.get("M", none), parts.get("S", none)
-    ok &= (year >= YEARS[0]) & (year <= YEARS[1]) & (month >= 1) & (month <= 12)
-    ok &= (hour < 24) & (minute < 60) & (second < 60)
-    leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
-    last = _DAYS[np.where(ok, month, 0)] + (leap & (month == 2))
-    ok &= (day >= 1) & (day <= last)
-    months = np.where(ok, (year - 1970) * 12 + month - 1, 0)
-    days = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64) + day - 1
-    seconds = ((days * 24 + hour) * 60 + minute) * 60 + second
-    return np.where(ok, seconds * SECOND + parts.get("f", none), 0), ok
+    month, day, seconds = parts["m"], parts["d"], parts["H"]
+    ok &= (year >= YEARS[0]) & (year <= YEARS[1]) & (month >= 1) & (month <= 12) & (seconds < 24)
+    for word in ("M", "S"):
+        seconds = seconds * 60
+        if word in parts:
+            ok &= parts[word] < 60
+            seconds += parts[word]
+    if not ok.any():
+        return np.zeros(len(ok), dtype=np.int64), ok
+    months = (year - 1970) * 12 + month - 1
+    if not ok.all():
+        months = np.where(ok, months, months[ok][0])
+    # A file has few months, so that the calendar is asked for those alone.
+    low = int(months.min())
+    firsts = np.arange(low, int(months.max()) + 2).astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
+    months -= low
+    ok &= (day >= 1) & (day <= np.diff(firsts)[months])
+    moment = (firsts[months] + day - 1) * (86_400 * SECOND) + seconds * SECOND
+    if "f" in parts:
+        moment += parts["f"]
+    return moment if ok.all() else np.where(ok, moment, 0), ok
 
 
 def _month_of_name(letters: npt.NDArray[np.uint8]) -> Ints:

@@ -72,11 +72,13 @@ def local(
     an end by the hint start + duration. Raises `FeedError` for a form or a zone that does not exist.
     """
     form = Form.of(format)
-    columns = {"raw": _text(raw), "zone": _text(pl.lit(zone) if isinstance(zone, str) else zone)}
+    columns = {"raw": raw.cast(pl.String)}
     if isinstance(zone, str):
         _zoned(np.zeros(1, dtype=np.int64), zone)
+    else:
+        columns["zone"] = _text(zone)
     if offset is not None:
-        columns["offset"] = _text(offset)
+        columns["offset"] = offset.cast(pl.String)
     if epoch_hint is not None:
         columns["hint"] = epoch_hint.cast(pl.Float64, strict=False)
     if end is not None and duration_ms is not None:
@@ -84,6 +86,8 @@ def local(
 
     def moments(rows: pl.Series) -> pl.Series:
         frame = rows.struct.unnest()
+        if not (form.digits and bool((frame["raw"].str.len_bytes() == form.width).all())):
+            frame = frame.with_columns(pl.col("raw").str.strip_chars())
         return _local(frame, form, zone if isinstance(zone, str) else frame["zone"])
 
     return _mapped(columns, moments)
@@ -156,6 +160,8 @@ def _mapped(columns: dict[str, pl.Expr], moments: Callable[[pl.Series], pl.Serie
 def _by_distinct(column: pl.Series, rule: Callable[[pl.Series], pl.DataFrame]) -> pl.DataFrame:
     """`rule` of each value of `column`, worked out once per distinct value."""
     keys = column.unique()
+    if len(keys) == 1:
+        return pl.DataFrame([one.new_from_index(0, len(column)) for one in rule(keys)])
     table = rule(keys).with_columns(keys.alias("key"))
     return column.alias("key").to_frame().join(table, on="key", how="left", nulls_equal=True, maintain_order="left")
 
@@ -168,11 +174,18 @@ def _iso_tail(tail: pl.Series) -> pl.DataFrame:
 
 
 def _offset_minutes(offset: pl.Series) -> pl.DataFrame:
+    offset = offset.str.strip_chars()
     parts = offset.str.extract_groups(r"^([+-])([0-9]{2}):?([0-5][0-9])$").struct.unnest()
     hours, minutes = (parts.to_series(at).cast(pl.Int64, strict=False) for at in (1, 2))
     size = (hours * 60 + minutes).set(offset.str.to_uppercase() == "Z", 0)
     size = size.set(size > _OFFSET_LIMIT, None)
-    return pl.DataFrame({"minutes": size.zip_with((parts.to_series(0) != "-").fill_null(True), -size)})
+    return pl.DataFrame(
+        {
+            "minutes": size.zip_with((parts.to_series(0) != "-").fill_null(True), -size),
+            "told": (offset != "").fill_null(False),
+            "unknown": offset.is_in(["-00:00", "-0000"]).fill_null(False),
+        }
+    )
 
 
 def _local(
@@ -193,24 +206,19 @@ def _local(
         later, decided = _decide(frame, form, zone, wall, zoned, doubled)
         east = np.where(later, zoned.late, east)
         doubled &= ~decided
-    minutes: pl.Series | None = None
+    unknown = None
+    unzoned = np.ones(len(text), dtype=np.bool_)
     if "offset" in frame.columns:
-        offset = frame["offset"]
-        told = ((offset != "") & offset.is_not_null()).fill_null(False).to_numpy()
-        minutes = _by_distinct(offset, _offset_minutes)["minutes"]
+        table = _by_distinct(frame["offset"], _offset_minutes)
+        minutes, told, unknown = table["minutes"], table["told"].to_numpy(), table["unknown"].to_numpy()
         valid = minutes.is_not_null().to_numpy()
         east = np.where(told & valid, minutes.fill_null(0).to_numpy() * _MINUTE, east)
         doubled, missing = doubled & ~told, missing & ~told
         ok &= ~told | valid
         unzoned = ~told
-    else:
-        unzoned = np.ones(len(text), dtype=np.bool_)
     if isinstance(zone, pl.Series):
         ok &= ~(unzoned & zone.is_null().to_numpy())
     ok &= ~missing
-    unknown = None
-    if minutes is not None:
-        unknown = (frame["offset"].is_in(["-00:00", "-0000"])).fill_null(False).to_numpy()
     valid_rows = ok & present
     return _structs(wall - east, east // _MINUTE, doubled, ok | ~present, missing, present=valid_rows, unknown=unknown)
 
@@ -246,7 +254,7 @@ def _decide(
 def _zoned_rows(wall: Ints, ok: Bools, zone: str | pl.Series) -> _Zoned:
     """As `_zoned`, for rows that are `ok`, and for a zone per row."""
     if isinstance(zone, str):
-        return _zoned(np.where(ok, wall, 0), zone)
+        return _zoned(wall if ok.all() else np.where(ok, wall, wall[ok][0] if ok.any() else 0), zone)
     early, late, missing = np.zeros(len(wall), np.int64), np.zeros(len(wall), np.int64), np.zeros(len(wall), np.bool_)
     for name in zone.unique().drop_nulls():
         rows = ok & (zone == name).fill_null(False).to_numpy()
@@ -263,7 +271,11 @@ def _zoned(wall: Ints, zone: str) -> _Zoned:
     low, high = int(minutes.min()), int(minutes.max())
     if low < _WHOLE_MINUTES_SINCE or high - low >= len(wall):
         return _looked_up(wall, zone)
-    table, at = _looked_up(np.arange(low, high + 1, dtype=np.int64) * _MINUTE, zone), minutes - low
+    table = _looked_up(np.arange(low, high + 1, dtype=np.int64) * _MINUTE, zone)
+    if (table.early == table.early[0]).all() and (table.late == table.early[0]).all() and not table.missing.any():
+        east = np.full(len(wall), table.early[0])
+        return _Zoned(east, east, np.zeros(len(wall), dtype=np.bool_))
+    at = minutes - low
     return _Zoned(table.early[at], table.late[at], table.missing[at])
 
 
