@@ -7,20 +7,57 @@ the way has a name with `~`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import polars as pl
 
-from ingest.conditions import holds
+from ingest.conditions import Condition, holds
 from ingest.forms import wrong_word
 from ingest.rules import Rule
 
 _PLACE: Final = "~place"
+_FEW: Final = 256
+_SOME: Final = 2048
+"""A field has few words where it has at most so many of them, and so far in its first rows."""
 
 
 def out(name: str) -> str:
     """The name of a canonical column while fields stand beside it."""
     return f"={name}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Words:
+    """A field of few words: each word once, and which of them every row has. What depends on it alone is worked out
+    once per word.
+    """
+
+    once: pl.DataFrame = field(repr=False)
+    which: pl.Series = field(repr=False)
+
+    @classmethod
+    def of(cls, text: pl.Series) -> Words | None:
+        """The words of `text`; None where they are many."""
+        if text.head(_SOME).n_unique() > _FEW:
+            return None
+        words = text.unique()
+        if len(words) > _FEW:
+            return None
+        known = words.drop_nulls()
+        which = text.cast(pl.Enum(known)).to_physical().cast(pl.UInt32)
+        if text.null_count():
+            which = which.fill_null(len(known))
+        return cls(pl.concat([known, words.filter(words.is_null())]).to_frame(), which)
+
+    def spread(self, value: pl.Expr) -> pl.Series:
+        """`value`, which reads this field alone, of every row."""
+        return self.gathered(self.once.select(value).to_series())
+
+    def gathered(self, values: pl.Series) -> pl.Series:
+        """What `values` says of each word, of every row."""
+        return values.new_from_index(0, len(self.which)) if len(values) == 1 else values.gather(self.which)
 
 
 class Columns:
@@ -29,8 +66,23 @@ class Columns:
     def __init__(self, fields: pl.DataFrame, shape: str | None) -> None:
         self.frame, self.shape = fields, shape
         self.names = frozenset(fields.columns)
+        self.present = frozenset(one.name for one in fields if one.null_count() < len(one))
         self.reasons: list[pl.Series] = []
         self._temporary = 0
+        self._words: dict[str, Words | None] = {}
+        self._conditions: dict[tuple[Condition, ...], str] = {}
+
+    def words(self, name: str) -> Words | None:
+        """The few words that stand in the field `name`; None where they are many."""
+        if name not in self._words:
+            self._words[name] = Words.of(self.frame[name])
+        return self._words[name]
+
+    def sole(self, rules: Sequence[Rule]) -> str | None:
+        """The field of few words that alone decides what `rules` give, if there is one."""
+        used = {name for rule in rules for name in rule.uses()} & self.present
+        name = used.pop() if len(used) == 1 else None
+        return name if name is not None and self.words(name) is not None else None
 
     def applies(self, rule: Rule) -> bool:
         """Whether `rule` is for this shape and has a field that the file has."""
@@ -53,6 +105,15 @@ class Columns:
         self._temporary += 1
         self.put(f"~{self._temporary}", value)
         return f"~{self._temporary}"
+
+    def holds(self, conditions: tuple[Condition, ...]) -> pl.Expr:
+        """Whether all `conditions` hold, worked out once for a file."""
+        if conditions not in self._conditions:
+            met = holds(conditions, self.names)
+            used = {name for condition in conditions for name in condition.uses()} & self.names
+            words = self.words(next(iter(used))) if len(used) == 1 else None
+            self._conditions[conditions] = self.keep(met if words is None else words.spread(met))
+        return pl.col(self._conditions[conditions])
 
     def where(self, text: str, value: pl.Expr) -> str:
         """As `keep`, with `value` computed for the rows that have a text alone, and once per text where that is all.
@@ -87,11 +148,16 @@ class Columns:
 
     def when(self, rule: Rule, value: pl.Expr) -> pl.Expr:
         """`value` where the condition of `rule` holds."""
-        return pl.when(holds(rule.when, self.names)).then(value) if rule.when else value
+        return pl.when(self.holds(rule.when)).then(value) if rule.when else value
 
     def text(self, rule: Rule) -> str:
-        """The name of a temporary column with the text that `rule` takes."""
-        fields = [pl.col(name) for name in rule.fields if name in self.names]
+        """The name of the column, a field or a temporary one, with the text that `rule` takes."""
+        given = [name for name in rule.fields if name in self.present]
+        if not given:
+            return self.keep(pl.lit(None, dtype=pl.String))
+        if len(given) == 1 and not (rule.nulls or rule.when or rule.pattern or rule.values):
+            return given[0]
+        fields = [pl.col(name) for name in given]
         if rule.nulls:
             fields = [pl.when(~field.is_in(rule.nulls)).then(field) for field in fields]
         text = fields[0] if len(fields) == 1 else pl.coalesce(fields)

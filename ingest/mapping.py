@@ -28,7 +28,7 @@ from ingest.forms import device, read_form
 from ingest.parties import Parties
 from ingest.raw import READ_NOTE, ROW
 from ingest.record import BY_NAME, CLASSES, DISCLOSABLE
-from ingest.rules import PARTIES, TIME_KINDS, After, Rule
+from ingest.rules import KINDS, PARTIES, TIME_KINDS, After, Rule
 from ingest.source import Source
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ REASON: Final = "!reason"
 IDENTIFIED: Final = "!identified"
 """Columns beside the canonical ones: the retention class, why a row is a rejection, whether it has an identity."""
 
+_ALONE: Final = frozenset(KINDS) - {*TIME_KINDS, "party", "withheld", "parties"}
+_TOGETHER: Final = ("imei", "a_asserted", "other_parties", "customer")
+"""Kinds whose value depends on its text alone; columns that more than their own rules write or check."""
 _OFFSET_OF: Final = ("start", "end", "reported_at", "answer")
 """The time whose offset a record tells: the first of these that has one."""
 
@@ -74,14 +77,14 @@ class _Mapping:
         groups = [rules for rules in groups if rules]
         for rules in groups:
             if rules[0].column == "customer":
-                self._value(rules)
+                self._values(rules)
                 self.parties.reject_other_customers()
         for rules in groups:
             if rules[0].column in PARTIES:
                 self.parties.write(rules)
         for rules in groups:
             if rules[0].column not in (*PARTIES, "customer") and not _is_time(rules):
-                self._value(rules)
+                self._values(rules)
         for rules in moments.in_order([rules for rules in groups if _is_time(rules)]):
             self._time(rules)
         self._told_by_times()
@@ -93,6 +96,20 @@ class _Mapping:
         return self.columns.frame.select(ROW, READ_NOTE, *written, CLASS, IDENTIFIED, reason.alias(REASON))
 
     # --- values -------------------------------------------------------------------------------------------------------
+
+    def _values(self, rules: list[Rule]) -> None:
+        """As `_value`; a column that one field of few words decides is worked out once per word."""
+        column, columns = rules[0].column, self.columns
+        alone = all(rule.kind in _ALONE and rule.invalid != "extra" and rule.unlike is None for rule in rules)
+        field = columns.sole(rules) if alone and column not in _TOGETHER else None
+        words = columns.words(field) if field and out(column) not in columns.frame.columns else None
+        if words is None or words.once.height == columns.frame.height:
+            self._value(rules)
+            return
+        once = _Mapping(words.once, self.feed, self.source, columns.shape, self.latest)
+        once._value(rules)
+        columns.put(out(column), words.gathered(once.columns.frame[out(column)]))
+        columns.reasons += [words.gathered(reason) for reason in once.columns.reasons]
 
     def _value(self, rules: list[Rule]) -> None:
         """One canonical column out of its rules; the first that gives a value counts."""

@@ -14,7 +14,6 @@ from typing import Final
 import polars as pl
 
 from ingest.columns import Columns, out
-from ingest.conditions import holds
 from ingest.forms import area_code
 from ingest.numbers import party, party_by_nature
 from ingest.raw import ROW
@@ -70,7 +69,7 @@ class Parties:
             self._canonical_party(column)
         withheld = pl.col(found).struct.field("withheld") | pl.col(text).is_null()
         answering = [rule for rule in rules if rule.empty == "withheld" and not rule.canonical]
-        absent = [holds(rule.when, self._columns.names) for rule in answering]
+        absent = [self._columns.holds(rule.when) for rule in answering]
         withheld &= pl.any_horizontal(pl.col(text).is_not_null(), *absent)
         if column == "a":
             self._columns.put(out("cli_withheld"), pl.when(withheld).then(pl.lit(value=True)))
