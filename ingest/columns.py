@@ -8,7 +8,6 @@ the way has a name with `~`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 import polars as pl
@@ -16,48 +15,14 @@ import polars as pl
 from ingest.conditions import Condition, holds
 from ingest.forms import wrong_word
 from ingest.rules import Rule
+from ingest.words import Words
 
 _PLACE: Final = "~place"
-_FEW: Final = 256
-_SOME: Final = 2048
-"""A field has few words where it has at most so many of them, and so far in its first rows."""
 
 
 def out(name: str) -> str:
     """The name of a canonical column while fields stand beside it."""
     return f"={name}"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Words:
-    """A field of few words: each word once, and which of them every row has. What depends on it alone is worked out
-    once per word.
-    """
-
-    once: pl.DataFrame = field(repr=False)
-    which: pl.Series = field(repr=False)
-
-    @classmethod
-    def of(cls, text: pl.Series) -> Words | None:
-        """The words of `text`; None where they are many."""
-        if text.head(_SOME).n_unique() > _FEW:
-            return None
-        words = text.unique()
-        if len(words) > _FEW:
-            return None
-        known = words.drop_nulls()
-        which = text.cast(pl.Enum(known)).to_physical().cast(pl.UInt32)
-        if text.null_count():
-            which = which.fill_null(len(known))
-        return cls(pl.concat([known, words.filter(words.is_null())]).to_frame(), which)
-
-    def spread(self, value: pl.Expr) -> pl.Series:
-        """`value`, which reads this field alone, of every row."""
-        return self.gathered(self.once.select(value).to_series())
-
-    def gathered(self, values: pl.Series) -> pl.Series:
-        """What `values` says of each word, of every row."""
-        return values.new_from_index(0, len(self.which)) if len(values) == 1 else values.gather(self.which)
 
 
 class Columns:
@@ -123,7 +88,7 @@ class Columns:
         read = list(dict.fromkeys(value.meta.root_names()))
         texts = self.frame[text]
         kinds: int = self.frame.select(pl.col(text).approx_n_unique()).item()
-        if read == [text] and kinds < self.frame.height // 4:
+        if read == [text] and kinds < self.frame.height // 3:
             distinct = texts.unique().alias(text).to_frame()
             found = distinct.select(value).to_series()
             keys = distinct.with_row_index(_PLACE)

@@ -207,6 +207,8 @@ class _Mapping:
     def _eastmost(self, rule: Rule, text: str, found: str) -> str:
         """The times `found`, in the eastmost zone of their country where an assumed one puts them behind `latest`."""
         late = pl.col(found).struct.field("utc") > self.latest
+        if not self.columns.frame.select(late.any()).item():
+            return found
         guessed = self.columns.keep(pl.when(late & moments.told_no_zone(rule, self.columns.names)).then(pl.col(text)))
         if self.columns.frame[guessed].null_count() == self.columns.frame.height:
             return found

@@ -108,9 +108,9 @@ def _parties(rows: pl.Series, plan: NumberPlan, region: str, owner: str) -> pl.S
         return out.to_struct("party")
     own = pl.Series(at)
     others, which = _distinct(frame.select(pl.all().gather(own)))
-    index = np.arange(len(raw))
+    index = np.arange(len(raw), dtype=np.uint32)
     index[at] = len(raw) + which
-    both = pl.concat([out, _interpreted(others, plan, region, owner)])
+    both = pl.concat([out, _interpreted(others, plan, region, owner)], rechunk=True)
     return both.select(pl.all().gather(pl.Series(index))).to_struct("party")
 
 

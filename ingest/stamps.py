@@ -140,8 +140,11 @@ def _columns(text: pl.Series, width: int) -> npt.NDArray[np.uint8]:
 def _plain(text: pl.Series, form: Form) -> tuple[Ints, Bools]:
     """As `wall_clock`, for a form of digits alone: each text is one integer, taken apart from behind."""
     number = text.cast(pl.UInt64, strict=False)
-    fits = (text.str.len_bytes() == form.width) & number.is_not_null() & ~text.str.starts_with("+")
-    ok = _mask(fits)
+    ok = _mask(text.str.len_bytes() == form.width)
+    if number.null_count():
+        ok &= number.is_not_null().to_numpy()
+    if form.fields[0].word != "Y":  # behind a plus there are too few digits for a year
+        ok &= _mask(~text.str.starts_with("+"))
     rest = (number.fill_null(0) if number.null_count() else number).to_numpy().astype(np.int64)
     parts: dict[str, Ints] = {}
     for field in reversed(form.fields):

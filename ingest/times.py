@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -22,6 +23,7 @@ import polars as pl
 
 from ingest.errors import FeedError
 from ingest.stamps import ISO, SECOND, YEARS, Bools, Form, Ints, fraction, wall_clock
+from ingest.words import Words
 
 MOMENT: Final = pl.Struct(
     {
@@ -36,6 +38,8 @@ MOMENT: Final = pl.Struct(
 text was a time (`ok`; true for an empty text, whose `utc` is null), and whether it names a skipped hour (`missing`)."""
 
 _MINUTE: Final = 60 * SECOND
+_MINUTES: Final = 1440
+_DAY: Final = _MINUTES * _MINUTE
 _HINT_REACH: Final = 30 * _MINUTE
 """A known moment further away than this tells nothing: its row carries another call's id, or the zone is wrong."""
 _DURATION_SLACK: Final = 5 * _MINUTE
@@ -159,9 +163,10 @@ def _mapped(columns: dict[str, pl.Expr], moments: Callable[[pl.Series], pl.Serie
 
 def _by_distinct(column: pl.Series, rule: Callable[[pl.Series], pl.DataFrame]) -> pl.DataFrame:
     """`rule` of each value of `column`, worked out once per distinct value."""
+    words = Words.of(column)
+    if words is not None:
+        return pl.DataFrame([words.gathered(one) for one in rule(words.once.to_series())])
     keys = column.unique()
-    if len(keys) == 1:
-        return pl.DataFrame([one.new_from_index(0, len(column)) for one in rule(keys)])
     table = rule(keys).with_columns(keys.alias("key"))
     return column.alias("key").to_frame().join(table, on="key", how="left", nulls_equal=True, maintain_order="left")
 
@@ -264,19 +269,32 @@ def _zoned_rows(wall: Ints, ok: Bools, zone: str | pl.Series) -> _Zoned:
 
 
 def _zoned(wall: Ints, zone: str) -> _Zoned:
-    """The offsets that local times have in `zone`; by a table of all minutes in reach where that is the shorter way."""
+    """The offsets that local times have in `zone`; day by day where the days in reach are few."""
     if not len(wall):
         return _Zoned(wall, wall, np.zeros(0, dtype=np.bool_))
-    minutes = wall // _MINUTE
-    low, high = int(minutes.min()), int(minutes.max())
-    if low < _WHOLE_MINUTES_SINCE or high - low >= len(wall):
+    low, high = int(wall.min()) // _DAY, int(wall.max()) // _DAY
+    if low * _DAY < _WHOLE_MINUTES_SINCE * _MINUTE or high - low > max(2, len(wall) // _MINUTES):
         return _looked_up(wall, zone)
-    table = _looked_up(np.arange(low, high + 1, dtype=np.int64) * _MINUTE, zone)
-    if (table.early == table.early[0]).all() and (table.late == table.early[0]).all() and not table.missing.any():
-        east = np.full(len(wall), table.early[0])
-        return _Zoned(east, east, np.zeros(len(wall), dtype=np.bool_))
-    at = minutes - low
-    return _Zoned(table.early[at], table.late[at], table.missing[at])
+    days = [_day(zone, day) for day in range(low, high + 1)]
+    offsets = {int(day.early[0]) if len(day.early) == 1 else None for day in days}
+    east = offsets.pop()
+    if not offsets and east is not None:
+        same = np.full(len(wall), east)
+        return _Zoned(same, same, np.zeros(len(wall), dtype=np.bool_))
+    at = wall // _MINUTE - low * _MINUTES
+    early, late, missing = (
+        np.concatenate([np.broadcast_to(getattr(day, name), _MINUTES) for day in days])[at]
+        for name in ("early", "late", "missing")
+    )
+    return _Zoned(early, late, missing)
+
+
+@lru_cache(maxsize=4096)
+def _day(zone: str, day: int) -> _Zoned:
+    """The offsets of the minutes of a day, counted from 1970; one for all where they are the same."""
+    found = _looked_up(np.arange(_MINUTES, dtype=np.int64) * _MINUTE + day * _DAY, zone)
+    same = not found.missing.any() and bool(((found.early == found.early[0]) & (found.late == found.early[0])).all())
+    return _Zoned(found.early[:1], found.late[:1], found.missing[:1]) if same else found
 
 
 def _looked_up(wall: Ints, zone: str) -> _Zoned:

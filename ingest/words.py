@@ -1,0 +1,45 @@
+"""Fields of few words, for `ingest.columns` and `ingest.times`: record types, operators, offsets.
+
+What depends on such a field alone is worked out once per word and spread over the rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import polars as pl
+
+_FEW: Final = 256
+_SOME: Final = 2048
+"""A field has few words where it has at most so many of them, which its first rows must not contradict."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Words:
+    """A field of few words: `once` has each of them once, `which` says per row where it stands there."""
+
+    once: pl.DataFrame = field(repr=False)
+    which: pl.Series = field(repr=False)
+
+    @classmethod
+    def of(cls, text: pl.Series) -> Words | None:
+        """The words of `text`, null among them where a row has none; None where they are many."""
+        if text.head(_SOME).n_unique() > _FEW:
+            return None
+        words = text.unique()
+        if len(words) > _FEW:
+            return None
+        known = words.drop_nulls()
+        which = text.cast(pl.Enum(known)).to_physical().cast(pl.UInt32)
+        if text.null_count():
+            which = which.fill_null(len(known))
+        return cls(pl.concat([known, words.filter(words.is_null())]).to_frame(), which)
+
+    def spread(self, value: pl.Expr) -> pl.Series:
+        """`value`, which reads this field alone, of every row."""
+        return self.gathered(self.once.select(value).to_series())
+
+    def gathered(self, values: pl.Series) -> pl.Series:
+        """What `values` says of each word, of every row."""
+        return values.new_from_index(0, len(self.which)) if len(values) == 1 else values.gather(self.which)
