@@ -87,8 +87,8 @@ class Columns:
         """
         read = list(dict.fromkeys(value.meta.root_names()))
         texts = self.frame[text]
-        kinds: int = self.frame.select(pl.col(text).approx_n_unique()).item()
-        if read == [text] and kinds < self.frame.height // 3:
+        given = self.frame.height - texts.null_count()
+        if read == [text] and self.frame.select(pl.col(text).approx_n_unique()).item() < given // 3:
             distinct = texts.unique().alias(text).to_frame()
             found = distinct.select(value).to_series()
             keys = distinct.with_row_index(_PLACE)

@@ -70,10 +70,7 @@ class _Beside:
 
     def of(self, rows: Rows) -> _Beside:
         """The same for some rows."""
-        if self.area is None or isinstance(rows, slice):
-            area = self.area
-        else:
-            area = self.area.gather(rows)
+        area = self.area if self.area is None or isinstance(rows, slice) else self.area.gather(rows)
         return _Beside(None if self.nature is None else self.nature[rows], area)
 
 
@@ -239,9 +236,7 @@ def _some(mask: Bools) -> tuple[Rows, ...]:
     return (slice(None) if count == len(mask) else np.flatnonzero(mask),)
 
 
-def _behind(
-    rule: Callable[[Ints, int], tuple[Codes, Ints]], value: Ints, width: int
-) -> tuple[Codes, Ints]:
+def _behind(rule: Callable[[Ints, int], tuple[Codes, Ints]], value: Ints, width: int) -> tuple[Codes, Ints]:
     """What `rule` says of the last `width` digits."""
     return rule(value % _POWERS[width], width)
 
@@ -266,7 +261,7 @@ def _is_dutch_short(value: Ints, width: int) -> Bools:
 
 def _head(value: Ints, width: int, digits: int) -> Ints:
     """The first `digits` digits; the whole number where it is shorter."""
-    return value // _POWERS[max(width - digits, 0)]
+    return np.asarray(value // _POWERS[max(width - digits, 0)], dtype=np.int64)
 
 
 def _international(value: Ints, width: int) -> tuple[Codes, Ints]:

@@ -2,7 +2,8 @@
 
 Cuts what surrounds the digits (name and angle brackets, SIP and TEL URIs, service codes, separators) and leaves their
 meaning to `ingest.numbering`. Two lanes: text that is digits already, with or without `+`, goes straight there; the
-rest is cleaned first, and what is neither E.164 nor unknown is written in the same lane. Matching is by `number` and `kind`; nothing here decides whose number it is.
+rest is cleaned first, and what is neither E.164 nor unknown is written in the same lane. Matching is by `number` and
+`kind`; nothing here decides whose number it is.
 
 A `number` is `+` and digits for `e164`, `1001@owner` for `extension`, the national form for `service` (`08001234`),
 `sip:user@host` in lower case for `uri`, and the text as it came for `alphanumeric` and `unknown`.
