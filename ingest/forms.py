@@ -99,8 +99,15 @@ def _value(found: pl.Expr) -> pl.Expr:
 
 def _mails(text: pl.Expr) -> pl.Expr:
     """A list of mail addresses; null as a whole when one of them is none, so that none is lost unseen."""
-    found = nested.texts(text).list.eval(_value(mail(pl.element())))
-    return pl.when(found.list.eval(pl.element().is_null()).list.any().not_()).then(found)
+    return nested.texts(text).map_batches(_mail_lists, return_dtype=pl.List(pl.String()))
+
+
+def _mail_lists(lists: pl.Series) -> pl.Series:
+    """The addresses of all lists at once: asked for each list by itself, they would cost half a millisecond a row."""
+    rows = pl.DataFrame({"at": pl.int_range(len(lists), eager=True), "one": lists}).explode("one", empty_as_null=True)
+    rows = rows.with_columns(one=_value(mail(pl.col("one"))))
+    found = rows.group_by("at", maintain_order=True).agg("one", broken=pl.col("one").is_null().any())
+    return found.select(pl.when(~pl.col("broken")).then("one")).to_series()
 
 
 _READ: Final[dict[str, Callable[[pl.Expr], pl.Expr]]] = {
