@@ -1,71 +1,66 @@
 """A day of an invented mobile operator, as the host operator would deliver it: MVNO pipe files of any size, by seed.
 
-Each file has the 25 fields that `ingest/feeds/mvno_pipe.toml` reads: home and roaming data, calls and SMS in both
-directions. A few subscribers make most of the traffic, evenings are busier than nights, one caller in fifty withholds
-the number, and an SMS may come from a word. IMSIs are of a network that is not assigned (204-99), mobile numbers of a
-range that is not issued (+31 60…). The same seed gives the same bytes.
+Each file has the 25 fields that `ingest/feeds/mvno_pipe.toml` reads: home and roaming data, calls and SMS. A few
+subscribers make most of the traffic, evenings are busier than nights, everybody has a circle of peers, one caller in
+fifty withholds the number, and an SMS may come from a word. What goes from one subscriber to another is there twice, as
+the caller's record and the called party's, of the same moment and duration.
 
-Run `python -m benchmarks.traffic DIRECTORY --rows 1000000` to have a file to look at.
+A day is made in parts of bounded size, in time order, each from its own seed: any number of rows takes the memory of one
+part, and the same seed gives the same bytes. Run `python -m benchmarks.traffic DIRECTORY --rows 1000000` for a file to
+look at.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
-from datetime import date, datetime, time
+from collections.abc import Iterator
+from datetime import date, datetime, time, timedelta
+from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-Numbers = npt.NDArray[np.int64]
+from benchmarks.network import FIRST_IMSI, FIRST_NUMBER, SECONDS, Network, Numbers, moments
 
 ZONE = ZoneInfo("Europe/Amsterdam")
 FIELDS = 25
-_FIRST_NUMBER = 31_600_000_000
-_FIRST_IMSI = 204_990_000_000_000
-_SECONDS_OF_DAY = 86_400
+PART = 500_000
+"""Rows that are made at once."""
+_IDS_OF_A_DAY = 1_000_000_000
 
-# Record type, share of rows. Data is most of what a mobile network records.
+# Record type and share of events; data is most of what a mobile network records.
 _MIX = (
     ("GP", 0.70),
     ("RGP", 0.04),
-    ("SMSMO", 0.08),
-    ("SMSMT", 0.07),
-    ("MO", 0.05),
-    ("MT", 0.04),
+    ("SMSMO", 0.09),
+    ("SMSMT", 0.06),
+    ("MO", 0.06),
+    ("MT", 0.03),
     ("RSMO", 0.01),
     ("RMT", 0.01),
 )
 _TYPES = tuple(name for name, _ in _MIX)
-_DATA = ("GP", "RGP")
-_CALLS = ("MO", "MT", "RMT")
-_OUTGOING = ("SMSMO", "MO", "RSMO")
-_ROAMING = ("RGP", "RSMO", "RMT")
-_NETWORKS = (("FRAF1", "+0100"), ("DEUD1", "+0100"), ("BELMO", "+0100"), ("GBRVF", "+0000"), ("GRCPF", "+0200"))
-"""Visited networks (TADIG) with their winter offset; the generator makes winter days."""
+_MIRRORED = {"MO": "MT", "SMSMO": "SMSMT"}
+_IS_DATA, _IS_CALL, _IS_OUT, _IS_ROAMING = (
+    np.array([name in names for name in _TYPES])
+    for names in (("GP", "RGP"), ("MO", "MT", "RMT"), ("SMSMO", "MO", "RSMO"), ("RGP", "RSMO", "RMT"))
+)
+_NETWORKS = (
+    ("FRAF1", "Europe/Paris"),
+    ("DEUD1", "Europe/Berlin"),
+    ("BELMO", "Europe/Brussels"),
+    ("GBRVF", "Europe/London"),
+    ("GRCPF", "Europe/Athens"),
+)
+"""Visited networks (TADIG) and their zones."""
 _SENDERS = ("Bezorging", "Bank", "Code", "Apotheek")
 _SERVICES = ("1233", "112", "0900123456", "144")
-# Activity by local hour, relative.
-_HOURS = (4, 2, 1, 1, 1, 2, 5, 9, 12, 13, 13, 14, 15, 14, 14, 15, 16, 18, 19, 20, 19, 16, 11, 7)
-
-
-@dataclass(frozen=True, slots=True)
-class Network:
-    """The invented operator: how many subscribers it has, and how uneven their traffic is (0: all the same)."""
-
-    subscribers: int = 50_000
-    skew: float = 0.8
-
-    def number(self, subscriber: int) -> str:
-        """The number of a subscriber (0: the busiest), in international form without `+`."""
-        return str(_FIRST_NUMBER + subscriber)
-
-    def imsi(self, subscriber: int) -> str:
-        """The IMSI of a subscriber."""
-        return str(_FIRST_IMSI + subscriber)
+_CIRCLE = 60
+"""How many peers a subscriber has."""
+_PEERS_PER_SUBSCRIBER = 20
 
 
 def file_name(sequence: int) -> str:
@@ -73,123 +68,158 @@ def file_name(sequence: int) -> str:
     return f"S4PGWM{sequence:06d}"
 
 
-def traffic(rows: int, day: date, seed: int, network: Network | None = None) -> pl.DataFrame:
-    """`rows` records of `day` (local, winter time), one text column per field, by time but for some late ones."""
+def traffic(
+    rows: int, day: date, seed: int, network: Network | None = None, part: int = 0, parts: int = 1
+) -> pl.DataFrame:
+    """`rows` records of part `part` of `parts` of `day` (local), one column per field, in time order but for some late
+    ones.
+    """
     network = network or Network()
-    chance = np.random.default_rng([seed, day.toordinal()])
-    kind = chance.choice(len(_TYPES), size=rows, p=[share for _, share in _MIX])
-    served = _skewed(chance, rows, network)
-    seconds = _moments(chance, rows)
+    chance = np.random.default_rng([seed, day.toordinal(), part, parts])
+    kind = np.searchsorted(np.cumsum([share for _, share in _MIX])[:-1], chance.random(rows), side="right")
+    served = network.ranks(chance, rows)
+    peer = _peers(chance, served, network)
+    seconds = moments(chance, rows, part, parts)
+    # What goes from subscriber to subscriber stands twice, side by side; the surplus is cut at the end of the part.
+    twice = (peer < network.subscribers) & np.isin(kind, [_TYPES.index(name) for name in _MIRRORED])
+    of = np.repeat(np.arange(rows), 1 + twice)[:rows]
+    second = np.zeros(rows, dtype=np.bool_)
+    second[1:] = of[1:] == of[:-1]
+    swap = np.arange(len(_TYPES))
+    for out, into in _MIRRORED.items():
+        swap[_TYPES.index(out)] = _TYPES.index(into)
+    kind, served, peer = kind[of], served[of], peer[of]
+    kind = np.where(second, swap[kind], kind)
+    served, peer = np.where(second, peer, served), np.where(second, served, peer)
+    session = _lognormal(chance, rows, mean=6.0, sigma=1.4, most=SECONDS)
+    talk = _lognormal(chance, rows, mean=4.2, sigma=1.1, most=10_800)[of]
+    hidden = chance.random(rows)[of]
     visited = chance.integers(0, len(_NETWORKS), rows)
+    volumes = [_lognormal(chance, rows, mean, sigma, most) for mean, sigma, most in ((13, 2.4, 2**40), (11, 2.2, 2**38))]
+    data, call, out, roaming = (mask[kind] for mask in (_IS_DATA, _IS_CALL, _IS_OUT, _IS_ROAMING))
+    word = (hidden > 0.7) & (kind == _TYPES.index("SMSMT")) & ~second
+    at = seconds[of]
+    names = _names(network)
+    number, other = names.gather(served), names.gather(peer)
+    words = pl.Series(_SENDERS).gather(visited % len(_SENDERS))
+    home = datetime.combine(day, time(12), ZONE).strftime("%z")
+    abroad = [datetime.combine(day, time(12), ZoneInfo(zone)).strftime("%z") for _, zone in _NETWORKS]
+    nothing = pl.lit(None, dtype=pl.String)
     frame = pl.DataFrame(
         {
-            "kind": _words(kind, _TYPES),
-            "served": served + _FIRST_NUMBER,
-            "imsi": served + _FIRST_IMSI,
-            "peer": _peers(chance, rows, network),
-            "at": seconds,
-            "talk": _lognormal(chance, rows, mean=4.2, sigma=1.1, most=10_800),
-            "session": _lognormal(chance, rows, mean=6.0, sigma=1.4, most=_SECONDS_OF_DAY),
-            "down": _lognormal(chance, rows, mean=13.0, sigma=2.4, most=2**40),
-            "up": _lognormal(chance, rows, mean=11.0, sigma=2.2, most=2**38),
-            "network": _words(visited, tuple(name for name, _ in _NETWORKS)),
-            "offset": _words(visited, tuple(offset for _, offset in _NETWORKS)),
-            "word": _words(chance.integers(0, len(_SENDERS), rows), _SENDERS),
-            "by_word": chance.random(rows) < 0.3,
-            "withheld": chance.random(rows) < 0.02,
-            "id": np.arange(rows, dtype=np.int64) + day.toordinal() * 10_000_000,
+            "kind": pl.Series(_TYPES).gather(kind),
+            "number": number,
+            "other": other,
+            "data": data,
+            "call": call,
+            "out": out,
+            "roaming": roaming,
+            "hidden": hidden < 0.02,
+            "word": word,
+            "words": words,
+            "imsi": served + FIRST_IMSI,
+            "stamp": int(f"{day:%Y%m%d}") * 1_000_000 + at // 3600 * 10_000 + at // 60 % 60 * 100 + at % 60,
+            "duration": np.where(data, session, np.where(call, talk, 0)),
+            "down": volumes[0],
+            "up": volumes[1],
+            "network": pl.Series([name for name, _ in _NETWORKS]).gather(visited),
+            "offset": pl.Series(abroad).gather(visited),
+            "customer": _customers(network).gather(served),
+            "id": np.arange(rows, dtype=np.int64) + (day.toordinal() * _IDS_OF_A_DAY + part * (_IDS_OF_A_DAY // parts)),
         }
     )
-    return _fields(frame, day)
-
-
-def write_file(path: Path, rows: int, day: date, seed: int = 1, network: Network | None = None) -> Path:
-    """Writes one MVNO pipe file: no header, no trailer, no quotes."""
-    traffic(rows, day, seed, network).write_csv(path, include_header=False, separator="|", quote_style="never")
-    return path
-
-
-def _fields(frame: pl.DataFrame, day: date) -> pl.DataFrame:
-    data, call = pl.col("kind").is_in(_DATA), pl.col("kind").is_in(_CALLS)
-    roaming, outgoing = pl.col("kind").is_in(_ROAMING), pl.col("kind").is_in(_OUTGOING)
-    number = pl.col("served").cast(pl.String)
-    home = datetime.combine(day, time(12), ZONE).strftime("%z")
-    stamp = (pl.lit(datetime.combine(day, time.min)) + pl.duration(seconds=pl.col("at"))).dt.strftime("%Y%m%d%H%M%S")
-    empty = pl.lit("")
-    caller = (
-        pl.when(pl.col("withheld"))
-        .then(empty)
-        .when((pl.col("kind") == "SMSMT") & pl.col("by_word"))
-        .then(pl.col("word"))
-        .otherwise(pl.col("peer"))
-    )
-    duration = pl.when(data).then(pl.col("session")).when(call).then(pl.col("talk")).otherwise(0)
-    fields = [
+    caller = pl.when("word").then("words").when(~pl.col("hidden")).then("other")
+    fields: list[pl.Expr] = [
         pl.col("kind"),
-        pl.when(data | outgoing).then(number).otherwise(caller),
-        pl.when(data).then(empty).when(outgoing).then(pl.col("peer")).otherwise(number),
-        pl.when(outgoing).then(pl.col("peer")).otherwise(empty),
-        number,
-        pl.col("imsi").cast(pl.String),
-        stamp,
-        duration.cast(pl.String),
-        pl.when(data).then(pl.col("down").cast(pl.String)).otherwise(empty),
-        pl.when(data).then(pl.col("up").cast(pl.String)).otherwise(empty),
-        pl.when(roaming).then(pl.col("network")).otherwise(empty),
-        empty,
-        pl.when(data).then(pl.lit("internet")).otherwise(empty),
-        pl.when(roaming).then(pl.col("offset")).otherwise(pl.lit(home)),
-        *[empty] * 5,
+        pl.when(pl.col("data") | pl.col("out")).then("number").otherwise(caller),
+        pl.when("data").then(nothing).when("out").then("other").otherwise("number"),
+        pl.when("out").then("other"),
+        pl.col("number"),
+        pl.col("imsi"),
+        pl.col("stamp"),
+        pl.col("duration"),
+        pl.when("data").then("down"),
+        pl.when("data").then("up"),
+        pl.when("roaming").then("network"),
+        nothing,
+        pl.when("data").then(pl.lit("internet")),
+        pl.when("roaming").then("offset").otherwise(pl.lit(home)),
+        *[nothing] * 5,
         pl.lit("PGWM"),
-        empty,
-        pl.when(data | call).then(empty).otherwise(pl.lit("1")),
-        pl.lit("K") + (pl.col("served") - _FIRST_NUMBER).cast(pl.String),
-        empty,
-        pl.col("id").cast(pl.String),
+        nothing,
+        pl.when(~(pl.col("data") | pl.col("call"))).then(pl.lit(1)),
+        pl.col("customer"),
+        nothing,
+        pl.col("id"),
     ]
     return frame.select(field.alias(f"field_{number}") for number, field in enumerate(fields, 1))
 
 
-def _skewed(chance: np.random.Generator, rows: int, network: Network) -> Numbers:
-    """A subscriber per row; the one of rank r is drawn with a weight of 1 / r ** skew."""
-    weights = np.arange(1, network.subscribers + 1, dtype=np.float64) ** -network.skew
-    bounds = np.cumsum(weights) / weights.sum()
-    return np.minimum(np.searchsorted(bounds, chance.random(rows)), network.subscribers - 1).astype(np.int64)
+def write_part(file: BinaryIO, frame: pl.DataFrame) -> None:
+    """Appends `frame` as an MVNO pipe file has it: no header, no trailer, no quotes."""
+    frame.write_csv(file, include_header=False, separator="|", quote_style="never")
 
 
-def _moments(chance: np.random.Generator, rows: int) -> Numbers:
-    """Seconds of the local day, ascending but for a tail of late records."""
-    shares = np.array(_HOURS, dtype=np.float64)
-    hour = chance.choice(24, size=rows, p=shares / shares.sum())
-    seconds = np.sort(hour * 3600 + chance.integers(0, 3600, rows)).astype(np.int64)
-    late = chance.integers(0, rows, max(1, rows // 50)) if rows else np.empty(0, dtype=np.int64)
-    seconds[late] = chance.permutation(seconds[late])
-    return seconds
+def write_file(path: Path, rows: int, day: date, seed: int = 1, network: Network | None = None) -> Path:
+    """Writes one MVNO pipe file with the whole day, part by part."""
+    parts = max(1, -(-rows // PART))
+    with path.open("wb") as file:
+        for part in range(parts):
+            share = rows * (part + 1) // parts - rows * part // parts
+            write_part(file, traffic(share, day, seed, network, part, parts))
+    return path
 
 
-def _peers(chance: np.random.Generator, rows: int, network: Network) -> pl.Series:
-    """The other party: a subscriber or another mobile number, now and then a fixed one or a short code."""
-    numbers = pl.Series(_FIRST_NUMBER + chance.integers(0, network.subscribers * 20, rows)).cast(pl.String)
-    fixed = pl.Series(31_200_000_000 + chance.integers(0, 10_000_000, rows)).cast(pl.String)
-    roll = pl.Series("roll", chance.random(rows))
-    services = _words(chance.integers(0, len(_SERVICES), rows), _SERVICES)
-    frame = pl.DataFrame({"roll": roll, "number": numbers, "fixed": fixed, "service": services})
-    chosen = (
-        pl.when(pl.col("roll") < 0.85)
-        .then(pl.col("number"))
-        .when(pl.col("roll") < 0.99)
-        .then(pl.col("fixed"))
-        .otherwise(pl.col("service"))
+def write_days(
+    directory: Path, first: date, days: int, rows: int, seed: int = 1, network: Network | None = None
+) -> Iterator[tuple[date, Path]]:
+    """A file per day, each removed when the next is asked for: months of traffic take the disk of one day."""
+    for number in range(days):
+        day = first + timedelta(days=number)
+        path = write_file(directory / file_name(number), rows, day, seed, network)
+        try:
+            yield day, path
+        finally:
+            path.unlink()
+
+
+def _peers(chance: np.random.Generator, served: Numbers, network: Network) -> Numbers:
+    """The other party of each row, as a position in `_names`: one of the subscriber's circle, near ones more often."""
+    near = (chance.random(served.size) ** 3 * _CIRCLE).astype(np.uint64)
+    mixed = (served.astype(np.uint64) * np.uint64(_CIRCLE) + near) * np.uint64(0x9E3779B97F4A7C15)
+    share = (mixed >> np.uint64(40)).astype(np.float64) / 2**24
+    pool = network.subscribers * _PEERS_PER_SUBSCRIBER
+    peers = (share * share * pool).astype(np.int64)
+    service = chance.random(served.size) < 0.01
+    peers[service] = pool + peers[service] % len(_SERVICES)
+    # Nobody calls himself.
+    return np.where(peers == served, (peers + 1) % max(2, network.subscribers), peers)
+
+
+@cache
+def _names(network: Network) -> pl.Series:
+    """Every number that can be a party: subscribers by rank, other mobile and fixed numbers, services."""
+    pool = network.subscribers * _PEERS_PER_SUBSCRIBER
+    mobile = pool * 17 // 20
+    numbers = pl.concat(
+        [
+            pl.int_range(FIRST_NUMBER, FIRST_NUMBER + mobile, eager=True),
+            pl.int_range(31_200_000_000, 31_200_000_000 + pool - mobile, eager=True),
+        ]
     )
-    return frame.select(chosen.alias("peer"))["peer"]
+    return pl.concat([numbers.cast(pl.String), pl.Series(_SERVICES)])
 
 
-def _lognormal(chance: np.random.Generator, rows: int, *, mean: float, sigma: float, most: int) -> Numbers:
-    return np.minimum(chance.lognormal(mean, sigma, rows), most).astype(np.int64)
+@cache
+def _customers(network: Network) -> pl.Series:
+    return pl.Series([f"K{rank}" for rank in range(network.subscribers)])
 
 
-def _words(index: npt.NDArray[np.integer], words: tuple[str, ...]) -> pl.Series:
-    return pl.Series(words).gather(pl.Series(index))
+def _lognormal(chance: np.random.Generator, rows: int, mean: float, sigma: float, most: int) -> Numbers:
+    drawn = chance.standard_normal(rows, dtype=np.float32)
+    drawn *= np.float32(sigma)
+    drawn += np.float32(mean)
+    return np.minimum(np.exp(drawn), np.float32(most)).astype(np.int64)
 
 
 def main() -> None:
