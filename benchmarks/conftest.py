@@ -1,65 +1,70 @@
-"""What the benchmarks share: how much traffic, a vault to put it in, and a line per figure at the end of the run."""
+"""What the benchmarks share: the scale, the peers, a day's file, a vault, and a line per figure at the end of the run."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from datetime import UTC, date, datetime
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmarks.traffic import Network, file_name, write_file
+from benchmarks import scale as scales
+from benchmarks.network import Network
+from benchmarks.peers.clickhouse import ClickHouse
+from benchmarks.peers.peer import PeerMissing
+from benchmarks.peers.postgres import PostgreSQL
+from benchmarks.scale import LAST_DAY, NOW, Scale
+from benchmarks.traffic import file_name, write_file
+from benchmarks.watch import FIGURES, Watch
 from tests.support import ingest, new_vault
 from trafficvault.vault import Vault
 
-ROWS = int(os.environ.get("BENCH_ROWS", "1000000"))
-DAY = date(2026, 11, 18)
-NOW = datetime(2026, 11, 25, 10, 0, tzinfo=UTC)
-NETWORK = Network()
-
-T = TypeVar("T")
-Note = Callable[[str, float, str], None]
-_FIGURES = pytest.StashKey[list[tuple[str, float, str]]]()
+_PEERS = pytest.StashKey[dict[str, str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Begins an empty list of figures."""
-    config.stash[_FIGURES] = []
+    """Begins an empty list of peers, by name and version."""
+    config.stash[_PEERS] = {}
+
+
+def pytest_benchmark_update_json(config: pytest.Config, benchmarks: list[Any], output_json: dict[str, Any]) -> None:
+    """Writes the scale and the peers' versions beside the figures."""
+    output_json["scale"] = scales.chosen().name
+    output_json["peers"] = config.stash[_PEERS]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Prints what was noted."""
-    if config.stash[_FIGURES]:
-        terminalreporter.section("figures")
-    for name, value, unit in config.stash[_FIGURES]:
-        terminalreporter.write_line(f"{name:<52} {value:>14,.1f} {unit}")
+    """Prints what was noted, and which peer was not there."""
+    session: Any = getattr(config, "_benchmarksession", None)
+    lines = [
+        (name, figure)
+        for bench in (session.benchmarks if session is not None else ())
+        for name, figure in bench.extra_info.get(FIGURES, {}).items()
+    ]
+    if lines:
+        terminalreporter.section(f"figures, scale {scales.chosen().name}")
+    for name, figure in lines:
+        theirs = "".join(f"  {peer} {value:,.1f}" for peer, value in figure["peers"].items())
+        terminalreporter.write_line(f"{name:<64} {figure['value']:>14,.1f} {figure['unit']}{theirs}")
+    for peer, told in config.stash[_PEERS].items():
+        terminalreporter.write_line(f"peer {peer}: {told}")
 
 
-@pytest.fixture
-def note(request: pytest.FixtureRequest) -> Note:
-    """Notes a figure: name, value, unit."""
+@pytest.fixture(scope="session")
+def scale(tmp_path_factory: pytest.TempPathFactory) -> Scale:
+    """The sizes of this run. Stops the run when the disk has not the room for them."""
+    chosen = scales.chosen()
+    problem = scales.disk_problem(chosen, tmp_path_factory.getbasetemp())
+    if problem is not None:
+        pytest.exit(problem, returncode=1)
+    return chosen
 
-    def add(name: str, value: float, unit: str) -> None:
-        request.config.stash[_FIGURES].append((name, value, unit))
 
-    return add
-
-
-class Watch:
-    """pytest-benchmark, with types: runs an act some times and tells its last result and its median time."""
-
-    def __init__(self, benchmark: BenchmarkFixture) -> None:
-        self._benchmark = benchmark
-
-    def time(self, act: Callable[[], T], rounds: int, before: Callable[[], None] = lambda: None) -> tuple[T, float]:
-        """Runs `before` and `act` in turn, `rounds` times; only `act` is timed. Returns its result and seconds."""
-        result: T = self._benchmark.pedantic(act, setup=before, rounds=rounds)  # type: ignore[no-untyped-call]  # pytest-benchmark has no annotations
-        stats = self._benchmark.stats
-        assert stats is not None
-        return result, float(stats.stats.median)
+@pytest.fixture(scope="session")
+def network() -> Network:
+    """The invented operator."""
+    return Network()
 
 
 @pytest.fixture
@@ -69,20 +74,58 @@ def watch(benchmark: BenchmarkFixture) -> Watch:
 
 
 @pytest.fixture(scope="session")
-def day_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One day of mobile usage, `ROWS` rows."""
-    return write_file(tmp_path_factory.mktemp("in") / file_name(1), ROWS, DAY, network=NETWORK)
+def clickhouse(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse | None]:
+    """ClickHouse, or None where it is not installed; the end of the run says which."""
+    try:
+        peer = ClickHouse(tmp_path_factory.mktemp("clickhouse"))
+    except PeerMissing as missing:
+        pytestconfig.stash[_PEERS]["ClickHouse"] = f"not measured: {missing}"
+        yield None
+        return
+    with peer:
+        pytestconfig.stash[_PEERS]["ClickHouse"] = peer.version
+        yield peer
 
 
 @pytest.fixture(scope="session")
-def filled(tmp_path_factory: pytest.TempPathFactory, day_file: Path) -> Vault:
+def postgres(pytestconfig: pytest.Config) -> Iterator[PostgreSQL | None]:
+    """PostgreSQL, or None where it is not installed; the end of the run says which."""
+    try:
+        peer = PostgreSQL()
+    except PeerMissing as missing:
+        pytestconfig.stash[_PEERS]["PostgreSQL"] = f"not measured: {missing}"
+        yield None
+        return
+    with peer:
+        pytestconfig.stash[_PEERS]["PostgreSQL"] = peer.version
+        yield peer
+
+
+@pytest.fixture
+def rival(clickhouse: ClickHouse | None) -> ClickHouse:
+    """ClickHouse, for a benchmark that means nothing without it."""
+    if clickhouse is None:
+        pytest.skip("chdb is not installed; `make bench` installs it")
+    return clickhouse
+
+
+@pytest.fixture(scope="session")
+def day_file(tmp_path_factory: pytest.TempPathFactory, scale: Scale, network: Network) -> Path:
+    """One day of mobile usage."""
+    return write_file(tmp_path_factory.mktemp("in") / file_name(1), scale.rows, LAST_DAY, network=network)
+
+
+@pytest.fixture(scope="session")
+def filled(tmp_path_factory: pytest.TempPathFactory, day_file: Path, scale: Scale) -> Vault:
     """A vault that holds the day file."""
     vault = new_vault(tmp_path_factory.mktemp("filled"), now=NOW)
     receipt = ingest(vault, "mvno_pipe", day_file.read_bytes(), day_file.name)
-    assert receipt.stored == ROWS
+    assert receipt.stored == scale.rows
     return vault
 
 
-def record_bytes(vault: Vault) -> int:
-    """Bytes of all Parquet files and seen blocks."""
-    return sum(path.stat().st_size for path in vault.layout.records.rglob("*") if path.is_file())
+@pytest.fixture(autouse=True)
+def told_apart(request: pytest.FixtureRequest) -> None:
+    """Each suite is a group of its own in pytest-benchmark's tables."""
+    module: Any = request.module
+    request.node.add_marker(pytest.mark.benchmark(group=module.__name__.rpartition(".")[2].removeprefix("bench_")))

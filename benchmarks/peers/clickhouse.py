@@ -2,7 +2,8 @@
 
 The plain table is what an engineer would load the delivered file into: partition by day, order by subscriber and time.
 The indexed one has a bloom filter on every other identifier that the vault looks up, and is merged before it is asked.
-Rows are its own defaults otherwise: nothing is encrypted, deduplicated, validated or synced to disk.
+Settings are its own defaults, and times are read by the faster of its two functions: `parseDateTime` with a format takes
+half as long again. Nothing is encrypted, deduplicated, validated, audited or synced to disk.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ USAGE = Layout(
         ("dialled", "String", "c4"),
         ("msisdn", "UInt64", "c5"),
         ("imsi", "UInt64", "c6"),
-        ("start", "DateTime('UTC')", "parseDateTime(concat(c7, c14), '%Y%m%d%H%i%s%z', 'UTC')"),
+        ("start", "DateTime('UTC')", "parseDateTimeBestEffort(concat(c7, c14), 'UTC')"),
         ("duration", "UInt32", "c8"),
         ("down", "UInt64", "c9"),
         ("up", "UInt64", "c10"),
