@@ -1,95 +1,171 @@
-"""Ingest of one day of mobile usage: reading alone, sealing alone, and the whole act with keys, commit and audit."""
+"""Ingest to durable: file in, receipt out, beside the peers' load of the same file in the same interleaved rounds.
+
+PostgreSQL gets a file of its own size, and its time is reckoned up by rows: with more rows its indexes grow and it is
+slower, so this is in its favour.
+"""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 
-import polars as pl
 import pytest
 
-from benchmarks.conftest import DAY, NOW, ROWS, Note, Watch, record_bytes
-from ingest.read import Reading, read
-from ingest.record import CATEGORIES
-from tests.support import ingest, new_vault
-from trafficvault import intake, partitions
-from trafficvault.layout import day_key_id
+from benchmarks.house import new_house, record_bytes, take
+from benchmarks.network import Network
+from benchmarks.peers.clickhouse import USAGE, ClickHouse
+from benchmarks.peers.peer import Lap
+from benchmarks.peers.postgres import PostgreSQL
+from benchmarks.scale import LAST_DAY, Scale
+from benchmarks.traffic import file_name, write_file
+from benchmarks.watch import Watch
 from trafficvault.receipts import Receipt
 from trafficvault.vault import Vault
 
-CLASS = "mobile_usage"
+MILLION = 1_000_000
 
 
-@pytest.mark.bench
-def test_read(watch: Watch, day_file: Path, filled: Vault, note: Note) -> None:
-    """Bytes to canonical Arrow: framing, normalising and checking, without keys."""
-    feed, source = intake.feed_and_source(filled, "mvno_pipe", None)
-    data = day_file.read_bytes()
-
-    def act() -> Reading:
-        return read(data, feed, source, NOW, day_file.name)
-
-    reading, seconds = watch.time(act, rounds=3)
-
-    assert reading.units == ROWS
-    assert reading.rejections.num_rows == 0
-    note("read", ROWS / seconds, "rows/s")
-
-
-@pytest.mark.bench
-def test_seal(watch: Watch, tmp_path: Path, day_file: Path, note: Note) -> None:
-    """Canonical Arrow to one encrypted Parquet file and its seen block on disk, fsynced."""
-    vault = new_vault(tmp_path, now=NOW)
-    feed, source = intake.feed_and_source(vault, "mvno_pipe", None)
-    records = pl.DataFrame(read(day_file.read_bytes(), feed, source, NOW, day_file.name).records[CLASS])
-    first = datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC)
-    of_day = records.filter(pl.col("start").is_between(first, first + timedelta(days=1), closed="left"))
-    table = of_day.with_columns(batch=pl.lit("0" * 24)).to_arrow()
-    vault.keys.ensure([day_key_id(CLASS, DAY, category) for category in CATEGORIES])
-    custody = vault.keys.custody("receive")
-
-    def act() -> partitions.WrittenFile:
-        return partitions.write_file(vault.disk, vault.layout, custody, CLASS, DAY, table)
-
-    written, seconds = watch.time(act, rounds=3)
-
-    assert written.rows == of_day.height
-    note("seal", written.rows / seconds, "rows/s")
-    note("seal, encrypted Parquet", written.bytes / written.rows, "bytes/record")
-
-
-@pytest.mark.bench
-def test_receive(watch: Watch, tmp_path: Path, day_file: Path, note: Note) -> None:
-    """The act `ingest` as the command line calls it, into an empty vault each time."""
+def into_new_vaults(directory: Path, vaults: list[Vault]) -> Callable[[], None]:
+    """What makes a fresh vault before each round."""
     number = count()
-    vaults: list[Vault] = []
 
     def fresh() -> None:
-        directory = tmp_path / str(next(number))
-        directory.mkdir()
-        vaults.append(new_vault(directory, now=NOW))
+        vaults.append(new_house(directory / str(next(number))))
 
-    def act() -> Receipt:
-        return ingest(vaults[-1], "mvno_pipe", day_file.read_bytes(), day_file.name)
+    return fresh
 
-    receipt, seconds = watch.time(act, rounds=3, before=fresh)
 
-    assert (receipt.status, receipt.stored) == ("committed", ROWS)
-    note("ingest, the whole act", ROWS / seconds, "rows/s")
-    note("ingest, on disk with seen blocks", record_bytes(vaults[-1]) / ROWS, "bytes/record")
-    note("ingest, the delivered file", day_file.stat().st_size / ROWS, "bytes/record")
+def clickhouse_load(peer: ClickHouse, path: Path) -> Callable[[], Lap]:
+    """Loads `path` into a new plain table."""
+
+    def load() -> Lap:
+        peer.empty("plain", USAGE)
+        return peer.load("plain", path)
+
+    return load
+
+
+def postgres_load(peer: PostgreSQL, path: Path, rows: int, as_rows: int) -> Callable[[], Lap]:
+    """Loads `path`, which has `rows`, into a new table; tells the time that `as_rows` would take at that rate."""
+
+    def load() -> Lap:
+        peer.empty(LAST_DAY, 1)
+        lap = peer.load(path)
+        return Lap(lap.seconds * as_rows / rows, lap.cpu * as_rows / rows)
+
+    return load
 
 
 @pytest.mark.bench
-def test_receive_again(watch: Watch, day_file: Path, filled: Vault, note: Note) -> None:
-    """The same rows in another file: every one is found to be a duplicate, and none is stored."""
-    number = count(1)
+def test_ingest(
+    watch: Watch,
+    tmp_path: Path,
+    day_file: Path,
+    scale: Scale,
+    network: Network,
+    clickhouse: ClickHouse | None,
+    postgres: PostgreSQL | None,
+) -> None:
+    """One file of a day into an empty vault: rate, CPU seconds and bytes on disk, ours and theirs."""
+    peers, sizes = {}, {}
+    if clickhouse is not None:
+        peers["ClickHouse"] = clickhouse_load(clickhouse, day_file)
+    if postgres is not None:
+        file = write_file(tmp_path / "in", scale.postgres_rows, LAST_DAY, network=network)
+        peers["PostgreSQL"] = postgres_load(postgres, postgres.readable(file), scale.postgres_rows, scale.rows)
+    vaults: list[Vault] = []
 
     def act() -> Receipt:
-        return ingest(filled, "mvno_pipe", day_file.read_bytes() + b"\n" * next(number), day_file.name)
+        return take(vaults[-1], day_file)
 
-    receipt, seconds = watch.time(act, rounds=2)
+    receipt, race = watch.race(act, scale.rounds, peers, into_new_vaults(tmp_path, vaults))
 
-    assert (receipt.stored, receipt.duplicate) == (0, ROWS)
-    note("ingest, duplicates only", ROWS / seconds, "rows/s")
+    assert (receipt.status, receipt.stored) == ("committed", scale.rows)
+    if clickhouse is not None:
+        assert clickhouse.count("plain") == scale.rows
+        sizes["ClickHouse"] = clickhouse.size("plain") / scale.rows
+    if postgres is not None:
+        assert postgres.count() == scale.postgres_rows
+        sizes["PostgreSQL"] = postgres.size() / scale.postgres_rows
+    name = f"ingest, a file of {scale.rows:,} rows"
+    watch.note(name, scale.rows / race.ours.seconds, "rows/s", race.rates(scale.rows))
+    watch.note(f"{name}, CPU", race.ours.cpu / scale.rows * MILLION, "core-s/M", race.cpu(MILLION / scale.rows))
+    watch.note(f"{name}, on disk", record_bytes(vaults[-1]) / scale.rows, "bytes/record", sizes)
+    watch.note(f"{name}, the delivered file", day_file.stat().st_size / scale.rows, "bytes/record")
+
+
+@pytest.mark.bench
+def test_ingest_large(
+    watch: Watch, tmp_path: Path, scale: Scale, network: Network, clickhouse: ClickHouse | None
+) -> None:
+    """A file of 20 million rows into an empty vault."""
+    if scale.large is None:
+        pytest.skip(f"scale {scale.name} has no large file; `make bench-full` has")
+    file = write_file(tmp_path / file_name(1), scale.large, LAST_DAY, network=network)
+    peers = {} if clickhouse is None else {"ClickHouse": clickhouse_load(clickhouse, file)}
+    vaults: list[Vault] = []
+
+    def act() -> Receipt:
+        return take(vaults[-1], file)
+
+    receipt, race = watch.race(act, 2, peers, into_new_vaults(tmp_path, vaults))
+
+    assert (receipt.status, receipt.stored) == ("committed", scale.large)
+    name = f"ingest, a file of {scale.large:,} rows"
+    watch.note(name, scale.large / race.ours.seconds, "rows/s", race.rates(scale.large))
+    watch.note(f"{name}, CPU", race.ours.cpu / scale.large * MILLION, "core-s/M", race.cpu(MILLION / scale.large))
+
+
+@pytest.mark.bench
+def test_ingest_again(watch: Watch, day_file: Path, filled: Vault, tmp_path: Path, scale: Scale) -> None:
+    """The same rows in another file: every one is found to be a duplicate, and none is stored."""
+    number = count(1)
+    files: list[Path] = []
+
+    def another() -> None:
+        path = tmp_path / f"{next(number)}"
+        path.write_bytes(day_file.read_bytes() + b"\n" * int(path.name))
+        files.append(path)
+
+    def act() -> Receipt:
+        return take(filled, files[-1])
+
+    receipt, race = watch.race(act, 2, before=another)
+
+    assert (receipt.stored, receipt.duplicate) == (0, scale.rows)
+    watch.note("ingest, every row a duplicate", scale.rows / race.ours.seconds, "rows/s")
+
+
+@pytest.mark.bench
+def test_small_files(
+    watch: Watch, tmp_path: Path, scale: Scale, network: Network, clickhouse: ClickHouse | None
+) -> None:
+    """Files of 10,000 rows, one act each, over several days."""
+    rows = 10_000
+    files = [
+        write_file(tmp_path / file_name(number), rows, LAST_DAY - timedelta(days=number % 20), number, network)
+        for number in range(scale.small_files)
+    ]
+    vaults: list[Vault] = []
+
+    def theirs(peer: ClickHouse) -> Lap:
+        peer.empty("plain", USAGE)
+        total = Lap(0, 0)
+        for file in files:
+            total += peer.load("plain", file)
+        return total
+
+    def act() -> list[Receipt]:
+        return [take(vaults[-1], file) for file in files]
+
+    peers = {} if clickhouse is None else {"ClickHouse": lambda: theirs(clickhouse)}
+    receipts, race = watch.race(act, 2, peers, into_new_vaults(tmp_path, vaults))
+
+    total = sum(receipt.stored for receipt in receipts)
+    # Files of one day share record ids by position, so some rows are versions, and none a duplicate.
+    assert total == rows * len(files)
+    watch.note("ingest, files of 10,000 rows", total / race.ours.seconds, "rows/s", race.rates(total))
+    per_file = 1000 / len(files)
+    watch.note("ingest, each such file", race.ours.seconds * per_file, "ms", race.seconds(per_file))
