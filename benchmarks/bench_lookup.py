@@ -1,63 +1,157 @@
-"""One subscriber over 30 days: from the approved warrant to the package on disk, audit entries included."""
+"""Lookups by each kind of identifier over all days: from the approved warrant to the package on disk, audit included.
+
+The peer is asked for the same rows of its indexed and merged tables and hands them out in memory: it signs nothing,
+writes no files and checks no scope. Beside speed stands correctness: the two sets of rows are equal, row by row.
+"""
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from collections.abc import Callable
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 
 import pytest
 
-from benchmarks.conftest import NETWORK, NOW, ROWS, Note, Watch
-from benchmarks.traffic import file_name, write_file
-from tests.support import Order, approved, ingest, new_vault, signed_in
+from benchmarks import archive
+from benchmarks.archive import Lookup
+from benchmarks.child import run_child
+from benchmarks.house import order, record_bytes
+from benchmarks.network import Network
+from benchmarks.peers.clickhouse import ClickHouse
+from benchmarks.peers.peer import Lap
+from benchmarks.scale import Scale, chosen
+from benchmarks.watch import Watch
+from tests.support import approved, signed_in
 from trafficvault import disclose
 from trafficvault.disclose import Disclosure
 from trafficvault.vault import Vault
 
-FIRST = date(2026, 10, 26)
-DAYS = 30
-PER_DAY = max(1, 3 * ROWS // DAYS)
-"""Three times the ingest benchmark's rows, over 30 days."""
-BUSY, USUAL = 0, 5_000
+LOOKUPS = {lookup.name: lookup for lookup in archive.lookups(chosen().network, archive.LAST_FULL_DAY)}
+ROUNDS = 5
 
 
 @pytest.fixture(scope="module")
-def month(tmp_path_factory: pytest.TempPathFactory) -> Vault:
-    """A vault of 30 days."""
-    directory = tmp_path_factory.mktemp("month")
-    vault = new_vault(directory, now=NOW)
-    for number in range(DAYS):
-        path = write_file(directory / file_name(number), PER_DAY, FIRST + timedelta(days=number), network=NETWORK)
-        receipt = ingest(vault, "mvno_pipe", path.read_bytes(), path.name)
-        assert receipt.stored == PER_DAY
-        path.unlink()
-    return vault
+def stored(
+    tmp_path_factory: pytest.TempPathFactory, scale: Scale, network: Network, clickhouse: ClickHouse | None
+) -> Vault:
+    """All days in the vault and in the peer."""
+    return archive.fill(tmp_path_factory.mktemp("archive"), scale, network, clickhouse)
+
+
+def selecting(peer: ClickHouse, statements: tuple[str, ...]) -> Callable[[], Lap]:
+    """Asks the peer for the rows of each statement."""
+
+    def act() -> Lap:
+        total = Lap(0, 0)
+        for statement in statements:
+            total += peer.ask(statement)[0]
+        return total
+
+    return act
 
 
 @pytest.mark.bench
-@pytest.mark.parametrize("subscriber", [BUSY, USUAL], ids=["the busiest subscriber", "a usual subscriber"])
-@pytest.mark.parametrize("question", ["activity", "contacts"])
-def test_lookup(watch: Watch, month: Vault, tmp_path: Path, note: Note, question: str, subscriber: int) -> None:
-    """The act `warrant run` as the command line calls it."""
-    order = Order(
-        targets=[("msisdn", f"+{NETWORK.number(subscriber)}")],
-        start="2026-10-26T00:00:00+01:00",
-        end="2026-11-25T00:00:00+01:00",
-        categories=("who", "when", "how_much"),
-        questions=(question,),
-    )
-    warrant = approved(month, order)
-    officer = signed_in(month, "olga")
-    number = count()
+@pytest.mark.parametrize("name", LOOKUPS)
+def test_lookup(watch: Watch, stored: Vault, clickhouse: ClickHouse | None, tmp_path: Path, name: str) -> None:
+    """The act `warrant run` as the command line calls it, warm; its rows equal the peer's."""
+    lookup = LOOKUPS[name]
+    warrant, officer, number = approved(stored, lookup.order()), signed_in(stored, "olga"), count()
 
     def act() -> Disclosure:
-        return disclose.run(month, officer, warrant, tmp_path / str(next(number)), question)
+        return disclose.run(stored, officer, warrant, tmp_path / str(next(number)))
 
-    disclosure, seconds = watch.time(act, rounds=5)
+    peers = {} if clickhouse is None else {"ClickHouse": selecting(clickhouse, lookup.statements)}
+    done, race = watch.race(act, ROUNDS, peers)
 
-    assert disclosure.complete
-    assert disclosure.records > 0 or subscriber == USUAL
-    name = "the busiest" if subscriber == BUSY else "a usual"
-    note(f"{question}, {name} subscriber, 30 days", seconds * 1000, "ms")
-    note(f"{question}, {name} subscriber, records", disclosure.records, "rows")
+    assert done.complete
+    if clickhouse is not None:
+        require_equal(lookup, done.package, clickhouse)
+    watch.note(f"lookup by {name}", race.ours.seconds * 1000, "ms", race.seconds(1000))
+    watch.note(f"lookup by {name}, rows", done.records, "rows")
+
+
+def require_equal(lookup: Lookup, package: Path, peer: ClickHouse) -> None:
+    """The package has the peer's rows, no more and no fewer, row by row."""
+    ours = lookup.ours(archive.answer_of(package))
+    theirs = lookup.theirs(archive.frame_of(peer.ask(statement)[1] for statement in lookup.statements))
+    assert len(ours) == len(theirs), f"{lookup.name}: {len(ours)} rows of ours, {len(theirs)} of the peer's"
+    assert ours == theirs, f"{lookup.name}: the rows differ"
+
+
+@pytest.mark.bench
+def test_contacts(watch: Watch, stored: Vault, network: Network, clickhouse: ClickHouse | None, tmp_path: Path) -> None:
+    """The top of a subscriber's contacts, counted."""
+    rank = network.subscribers * 3 // 100
+    me = network.number(rank)
+    warrant = approved(stored, order("msisdn", f"+{me}", ("mobile_usage",), "contacts"))
+    officer, number = signed_in(stored, "olga"), count()
+    statement = (
+        f"SELECT if(a = '{me}', b, a) AS peer, count() AS times, min(start) AS first, max(start) AS last, "
+        f"sum(duration) AS seconds FROM usage WHERE a = '{me}' OR b = '{me}' GROUP BY peer ORDER BY times DESC"
+    )
+    peers = {} if clickhouse is None else {"ClickHouse": selecting(clickhouse, (statement,))}
+
+    def act() -> Disclosure:
+        return disclose.run(stored, officer, warrant, tmp_path / str(next(number)))
+
+    done, race = watch.race(act, ROUNDS, peers)
+
+    assert done.records > 0
+    watch.note("top contacts, p97", race.ours.seconds * 1000, "ms", race.seconds(1000))
+
+
+@pytest.mark.bench
+def test_cell(watch: Watch, stored: Vault, clickhouse: ClickHouse | None, tmp_path: Path) -> None:
+    """Who was served by a cell in an hour."""
+    begin = archive.noon(archive.LAST_FULL_DAY)
+    cell, end = "204-99-0000-0005", begin + timedelta(hours=1)
+    window = (begin.isoformat(), end.isoformat())
+    warrant = approved(stored, order("cell", cell, ("telephony",), "cell", window))
+    officer, number = signed_in(stored, "olga"), count()
+    statement = (
+        "SELECT if(served = 'a', a, b) AS party, imsi, imei, min(start), max(start), count() FROM calls "
+        f"WHERE (start_cell = '{cell}' OR end_cell = '{cell}') AND start < {int(end.timestamp())} "
+        f"AND end >= {int(begin.timestamp())} GROUP BY ALL"
+    )
+    peers = {} if clickhouse is None else {"ClickHouse": selecting(clickhouse, (statement,))}
+
+    def act() -> Disclosure:
+        return disclose.run(stored, officer, warrant, tmp_path / str(next(number)))
+
+    done, race = watch.race(act, ROUNDS, peers)
+
+    if clickhouse is not None:
+        assert done.records == clickhouse.ask(statement)[1].num_rows
+    watch.note("cell in an hour", race.ours.seconds * 1000, "ms", race.seconds(1000))
+
+
+@pytest.mark.bench
+def test_cold(watch: Watch, stored: Vault, network: Network, tmp_path: Path) -> None:
+    """A median subscriber from a process that has just started: the act alone, the whole process, bytes read."""
+    me = f"+{network.number(network.subscribers // 2)}"
+    warrant = approved(stored, order("msisdn", me, ("mobile_usage",), reference="PV-2026-000124"))
+    number = count()
+    house = stored.layout.vault.parent
+
+    def act() -> dict[str, float]:
+        return run_child("disclose", str(house), warrant, str(tmp_path / str(next(number))))
+
+    told, race = watch.race(act, 3)
+
+    assert told["records"] > 0
+    watch.note("cold process, msisdn, median: opening and answering", told["seconds"] * 1000, "ms")
+    watch.note("cold process, msisdn, median: with Python and its imports", race.ours.seconds * 1000, "ms")
+    share = told["read"] / record_bytes(stored) * 100
+    watch.note("cold process, msisdn, median: read by system calls", share, "% of stored bytes")
+
+
+@pytest.mark.bench
+def test_size(watch: Watch, stored: Vault, clickhouse: ClickHouse | None, scale: Scale) -> None:
+    """Bytes on disk of all days, lookup structures included."""
+    rows = scale.days * (scale.day_rows + 4 * scale.native_rows)
+    total, _ = watch.race(lambda: record_bytes(stored), 1)
+    peers = {}
+    if clickhouse is not None:
+        peers["ClickHouse"] = sum(clickhouse.size(table) for table in archive.LAYOUTS) / rows
+    watch.note("archive, on disk", total / rows, "bytes/record", peers)

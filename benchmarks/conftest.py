@@ -62,9 +62,9 @@ def scale(tmp_path_factory: pytest.TempPathFactory) -> Scale:
 
 
 @pytest.fixture(scope="session")
-def network() -> Network:
+def network(scale: Scale) -> Network:
     """The invented operator."""
-    return Network()
+    return scale.network
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def write_wlr(path: Path, rows: int, day: date, seed: int, network: Network) -> 
         caller, other = f"020{1_000_000 + callers[number]:07}", f"040{called[number]:07}"
         lines.append(
             f"CDR{(number + 1) * 10 % 10_000_000:07}  0 {day:%Y%m%d}{clock}{caller:19}004{other:28}004{'':44}"
-            f"{spent}0010001ISDN  ABC   {'10Buiten uw regio':42}EHV {'00000001000000000010'}"
+            f"{spent}9980010001ISDN  ABC   {'10Buiten uw regio':42}EHV {'00000001000000000010'}"
         )
     total = int(talk.sum())
     spent = f"{total // 3600:06}{total // 60 % 60:02}{total % 60:02}00"

@@ -19,8 +19,8 @@ from trafficvault.receipts import Receipt
 from trafficvault.vault import Vault
 
 _COMPACT = "trafficvault.compact"
-ALL_TIME = ("2026-01-01T00:00:00+01:00", "2026-12-31T00:00:00+01:00")
-"""A window that holds all traffic of the benchmarks."""
+ALL_TIME = ("2026-05-27T00:00:00+02:00", "2026-11-25T00:00:00+01:00")
+"""A window that holds all traffic of the benchmarks and nothing that is past its term."""
 
 
 def new_house(directory: Path) -> Vault:
@@ -69,6 +69,7 @@ def order(
     classes: tuple[str, ...] | None,
     question: str = "activity",
     window: tuple[str, str] = ALL_TIME,
+    reference: str = "PV-2026-000123",
 ) -> Order:
-    """A warrant for one target with every category."""
-    return Order(targets=[(kind, value)], start=window[0], end=window[1], classes=classes, questions=(question,))
+    """A warrant for one target with every category. Equal warrants are one, so a second one has another reference."""
+    return Order([(kind, value)], *window, classes=classes, questions=(question,), reference=reference)

@@ -72,6 +72,11 @@ class Network:
         """The IPv6 /56 of a subscriber, as its first address."""
         return str(IPv6Network((_FIRST_PREFIX + (subscriber << 72), 56)).network_address)
 
+    def share(self, subscribers: int) -> float:
+        """The share of traffic that the busiest `subscribers` make."""
+        power = 1 - self.skew
+        return float(((subscribers + 1) ** power - 1) / ((self.subscribers + 1) ** power - 1))
+
     def ranks(self, chance: np.random.Generator, rows: int) -> Numbers:
         """A subscriber per row, drawn by skew: the inverse of the continuous distribution function."""
         if self.skew == 1:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+from benchmarks.network import Network
+
 NOW = datetime(2026, 11, 25, 10, 0, tzinfo=UTC)
 """The moment at which every act of a benchmark happens; the traffic is of the days before it."""
 LAST_DAY = date(2026, 11, 24)
@@ -34,6 +36,12 @@ class Scale:
     growth: tuple[int, ...]
     growth_day: int
     disk: int
+    subscribers: int = 50_000
+
+    @property
+    def network(self) -> Network:
+        """The invented operator."""
+        return Network(self.subscribers)
 
     @property
     def first_day(self) -> date:
@@ -45,7 +53,7 @@ _MILLION, _GB = 1_000_000, 10**9
 SCALES = {
     scale.name: scale
     for scale in (
-        Scale("smoke", 20_000, None, 2, 1_000, 3, 5_000, 1_000, 2, 20_000, 2 * _MILLION, 500, (10_000, 20_000), 10_000, _GB),
+        Scale("smoke", 20_000, None, 2, 1_000, 3, 5_000, 1_000, 2, 20_000, 2 * _MILLION, 500, (10_000, 20_000), 10_000, _GB, 300),
         Scale(
             "bench",
             _MILLION,
