@@ -180,7 +180,17 @@ def frame_of(tables: Iterable[pa.Table]) -> pl.DataFrame:
 
 
 def _our_usage(rows: pl.DataFrame) -> list[Event]:
-    names = ("start", "a_number", "b_number", "event", "direction", "duration_ms", "bytes_down", "bytes_up", "record_id")
+    names = (
+        "start",
+        "a_number",
+        "b_number",
+        "event",
+        "direction",
+        "duration_ms",
+        "bytes_down",
+        "bytes_up",
+        "record_id",
+    )
     return sorted(
         (_epoch(start), _digits(a), _digits(b), event, direction or "", (ms or 0) // 1000, down or 0, up or 0, int(id_))
         for start, a, b, event, direction, ms, down, up, id_ in _columns(rows, names)
@@ -196,7 +206,18 @@ def _their_usage(rows: pl.DataFrame) -> list[Event]:
 
 
 def _our_calls(rows: pl.DataFrame) -> list[Event]:
-    names = ("start", "end", "a_number", "b_number", "imsi", "imei", "start_cell", "end_cell", "direction", "duration_ms")
+    names = (
+        "start",
+        "end",
+        "a_number",
+        "b_number",
+        "imsi",
+        "imei",
+        "start_cell",
+        "end_cell",
+        "direction",
+        "duration_ms",
+    )
     return sorted(
         (_epoch(start), _epoch(end), a, b, int(imsi), *rest)
         for start, end, a, b, imsi, *rest in _columns(rows, (*names, "record_id"))

@@ -31,7 +31,9 @@ def delivered(directory: Path, scale: Scale, network: Network) -> list[Path]:
 
 
 @pytest.mark.bench
-def test_compaction(watch: Watch, tmp_path: Path, scale: Scale, network: Network, clickhouse: ClickHouse | None) -> None:
+def test_compaction(
+    watch: Watch, tmp_path: Path, scale: Scale, network: Network, clickhouse: ClickHouse | None
+) -> None:
     """The act `compact` on a day of ten files, and the peer's merge of the same."""
     if not can_compact():
         pytest.skip("this version of trafficvault has no act `compact`")
@@ -60,7 +62,9 @@ def test_compaction(watch: Watch, tmp_path: Path, scale: Scale, network: Network
 
 
 @pytest.mark.bench
-def test_whole_life(watch: Watch, tmp_path: Path, scale: Scale, network: Network, clickhouse: ClickHouse | None) -> None:
+def test_whole_life(
+    watch: Watch, tmp_path: Path, scale: Scale, network: Network, clickhouse: ClickHouse | None
+) -> None:
     """Ten files in and compacted; without the act `compact` in this version, ingest alone."""
     files, number, vaults = delivered(tmp_path, scale, network), count(), list[Vault]()
 

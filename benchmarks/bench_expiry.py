@@ -27,9 +27,7 @@ def due(vault: Vault) -> datetime:
     moments = [item.due for item in expire.plan(vault) if item.kind == "records" and item.due is not None]
     shortly_before = SetClock(min(moments) - timedelta(hours=1))
     # Half a year goes by at once, so an operator says that the clock is right.
-    expire.require_clock(
-        app.open_vault(vault.layout, Disk(), shortly_before, writer=True), signed_in(vault, "otto")
-    )
+    expire.require_clock(app.open_vault(vault.layout, Disk(), shortly_before, writer=True), signed_in(vault, "otto"))
     return max(moments)
 
 

@@ -45,9 +45,7 @@ def test_growth(watch: Watch, tmp_path: Path, scale: Scale, network: Network) ->
         watch.note(told, costs[-1] / costs[0], "times the cost")
 
 
-def _grow(
-    directory: Path, scale: Scale, network: Network, points: dict[str, list[tuple[float, float]]]
-) -> None:
+def _grow(directory: Path, scale: Scale, network: Network, points: dict[str, list[tuple[float, float]]]) -> None:
     vault = new_house(directory / "house")
     days = -(-scale.growth[-1] // scale.growth_day)
     first = LAST_DAY - timedelta(days=days - 1)

@@ -21,8 +21,9 @@ from benchmarks.scale import LAST_DAY, NOW, Scale
 from benchmarks.watch import Watch
 from ingest import delimited, mapping
 from ingest.raw import Raw
-from ingest.read import TOLERANCE, Reading, read
+from ingest.read import Reading, read
 from ingest.record import CATEGORIES
+from ingest.sound import TOLERANCE
 from tests.support import Usage, usage
 from trafficvault import intake, partitions, sealing, seen
 from trafficvault.layout import day_key_id

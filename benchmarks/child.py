@@ -22,7 +22,9 @@ def run_child(*arguments: str) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.child", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1])
     if done.returncode:
-        raise RuntimeError(f"running {arguments[0]} in a child: it ended with {done.returncode}:\n{done.stderr[-2000:]}")
+        raise RuntimeError(
+            f"running {arguments[0]} in a child: it ended with {done.returncode}:\n{done.stderr[-2000:]}"
+        )
     told: dict[str, float] = json.loads(done.stdout)
     return told
 

@@ -19,7 +19,7 @@ from trafficvault.receipts import Receipt
 from trafficvault.vault import Vault
 
 _COMPACT = "trafficvault.compact"
-ALL_TIME = ("2026-05-27T00:00:00+02:00", "2026-11-25T00:00:00+01:00")
+ALL_TIME = ("2026-05-27T00:00:00+02:00", "2026-11-25T01:00:00+01:00")
 """A window that holds all traffic of the benchmarks and nothing that is past its term."""
 
 

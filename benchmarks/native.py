@@ -139,9 +139,7 @@ def write_ndjson(path: Path, frame: pl.DataFrame) -> Path:
     """Writes `frame` as a file of the feed `native_ndjson`, whole numbers and lists as JSON has them."""
     whole = ("duration_ms", "bytes_up", "bytes_down", "count", "port_from", "port_to", "prefix_length")
     frame = frame.with_columns(pl.col(name).cast(pl.Int64) for name in frame.columns if name in whole)
-    lists = [
-        pl.col(name).str.json_decode(pl.List(pl.String)) for name in frame.columns if name in ("mail_to",)
-    ]
+    lists = [pl.col(name).str.json_decode(pl.List(pl.String)) for name in frame.columns if name in ("mail_to",)]
     frame.with_columns(lists).write_ndjson(path)
     return path
 

@@ -1,5 +1,5 @@
-"""How much traffic a run has: `make bench` takes minutes, `make bench-full` the goals' own sizes, `smoke` only shows that
-every benchmark runs. Chosen by the environment variable `BENCH_SCALE`.
+"""How much traffic a run has: `make bench` takes minutes, `make bench-full` the goals' own sizes, `smoke` only shows
+that every benchmark runs. Chosen by the environment variable `BENCH_SCALE`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,24 @@ _MILLION, _GB = 1_000_000, 10**9
 SCALES = {
     scale.name: scale
     for scale in (
-        Scale("smoke", 20_000, None, 2, 1_000, 3, 5_000, 1_000, 2, 20_000, 2 * _MILLION, 500, (10_000, 20_000), 10_000, _GB, 300),
+        Scale(
+            "smoke",
+            20_000,
+            None,
+            2,
+            1_000,
+            3,
+            5_000,
+            1_000,
+            2,
+            20_000,
+            2 * _MILLION,
+            500,
+            (10_000, 20_000),
+            10_000,
+            _GB,
+            300,
+        ),
         Scale(
             "bench",
             _MILLION,
@@ -106,6 +123,6 @@ def disk_problem(scale: Scale, directory: Path) -> str | None:
     if free >= scale.disk:
         return None
     return (
-        f"benchmarks at scale {scale.name} need {scale.disk / _GB:.0f} GB below {directory}, and {free / _GB:.0f} GB are "
-        "free; free some, or name another directory with TMPDIR"
+        f"benchmarks at scale {scale.name} need {scale.disk / _GB:.0f} GB below {directory}, and {free / _GB:.0f} GB "
+        "are free; free some, or name another directory with TMPDIR"
     )

@@ -5,9 +5,9 @@ subscribers make most of the traffic, evenings are busier than nights, everybody
 fifty withholds the number, and an SMS may come from a word. What goes from one subscriber to another is there twice, as
 the caller's record and the called party's, of the same moment and duration.
 
-A day is made in parts of bounded size, in time order, each from its own seed: any number of rows takes the memory of one
-part, and the same seed gives the same bytes. Run `python -m benchmarks.traffic DIRECTORY --rows 1000000` for a file to
-look at.
+A day is made in parts of bounded size, in time order, each from its own seed: any number of rows takes the memory of
+one part, and the same seed gives the same bytes. Run `python -m benchmarks.traffic DIRECTORY --rows 1000000` for a file
+to look at.
 """
 
 from __future__ import annotations
@@ -95,7 +95,9 @@ def traffic(
     talk = _lognormal(chance, rows, mean=4.2, sigma=1.1, most=10_800)[of]
     hidden = chance.random(rows)[of]
     visited = chance.integers(0, len(_NETWORKS), rows)
-    volumes = [_lognormal(chance, rows, mean, sigma, most) for mean, sigma, most in ((13, 2.4, 2**40), (11, 2.2, 2**38))]
+    volumes = [
+        _lognormal(chance, rows, mean, sigma, most) for mean, sigma, most in ((13, 2.4, 2**40), (11, 2.2, 2**38))
+    ]
     data, call, out, roaming = (mask[kind] for mask in (_IS_DATA, _IS_CALL, _IS_OUT, _IS_ROAMING))
     word = (hidden > 0.7) & (kind == _TYPES.index("SMSMT")) & ~second
     at = seconds[of]

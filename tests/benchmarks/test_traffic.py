@@ -7,7 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
-from benchmarks.traffic import FIELDS, Network, file_name, traffic, write_file
+from benchmarks.network import Network
+from benchmarks.traffic import FIELDS, file_name, traffic, write_file
 from ingest.feed import SHIPPED, load_feeds
 from ingest.read import read
 from trafficvault import policy

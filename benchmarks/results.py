@@ -1,0 +1,76 @@
+"""What a run measured, read from pytest-benchmark's JSON: figures by name, with their unit and the peers'."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.watch import FIGURES
+
+MORE_IS_BETTER = frozenset({"rows/s", "MB/core-s"})
+NO_COST = frozenset({"rows"})
+"""Units of figures that only tell what was measured, and of which neither more nor less is better."""
+
+
+class ResultsFault(Exception):
+    """A file of results is not there, or not of the form."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure: of which suite, its value, its unit, and the peers' values by name."""
+
+    suite: str
+    name: str
+    value: float
+    unit: str
+    peers: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """One run. `series` are the points of the growth plot by name: stored records and cost, with their unit."""
+
+    scale: str
+    machine: dict[str, str]
+    peers: dict[str, str]
+    figures: tuple[Figure, ...]
+    series: dict[str, tuple[str, list[tuple[float, float]]]]
+
+
+def load(path: Path) -> Results:
+    """The results in the JSON file at `path`. Raises `ResultsFault` when they can't be read."""
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        benchmarks = found["benchmarks"]
+        return Results(
+            found["scale"],
+            _machine(found),
+            dict(found["peers"]),
+            tuple(
+                Figure(bench["group"] or "", name, told["value"], told["unit"], dict(told["peers"]))
+                for bench in benchmarks
+                for name, told in bench["extra_info"].get(FIGURES, {}).items()
+            ),
+            {
+                name: (told["unit"], [(float(at), float(cost)) for at, cost in told["points"]])
+                for bench in benchmarks
+                for name, told in bench["extra_info"].get("series", {}).items()
+            },
+        )
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        raise ResultsFault(
+            f"reading the results {path.name}: {problem.__class__.__name__}; make them with `make bench`"
+        ) from problem
+
+
+def _machine(found: dict[str, Any]) -> dict[str, str]:
+    told, cpu = found["machine_info"], found["machine_info"].get("cpu", {})
+    return {
+        "date": str(found["datetime"])[:10],
+        "processor": f"{cpu.get('count', '?')} × {cpu.get('brand_raw', told['machine'])}",
+        "python": f"{told['python_implementation']} {told['python_version']}",
+        "system": f"{told['system']} {told['machine']}",
+    }
