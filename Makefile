@@ -3,10 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+PEERS := $(VENV)/.bench
+RESULTS := .benchmarks
+RUN_BENCH := $(BIN)/python -m pytest benchmarks -p no:xdist -m bench -o python_files='bench_*.py' --benchmark-only \
+  --benchmark-columns=median,stddev,rounds
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench check help-text lock clean
+.PHONY: help demo test lint bench bench-full bench-report bench-compare check help-text lock clean
 
 help: ## show these lines
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -26,8 +30,19 @@ lint: $(INSTALLED) ## ruff, mypy and the import layers
 check: $(INSTALLED) ## the tests alone, with coverage; WORKERS=4 for more processes
 	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term
 
-bench: $(INSTALLED) ## ingest, lookup and expiry, timed; figures stand in benchmarks/README.md
-	$(BIN)/python -m pytest benchmarks -p no:xdist -m bench -o python_files='bench_*.py' -o timeout=1800 --benchmark-only
+bench: $(PEERS) ## every suite beside its peers, in minutes; SUITES='-k lookup' for one
+	@mkdir -p $(RESULTS)
+	BENCH_SCALE=bench $(RUN_BENCH) -o timeout=1800 --benchmark-json=$(RESULTS)/bench.json $(SUITES)
+
+bench-full: $(PEERS) ## 180 days, 90 M rows and more: most of a day, and it says first how much disk it needs
+	@mkdir -p $(RESULTS)
+	BENCH_SCALE=full $(RUN_BENCH) -o timeout=0 --benchmark-json=$(RESULTS)/full.json $(SUITES)
+
+bench-report: $(INSTALLED) ## write the last run's figures into benchmarks/README.md
+	$(BIN)/python -m benchmarks.report $(RESULTS)/bench.json
+
+bench-compare: $(INSTALLED) ## the last run beside benchmarks/baseline.json; fails on a regression
+	$(BIN)/python -m benchmarks.compare $(RESULTS)/bench.json
 
 help-text: $(INSTALLED) ## write the help text of every verb into README.md
 	$(BIN)/python docs/help.py
@@ -36,6 +51,9 @@ lock: ## requirements.txt anew from pyproject.toml; needs uv
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet --upgrade -o requirements.new
 	{ printf '%s\n' '# Everything `make` installs, by hash. Written by `make lock` from pyproject.toml.' && cat requirements.new; } > requirements.txt
+	uv pip compile pyproject.toml --extra bench --constraint requirements.txt --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet -o requirements.new
+	{ printf '%s\n' '# What `make bench` adds to requirements.txt, by hash. Written by `make lock` from pyproject.toml.' && cat requirements.new; } > requirements-bench.txt
 	rm requirements.new
 
 clean: ## remove the environment, caches and the demonstration's vault
@@ -48,4 +66,10 @@ $(INSTALLED): requirements.txt pyproject.toml
 	@echo 'installing into $(VENV) (once)'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(PEERS): $(INSTALLED) requirements-bench.txt
+	@echo 'installing the peers of the benchmarks (once)'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.txt
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || echo 'PostgreSQL is not installed and will be left out: apt-get install postgresql'
 	@touch $@

@@ -1,5 +1,5 @@
-"""Whether a record costs the same in a full vault as in an empty one: days are added, and at each size of the scale it is
-measured what the last records cost and what a lookup costs.
+"""Whether a record costs the same in a full vault as in an empty one: days are added, and at each size of the scale it
+is measured what the last records cost and what a lookup costs.
 
 A lookup is asked twice: of a window of three days, which matches the same rows at every size, and of all days, reckoned
 per day. `benchmarks.report` draws the points.

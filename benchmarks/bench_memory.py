@@ -1,15 +1,13 @@
-"""Peak resident memory of a process that ingests a large file, plain and gzip, and of one that answers a large question.
+"""Peak resident memory of a process that ingests a large file, plain and gzip, and of one that answers much.
 
-The file is written part by part while it is measured how large it gets; it is as large as the scale says, in bytes.
+The file is written part by part and is about as large as the scale says, in unpacked bytes.
 """
 
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 import pytest
 
@@ -30,15 +28,11 @@ def write_large(path: Path, octets: int, network: Network, *, packed: bool) -> i
     """Writes a day's file of about `octets` unpacked bytes, one part in memory at a time; returns its rows."""
     parts = max(1, round(octets / _PLAIN_ROW / PART))
     rows = PART if octets > PART * _PLAIN_ROW else octets // _PLAIN_ROW
-    with _opened(path, packed=packed) as file:
+    file: Any
+    with gzip.open(path, "wb", compresslevel=1) if packed else path.open("wb") as file:
         for part in range(parts):
             write_part(file, traffic(rows, LAST_DAY, 1, network, part, parts))
     return rows * parts
-
-
-def _opened(path: Path, *, packed: bool) -> AbstractContextManager[BinaryIO]:
-    opener: Callable[..., AbstractContextManager[BinaryIO]] = gzip.open if packed else Path.open
-    return opener(path, "wb", compresslevel=1) if packed else opener(path, "wb")
 
 
 @pytest.mark.bench

@@ -1,8 +1,8 @@
 """Compares a run with the committed baseline: `python -m benchmarks.compare RESULTS.json`.
 
-A figure that is worse by more than the tolerance is a regression, and the command ends with status 1. A figure that one
-side lacks is named and judged nothing by: the baseline has no say about what a run left out. `--write` makes the run the
-new baseline. Figures of another machine are compared, with a warning: ratios to the peers carry over, rates do not.
+A figure that is worse by more than the tolerance is a regression, and the command ends with status 1. A figure that
+only one side has is named and judges nothing: the baseline has no say about what a run left out. `--write` makes the
+run the new baseline. Figures of another machine are compared, with a warning: rates do not carry over.
 """
 
 from __future__ import annotations
@@ -92,9 +92,8 @@ def _tell(baseline: dict[str, Any], results: Results, tolerance: float) -> int:
     worse = regressions(found, tolerance)
     for change in found:
         mark = "WORSE" if change in worse else "     "
-        print(
-            f"{mark} {change.worse:6.2f}× {change.name:<64} {change.before:>12,.1f} → {change.after:>12,.1f} {change.unit}"
-        )
+        told = f"{change.before:>12,.1f} → {change.after:>12,.1f} {change.unit}"
+        print(f"{mark} {change.worse:6.2f}× {change.name:<64} {told}")
     names = {figure.name for figure in results.figures}
     for name in sorted(set(baseline["figures"]) - names):
         print(f"      not measured in this run: {name}")

@@ -1,4 +1,4 @@
-"""What the benchmarks share: the scale, the peers, a day's file, a vault, and a line per figure at the end of the run."""
+"""What the benchmarks share: the scale, the peers, a day's file, a vault, and a line per figure at the end."""
 
 from __future__ import annotations
 

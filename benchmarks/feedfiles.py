@@ -1,5 +1,5 @@
-"""Files of the shipped feeds that `benchmarks.traffic` and `benchmarks.native` do not make: wholesale lines, a PBX and a SIP
-proxy. Invented rows in the producers' own forms, all accepted by their feed.
+"""Files of the shipped feeds that `benchmarks.traffic` and `benchmarks.native` do not make: wholesale lines, a PBX and
+a SIP proxy. Invented rows in the producers' own forms, all accepted by their feed.
 """
 
 from __future__ import annotations

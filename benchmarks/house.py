@@ -1,5 +1,5 @@
-"""The vault of the benchmarks, through the product's own acts and nothing below them: whatever is rewritten behind these
-acts, the benchmarks stay.
+"""The vault of the benchmarks, through the product's own acts and nothing below them: whatever is rewritten behind
+these acts, the benchmarks stay.
 """
 
 from __future__ import annotations

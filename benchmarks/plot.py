@@ -34,7 +34,7 @@ def growth(series: Mapping[str, tuple[str, Points]], title: str) -> str:
         return _HEIGHT - _BOTTOM - cost / most * (_HEIGHT - _BOTTOM - _TOP)
 
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif">',
         f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>',
         _text(_LEFT, 22, title, size=15),
         _text(_LEFT, 38, "cost of one more, relative to the smallest size; dashed: the most that is allowed", size=11),

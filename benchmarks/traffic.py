@@ -86,8 +86,8 @@ def traffic(
     second = np.zeros(rows, dtype=np.bool_)
     second[1:] = of[1:] == of[:-1]
     swap = np.arange(len(_TYPES))
-    for out, into in _MIRRORED.items():
-        swap[_TYPES.index(out)] = _TYPES.index(into)
+    for mine, theirs in _MIRRORED.items():
+        swap[_TYPES.index(mine)] = _TYPES.index(theirs)
     kind, served, peer = kind[of], served[of], peer[of]
     kind = np.where(second, swap[kind], kind)
     served, peer = np.where(second, peer, served), np.where(second, served, peer)

@@ -2,8 +2,8 @@
 
 The plain table is what an engineer would load the delivered file into: partition by day, order by subscriber and time.
 The indexed one has a bloom filter on every other identifier that the vault looks up, and is merged before it is asked.
-Settings are its own defaults, and times are read by the faster of its two functions: `parseDateTime` with a format takes
-half as long again. Nothing is encrypted, deduplicated, validated, audited or synced to disk.
+Settings are its own defaults, and times are read by the faster of its two functions: `parseDateTime` with a format
+takes half as long again. Nothing is encrypted, deduplicated, validated, audited or synced to disk.
 """
 
 from __future__ import annotations
@@ -54,6 +54,8 @@ class Layout:
 
 
 _FEW = "LowCardinality(String)"
+_WHOLE = {**dict.fromkeys((5, 6, 9, 10, 25), "UInt64"), **dict.fromkeys((8, 22), "UInt32")}
+"""The fields of an MVNO pipe file that are read as whole numbers."""
 _TIMES = (
     ("start", "DateTime('UTC')", "parseDateTimeBestEffort(`s`, 'UTC')"),
     ("end", "DateTime('UTC')", "parseDateTimeBestEffort(`e`, 'UTC')"),
@@ -81,10 +83,7 @@ USAGE = Layout(
     order="(msisdn, start)",
     filters=("a", "b", "imsi", "customer"),
     format="CSV",
-    structure=", ".join(
-        f"c{number} {dict.fromkeys((5, 6, 9, 10, 25), 'UInt64').get(number, 'UInt32' if number in (8, 22) else 'String')}"
-        for number in range(1, FIELDS + 1)
-    ),
+    structure=", ".join(f"c{number} {_WHOLE.get(number, 'String')}" for number in range(1, FIELDS + 1)),
     settings="format_csv_delimiter = '|'",
 )
 CALLS = Layout(

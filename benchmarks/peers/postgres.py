@@ -1,9 +1,9 @@
 """PostgreSQL as a peer: a server of its own, started from the Debian package for the benchmark and stopped by its end.
 
 It listens on a Unix socket in a temporary directory and nowhere else, with the durable settings that `initdb` gives.
-Started by root it runs as user `postgres`. The table is partitioned by day and has five lookup indexes; a delivered file
-goes in by `COPY`, in one transaction. `COPY` can't read the delivered form of a time: `readable` writes it the way it
-does, untimed, which is work that the others are timed doing.
+Started by root it runs as user `postgres`. The table is partitioned by day and has five lookup indexes; a delivered
+file goes in by `COPY`, in one transaction. `COPY` can't read the delivered form of a time: `readable` writes it the way
+it does, untimed, which is work that the others are timed doing.
 """
 
 from __future__ import annotations
@@ -120,10 +120,10 @@ class PostgreSQL:
     def load(self, path: Path) -> Lap:
         """Loads a file that `readable` made; its CPU seconds are those of the server's process for this session."""
         wall, cpu = time.perf_counter(), self._cpu()
-        with self._connection.cursor() as cursor, path.open("rb") as file:
-            with cursor.copy("COPY usage FROM STDIN (FORMAT text, DELIMITER '|', NULL '')") as copy:
-                while chunk := file.read(_CHUNK):
-                    copy.write(chunk)
+        statement = "COPY usage FROM STDIN (FORMAT text, DELIMITER '|', NULL '')"
+        with self._connection.cursor() as cursor, path.open("rb") as file, cursor.copy(statement) as copy:
+            while chunk := file.read(_CHUNK):
+                copy.write(chunk)
         self._connection.commit()
         return Lap(time.perf_counter() - wall, self._cpu() - cpu)
 
