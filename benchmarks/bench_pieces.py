@@ -6,6 +6,8 @@ that function follows. What a step needs from the one before is made untimed.
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,9 +30,11 @@ from tests.support import Usage, usage
 from trafficvault import intake, partitions, sealing, seen
 from trafficvault.layout import day_key_id
 from trafficvault.partitions import WrittenFile
+from trafficvault.sealed_parquet import Place
 from trafficvault.vault import Vault
 
 CLASS = "mobile_usage"
+_FORM, _WRITING = "trafficvault.block_form", "trafficvault.block_writing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,20 @@ class Steps:
         """Canonical Arrow to one encrypted file and its seen block, fsynced."""
         custody = self.vault.keys.custody("receive")
         return partitions.write_file(self.vault.disk, self.vault.layout, custody, CLASS, LAST_DAY, table)
+
+    def order(self) -> pl.DataFrame:
+        """The rows in the order of a block file."""
+        form = importlib.import_module(_FORM)
+        return self.records.sort(form.order_key(self.records.columns), "start")
+
+    def blocks(self, ordered: pl.DataFrame, path: Path) -> int:
+        """A block file of the rows; returns its bytes."""
+        keys = {category: bytes(32) for category in CATEGORIES}
+        place = Place(CLASS, LAST_DAY, "0" * 32)
+        with importlib.import_module(_WRITING).Builder(path, place, keys) as builder:
+            builder.add(ordered)
+            builder.finish()
+        return path.stat().st_size
 
     def index(self, hashes: seen.Hashes) -> bytes:
         """What is built beside the rows at ingest: the seen block's content."""
@@ -149,6 +167,26 @@ def test_index(watch: Watch, steps: Steps, scale: Scale) -> None:
     packed, race = watch.race(lambda: steps.index(hashes), scale.rounds)
     _note(watch, "index (seen block)", len(hashes), race.ours.cpu, race.ours.seconds)
     watch.note("piece index (seen block), size", len(packed) / len(hashes), "bytes/record")
+
+
+@pytest.mark.bench
+def test_blocks(watch: Watch, steps: Steps, scale: Scale, tmp_path: Path) -> None:
+    """A block file with its posting lists, of rows in order."""
+    if importlib.util.find_spec(_WRITING) is None:
+        pytest.skip("this version of trafficvault has no block files")
+    ordered = steps.order()
+    size, race = watch.race(lambda: steps.blocks(ordered, tmp_path / "blocks"), scale.rounds)
+    _note(watch, "blocks", ordered.height, race.ours.cpu, race.ours.seconds)
+    watch.note("piece blocks, size", size / ordered.height, "bytes/record")
+
+
+@pytest.mark.bench
+def test_order(watch: Watch, steps: Steps, scale: Scale) -> None:
+    """Sorting a day for its block file."""
+    if importlib.util.find_spec(_FORM) is None:
+        pytest.skip("this version of trafficvault has no block files")
+    ordered, race = watch.race(steps.order, scale.rounds)
+    _note(watch, "order", ordered.height, race.ours.cpu, race.ours.seconds)
 
 
 @pytest.mark.bench

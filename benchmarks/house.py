@@ -58,9 +58,9 @@ def can_compact() -> bool:
 
 
 def compact(vault: Vault) -> None:
-    """The act `compact`, on everything; nothing where this version has none."""
+    """The act `compact`, on everything; nothing where this version has none. Raises when it left a partition out."""
     if can_compact():
-        importlib.import_module(_COMPACT).compact(vault)
+        importlib.import_module(_COMPACT).compact(vault).require_clean()
 
 
 def order(
