@@ -1,4 +1,4 @@
-"""Compares a run with the committed baseline: `python -m benchmarks.compare RESULTS.json`.
+"""Compares a run with the committed baseline: `python -m benchmarks.compare RESULTS.json …`.
 
 A figure that is worse by more than the tolerance is a regression, and the command ends with status 1. A figure that
 only one side has is named and judges nothing: the baseline has no say about what a run left out. `--write` makes the
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results import MORE_IS_BETTER, NO_COST, Results, ResultsFault, load
+from benchmarks.results import MORE_IS_BETTER, NO_COST, Results, ResultsFault, load_all
 
 BASELINE = Path(__file__).with_name("baseline.json")
 TOLERANCE = 0.25
@@ -65,13 +65,13 @@ def baseline_of(results: Results) -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> int:
     """Prints every change; returns 1 when there is a regression, 2 when something can't be read."""
     parser = argparse.ArgumentParser(description="Compare benchmark results with the baseline.")
-    parser.add_argument("results", type=Path)
+    parser.add_argument("results", type=Path, nargs="+")
     parser.add_argument("--baseline", type=Path, default=BASELINE)
     parser.add_argument("--tolerance", type=float, default=TOLERANCE)
     parser.add_argument("--write", action="store_true", help="make these results the baseline")
     given = parser.parse_args(arguments)
     try:
-        results = load(given.results)
+        results = load_all(given.results)
         if given.write:
             text = json.dumps(baseline_of(results), indent=2, ensure_ascii=False, sort_keys=True)
             given.baseline.write_text(text + "\n", encoding="utf-8")

@@ -1,6 +1,6 @@
 """Writes a run's figures as tables into `benchmarks/README.md`, and its growth as a plot beside it.
 
-    python -m benchmarks.report RESULTS.json
+    python -m benchmarks.report RESULTS.json …
 
 The tables stand between two marks that name the scale, and nothing else of the file is touched.
 """
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from benchmarks import plot
-from benchmarks.results import Figure, Results, ResultsFault, load
+from benchmarks.results import Figure, Results, ResultsFault, load_all
 
 README = Path(__file__).with_name("README.md")
 _TITLES = {
@@ -54,11 +54,11 @@ def with_tables(text: str, scale: str, told: str) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Writes tables and plot; returns 2 when they can't be written."""
     parser = argparse.ArgumentParser(description="Write benchmark results into README.md.")
-    parser.add_argument("results", type=Path)
+    parser.add_argument("results", type=Path, nargs="+")
     parser.add_argument("--readme", type=Path, default=README)
     given = parser.parse_args(arguments)
     try:
-        results = load(given.results)
+        results = load_all(given.results)
         text = with_tables(given.readme.read_text(encoding="utf-8"), results.scale, tables(results))
     except (ResultsFault, OSError) as problem:
         print(f"writing the report: {problem}", file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,22 @@ def load(path: Path) -> Results:
         raise ResultsFault(
             f"reading the results {path.name}: {problem.__class__.__name__}; make them with `make bench`"
         ) from problem
+
+
+def load_all(paths: Sequence[Path]) -> Results:
+    """The results of several runs of one scale, of suites that were run apart; of a figure in two, the later file's.
+
+    Raises `ResultsFault` when one can't be read or is of another scale.
+    """
+    runs = [load(path) for path in paths]
+    if len({run.scale for run in runs}) != 1:
+        raise ResultsFault(
+            f"reading {len(runs)} files of results: they are of {len({run.scale for run in runs})} scales"
+        )
+    figures = {figure.name: figure for run in runs for figure in run.figures}
+    series = {name: told for run in runs for name, told in run.series.items()}
+    peers = {name: told for run in runs for name, told in run.peers.items()}
+    return Results(runs[-1].scale, runs[-1].machine, peers, tuple(figures.values()), series)
 
 
 def _machine(found: dict[str, Any]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks import compare, plot, report, scale
-from benchmarks.results import ResultsFault, load
+from benchmarks.results import ResultsFault, load, load_all
 
 
 def run_file(path: Path, rate: float = 1000.0, delay: float = 20.0, name: str = "ingest") -> Path:
@@ -92,6 +92,18 @@ def test_the_tables_stand_between_the_marks(tmp_path: Path) -> None:
     again = text
     assert report.main([str(tmp_path / "run.json"), "--readme", str(readme)]) == 0
     assert readme.read_text(encoding="utf-8") == again
+
+
+def test_suites_that_were_run_apart_are_one(tmp_path: Path) -> None:
+    """Several files of one scale are read as one run, the later counts; files of two scales are refused."""
+    first, second = run_file(tmp_path / "1.json", rate=1.0), run_file(tmp_path / "2.json", rate=2.0, name="another")
+    found = {
+        figure.name: figure.value for figure in load_all([first, second, run_file(tmp_path / "3.json", 3.0)]).figures
+    }
+    assert (found["ingest"], found["another"]) == (3.0, 2.0)
+    second.write_text(second.read_text().replace('"bench"', '"full"'), encoding="utf-8")
+    with pytest.raises(ResultsFault, match="2 scales"):
+        load_all([first, second])
 
 
 def test_a_readme_without_marks_is_left_alone(tmp_path: Path) -> None:
