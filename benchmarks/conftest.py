@@ -28,6 +28,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_PEERS] = {}
 
 
+def pytest_report_header() -> str:
+    """Says which scale it is and what disk it needs, before anything is made."""
+    chosen = scales.chosen()
+    return f"benchmarks: scale {chosen.name}, needs {chosen.disk / 10**9:.0f} GB of disk while it runs"
+
+
 def pytest_benchmark_update_json(config: pytest.Config, benchmarks: list[Any], output_json: dict[str, Any]) -> None:
     """Writes the scale and the peers' versions beside the figures."""
     output_json["scale"] = scales.chosen().name

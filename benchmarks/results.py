@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.watch import FIGURES
 
-MORE_IS_BETTER = frozenset({"rows/s", "MB/core-s"})
+MORE_IS_BETTER = frozenset({"rows/s"})
 NO_COST = frozenset({"rows"})
 """Units of figures that only tell what was measured, and of which neither more nor less is better."""
 
