@@ -14,6 +14,7 @@ from benchmarks.network import Network
 from benchmarks.peers.clickhouse import ClickHouse
 from benchmarks.peers.peer import PeerMissing
 from benchmarks.peers.postgres import PostgreSQL
+from benchmarks.results import told
 from benchmarks.scale import LAST_DAY, NOW, Scale
 from benchmarks.traffic import file_name, write_file
 from benchmarks.watch import FIGURES, Watch
@@ -51,10 +52,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if lines:
         terminalreporter.section(f"figures, scale {scales.chosen().name}")
     for name, figure in lines:
-        theirs = "".join(f"  {peer} {value:,.1f}" for peer, value in figure["peers"].items())
-        terminalreporter.write_line(f"{name:<64} {figure['value']:>14,.1f} {figure['unit']}{theirs}")
-    for peer, told in config.stash[_PEERS].items():
-        terminalreporter.write_line(f"peer {peer}: {told}")
+        theirs = "".join(f"  {peer} {told(value)}" for peer, value in figure["peers"].items())
+        terminalreporter.write_line(f"{name:<64} {told(figure['value']):>12} {figure['unit']}{theirs}")
+    for peer, version in config.stash[_PEERS].items():
+        terminalreporter.write_line(f"peer {peer}: {version}")
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from benchmarks import plot
-from benchmarks.results import Figure, Results, ResultsFault, load_all
+from benchmarks.results import Figure, Results, ResultsFault, load_all, told
 
 README = Path(__file__).with_name("README.md")
 _TITLES = {
@@ -41,14 +41,14 @@ def tables(results: Results) -> str:
     return "\n\n".join(parts)
 
 
-def with_tables(text: str, scale: str, told: str) -> str:
+def with_tables(text: str, scale: str, body: str) -> str:
     """The README `text` with the tables of `scale` set in. Raises `ResultsFault` when it has no marks for them."""
     begin, end = f"<!-- figures: {scale} -->", f"<!-- end of figures: {scale} -->"
     before, found, rest = text.partition(begin)
     _, closed, after = rest.partition(end)
     if not found or not closed:
         raise ResultsFault(f"writing the figures: README.md has no marks {begin} and {end}; add them")
-    return f"{before}{begin}\n\n{told}\n\n{end}{after}"
+    return f"{before}{begin}\n\n{body}\n\n{end}{after}"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -80,17 +80,12 @@ def _table(figures: list[Figure]) -> str:
             [
                 figure.name,
                 figure.unit,
-                _told(figure.value),
-                *("" if value is None else _told(value) for value in theirs),
+                told(figure.value),
+                *("" if value is None else told(value) for value in theirs),
                 *("" if not value else f"{figure.value / value:.2f}" for value in theirs),
             ]
         )
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def _told(value: float) -> str:
-    """Three digits that mean something, or all of a larger number."""
-    return f"{float(f'{value:.3g}'):,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 if __name__ == "__main__":

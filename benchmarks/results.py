@@ -51,14 +51,14 @@ def load(path: Path) -> Results:
             _machine(found),
             dict(found["peers"]),
             tuple(
-                Figure(bench["group"] or "", name, told["value"], told["unit"], dict(told["peers"]))
+                Figure(bench["group"] or "", name, entry["value"], entry["unit"], dict(entry["peers"]))
                 for bench in benchmarks
-                for name, told in bench["extra_info"].get(FIGURES, {}).items()
+                for name, entry in bench["extra_info"].get(FIGURES, {}).items()
             ),
             {
-                name: (told["unit"], [(float(at), float(cost)) for at, cost in told["points"]])
+                name: (entry["unit"], [(float(at), float(cost)) for at, cost in entry["points"]])
                 for bench in benchmarks
-                for name, told in bench["extra_info"].get("series", {}).items()
+                for name, entry in bench["extra_info"].get("series", {}).items()
             },
         )
     except (OSError, ValueError, KeyError, TypeError) as problem:
@@ -78,16 +78,21 @@ def load_all(paths: Sequence[Path]) -> Results:
             f"reading {len(runs)} files of results: they are of {len({run.scale for run in runs})} scales"
         )
     figures = {figure.name: figure for run in runs for figure in run.figures}
-    series = {name: told for run in runs for name, told in run.series.items()}
-    peers = {name: told for run in runs for name, told in run.peers.items()}
+    series = {name: entry for run in runs for name, entry in run.series.items()}
+    peers = {name: entry for run in runs for name, entry in run.peers.items()}
     return Results(runs[-1].scale, runs[-1].machine, peers, tuple(figures.values()), series)
 
 
+def told(value: float) -> str:
+    """A figure as it is shown: three digits that mean something, or a larger number without its fraction."""
+    return f"{float(f'{value:.3g}'):,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 def _machine(found: dict[str, Any]) -> dict[str, str]:
-    told, cpu = found["machine_info"], found["machine_info"].get("cpu", {})
+    host, cpu = found["machine_info"], found["machine_info"].get("cpu", {})
     return {
         "date": str(found["datetime"])[:10],
-        "processor": f"{cpu.get('count', '?')} × {cpu.get('brand_raw', told['machine'])}",
-        "python": f"{told['python_implementation']} {told['python_version']}",
-        "system": f"{told['system']} {told['machine']}",
+        "processor": f"{cpu.get('count', '?')} × {cpu.get('brand_raw', host['machine'])}",
+        "python": f"{host['python_implementation']} {host['python_version']}",
+        "system": f"{host['system']} {host['machine']}",
     }
