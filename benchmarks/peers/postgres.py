@@ -8,12 +8,14 @@ it does, untimed, which is work that the others are timed doing.
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import importlib.util
 import os
 import pwd
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -28,6 +30,9 @@ NAME = "PostgreSQL"
 _USER = "postgres"
 _PROGRAMS = Path("/usr/lib/postgresql")
 _CHUNK = 1 << 20
+_PATIENCE = 30.0
+"""Seconds that the server has to start."""
+_PR_SET_PDEATHSIG = 1
 _STAMP = re.compile(rb"\|(20[0-9]{6})([0-9]{6})\|")
 _COLUMNS = (
     "record_type text",
@@ -87,11 +92,12 @@ class PostgreSQL:
 
     def close(self) -> None:
         """Stops the server and removes its database."""
-        connection = getattr(self, "_connection", None)
+        connection, server = getattr(self, "_connection", None), getattr(self, "_server", None)
         if connection is not None:
             connection.close()
-        if (self._directory / "data" / "postmaster.pid").exists():
-            self._program("pg_ctl", "stop", "-D", self._data, "-m", "fast", "-w")
+        if server is not None:
+            server.send_signal(signal.SIGINT)  # a fast shutdown
+            server.wait(timeout=60)
         shutil.rmtree(self._directory)
 
     def empty(self, first: date, days: int) -> None:
@@ -137,27 +143,43 @@ class PostgreSQL:
         return int(self._connection.execute(asked).fetchone()[0])
 
     def _start(self) -> None:
-        self._data = str(self._directory / "data")
+        data = str(self._directory / "data")
+        as_user: dict[str, Any] = {}
         if os.geteuid() == 0:
             owner = pwd.getpwnam(_USER)
             os.chown(self._directory, owner.pw_uid, owner.pw_gid)
-        self._program("initdb", "-D", self._data, "-U", _USER, "--auth=trust", "--encoding=UTF8", "--no-instructions")
-        options = f"-c listen_addresses='' -c unix_socket_directories={self._directory}"
-        log = str(self._directory / "log")
-        self._program("pg_ctl", "start", "-D", self._data, "-w", "-l", log, "-o", options)
-        self._connection = self._client.connect(host=str(self._directory), user=_USER, dbname="postgres")
+            as_user = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
+        make: list[str] = [str(self._programs / "initdb"), "-D", data, "-U", _USER, "--auth=trust", "--encoding=UTF8"]
+        done = subprocess.run(make, cwd=self._directory, capture_output=True, text=True, check=False, **as_user)
+        if done.returncode:
+            raise PeerFault(f"making a database for {NAME}: {done.stderr.strip()}")
+        serve: list[str] = [str(self._programs / "postgres"), "-D", data, "-c", "listen_addresses="]
+        serve += ["-c", f"unix_socket_directories={self._directory}"]
+        with (self._directory / "log").open("wb") as log:
+            self._server = subprocess.Popen(
+                serve, cwd=self._directory, stdout=log, stderr=log, preexec_fn=_end_with_parent, **as_user
+            )
+        self._connection = self._connected()
         self.version = f"{NAME} {self._connection.info.parameter_status('server_version')}"
         self._connection.commit()
 
-    def _program(self, name: str, *arguments: str) -> None:
-        command = [str(self._programs / name), *arguments]
-        if os.geteuid() == 0:
-            command = ["runuser", "-u", _USER, "--", *command]
-        # The server outlives pg_ctl: its output goes to the log, so that nobody waits for the end of a pipe.
-        done = subprocess.run(command, cwd=self._directory, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        if done.returncode:
-            raise PeerFault(f"starting or stopping {NAME}: {name} ended with status {done.returncode}")
+    def _connected(self) -> Any:
+        """A connection, as soon as the server takes one."""
+        until = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                return self._client.connect(host=str(self._directory), user=_USER, dbname="postgres")
+            except self._client.OperationalError as problem:
+                if self._server.poll() is not None or time.monotonic() > until:
+                    log = (self._directory / "log").read_text(errors="replace")
+                    raise PeerFault(f"starting {NAME}: it takes no connection: {log[-500:]}") from problem
+            time.sleep(0.1)
 
     def _cpu(self) -> float:
         fields = Path(f"/proc/{self._connection.info.backend_pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _end_with_parent() -> None:
+    """Has the server stop when the benchmark is killed: it would outlive it, with its database."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
