@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,9 @@ def pytest_report_header() -> str:
 
 
 def pytest_benchmark_update_json(config: pytest.Config, benchmarks: list[Any], output_json: dict[str, Any]) -> None:
-    """Writes the scale and the peers' versions beside the figures."""
+    """Writes scale, load (of five minutes, at the end) and the peers' versions beside the figures."""
     output_json["scale"] = scales.chosen().name
+    output_json["load"] = f"{os.getloadavg()[1]:.1f}"
     output_json["peers"] = config.stash[_PEERS]
 
 

@@ -31,7 +31,8 @@ def tables(results: Results) -> str:
     """The figures as Markdown: a table per suite, the peers' values and the ratio of ours to theirs."""
     machine = results.machine
     peers = "; ".join(results.peers.values()) or "no peer"
-    parts = [f"{machine['date']}, {machine['processor']}, {machine['system']}, {machine['python']}. Peers: {peers}."]
+    where = ", ".join(machine[name] for name in ("date", "processor", "system", "python"))
+    parts = [f"{where}, load {machine['load']}. Peers: {peers}."]
     for suite, title in _TITLES.items():
         figures = [figure for figure in results.figures if figure.suite == suite]
         if figures:

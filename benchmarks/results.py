@@ -94,5 +94,6 @@ def _machine(found: dict[str, Any]) -> dict[str, str]:
         "date": str(found["datetime"])[:10],
         "processor": f"{cpu.get('count', '?')} × {cpu.get('brand_raw', host['machine'])}",
         "python": f"{host['python_implementation']} {host['python_version']}",
+        "load": str(found.get("load", "unknown")),
         "system": f"{host['system']} {host['machine']}",
     }
