@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -68,6 +68,34 @@ class _Scan:
     open: Mask
 
 
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How the rows of a file, or of a part of it, fit the shapes that it may have.
+
+    By the name of a shape: `fits`, how many rows do; `widths`, how many rows have so many columns as it separates them;
+    `cut`, the sentence that refuses a file whose last row is cut in that shape. `rows` counts neither empty lines nor
+    headers.
+    """
+
+    rows: int
+    fits: Mapping[str, int]
+    widths: Mapping[str, Mapping[int, int]]
+    cut: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What the first rows of a file settle for the rest of it, which comes in parts.
+
+    `shapes` are those that the file may have, each with the columns as its header orders them; `header` is that line;
+    `shape` is the one to read by, until all rows were seen.
+    """
+
+    shapes: tuple[Shape, ...]
+    header: bytes | None = field(repr=False)
+    shape: Shape
+
+
 def parse(
     data: bytes,
     shapes: Sequence[Shape],
@@ -82,9 +110,7 @@ def parse(
     several equally well while `named_shape` is none of them, or holds a field that no declared encoding decodes.
     """
     _require_sound(shapes, dialect)
-    if named_shape is not None and named_shape not in {shape.name for shape in shapes}:
-        names = ", ".join(shape.name for shape in shapes)
-        raise FileRefused(f"the source names the shape {named_shape}, the feed has {names}; correct sources.toml")
+    _require_known(shapes, named_shape)
     raw = _parse_plain(data, shapes, dialect, named_shape, wanted)
     return _parse_line_by_line(data, shapes, dialect, named_shape, wanted) if raw is None else raw
 
@@ -127,7 +153,7 @@ def _parse_line_by_line(
     if dialect.header and rows.any():
         first = int(np.argmax(rows))
         known = _by_header(lines, first, shapes, dialect)
-        headers = _same(lines, first)
+        headers = _same(lines, lines.raw(first))
         rows &= ~headers
         ignored[HEADER] = int(np.count_nonzero(headers))
     if not rows.any():
@@ -151,6 +177,12 @@ def _parse_line_by_line(
 def _absent(names: Sequence[str], height: int, wanted: Collection[str] | None) -> dict[str, pl.Series]:
     nothing = pl.Series([None], dtype=pl.String).new_from_index(0, height)
     return dict.fromkeys((name for name in names if wanted is None or name in wanted), nothing)
+
+
+def _require_known(shapes: Sequence[Shape], named_shape: str | None) -> None:
+    if named_shape is not None and named_shape not in {shape.name for shape in shapes}:
+        names = ", ".join(shape.name for shape in shapes)
+        raise FileRefused(f"the source names the shape {named_shape}, the feed has {names}; correct sources.toml")
 
 
 def _require_sound(shapes: Sequence[Shape], dialect: Dialect) -> None:
@@ -205,9 +237,8 @@ def _split(line: bytes, scan: _Scan) -> list[str]:
     return [value.decode("utf-8", "replace").strip() for value in octets]
 
 
-def _same(lines: Lines, first: int) -> Mask:
+def _same(lines: Lines, header: bytes) -> Mask:
     """Which lines are the header again, octet by octet."""
-    header = lines.raw(first)
     same = np.asarray(lines.ends - lines.starts == len(header))
     places = np.flatnonzero(same)
     same[places] = (cells(lines, lines.starts[places], lines.ends[places]) == pl.Series([header])).to_numpy()
@@ -272,18 +303,50 @@ def _choose(
     for shape in shapes:
         scan = scans[separators(shape, dialect)]
         fitting[shape.name] = rows & clean & ~scan.broken & (scan.columns == len(shape.columns))
-    heights = {name: int(np.count_nonzero(fits)) for name, fits in fitting.items()}
-    most, height = max(heights.values()), int(np.count_nonzero(rows))
-    best = [shape for shape in shapes if heights[shape.name] == most]
+    chosen = decide(_tally(lines, rows, shapes, scans, dialect, fitting), shapes, named_shape)
+    return chosen, fitting[chosen.name]
+
+
+def _tally(
+    lines: Lines,
+    rows: Mask,
+    shapes: Sequence[Shape],
+    scans: Mapping[tuple[str, str | None], _Scan],
+    dialect: Dialect,
+    fitting: Mapping[str, Mask],
+) -> Tally:
+    fits = {name: int(np.count_nonzero(mask)) for name, mask in fitting.items()}
+    height = int(np.count_nonzero(rows))
+    widths: dict[str, dict[int, int]] = {}
+    cut: dict[str, str] = {}
+    for shape in shapes:
+        scan = scans[separators(shape, dialect)]
+        if fits[shape.name] < height:
+            numbers, counts = np.unique(scan.columns[rows], return_counts=True)
+            widths[shape.name] = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
+        else:
+            widths[shape.name] = {len(shape.columns): height}
+        try:
+            _require_whole(lines, scan, shape, rows)
+        except FileRefused as refused:
+            cut[shape.name] = str(refused)
+    return Tally(height, fits, widths, cut)
+
+
+def decide(tally: Tally, shapes: Sequence[Shape], named_shape: str | None) -> Shape:
+    """The shape of a file with rows: the one that most of them fit. Raises `FileRefused` as `parse` does."""
+    most = max(tally.fits[shape.name] for shape in shapes)
+    best = [shape for shape in shapes if tally.fits[shape.name] == most]
     if len(best) > 1 and named_shape is not None:
         best = [shape for shape in best if shape.name == named_shape] or best
-    chosen, misfit = best[0], 2 * most < height
-    if not misfit or height == 1:
-        _require_whole(lines, scans[separators(chosen, dialect)], chosen, rows)
+    chosen, misfit = best[0], 2 * most < tally.rows
+    if (not misfit or tally.rows == 1) and chosen.name in tally.cut:
+        raise FileRefused(tally.cut[chosen.name])
     if misfit:
-        columns = Counter(scans[separators(chosen, dialect)].columns[rows].tolist()).most_common(1)[0][0]
+        widths = tally.widths[chosen.name]
+        columns = min(widths, key=lambda number: (-widths[number], number))
         raise FileRefused(
-            f"{most} of {plural(height, 'row')} fit a shape of this feed ({_expected(shapes)}), most rows have "
+            f"{most} of {plural(tally.rows, 'row')} fit a shape of this feed ({_expected(shapes)}), most rows have "
             f"{plural(columns, 'column')}: it is of another form; choose the feed it belongs to or declare its shape"
         )
     if len(best) > 1:
@@ -291,7 +354,7 @@ def _choose(
         raise FileRefused(
             f"the rows fit several shapes equally well ({_expected(best)}): name {names} as the shape in sources.toml"
         )
-    return chosen, fitting[chosen.name]
+    return chosen
 
 
 def _expected(shapes: Sequence[Shape]) -> str:
@@ -391,3 +454,92 @@ def _fields(lines: Lines, scan: _Scan, good: Positions, fits: Mask) -> list[tupl
             starts, ends = starts + quoted, ends - quoted
         spans.append((starts, ends))
     return spans
+
+
+# --- a file in parts --------------------------------------------------------------------------------------------------
+
+
+def settle(data: bytes, shapes: Sequence[Shape], dialect: Dialect, named_shape: str | None) -> Form | None:
+    """What the lines of `data`, the first of a file, settle for all of it; None while none of them is a row or header.
+
+    Raises as `parse` does for a feed or source that is not sound, and for a header that no shape knows.
+    """
+    _require_sound(shapes, dialect)
+    _require_known(shapes, named_shape)
+    lines = frame(data)
+    rows = ~lines.empty
+    if not rows.any():
+        return None
+    known, header = tuple(shapes), None
+    if dialect.header:
+        first = int(np.argmax(rows))
+        known, header = _by_header(lines, first, shapes, dialect), lines.raw(first)
+        rows &= ~_same(lines, header)
+    clean = ~controlled(lines, [shape.delimiter or dialect.delimiter for shape in shapes])
+    scans = {pair: _scan(lines, *pair) for pair in {separators(shape, dialect) for shape in known}}
+    asked = [shape for shape in known if shape.name == named_shape] or list(known)
+
+    def fitting(shape: Shape) -> int:
+        scan = scans[separators(shape, dialect)]
+        return int(np.count_nonzero(rows & clean & ~scan.broken & (scan.columns == len(shape.columns))))
+
+    most = max(fitting(shape) for shape in known)
+    best = [shape for shape in asked if fitting(shape) == most] or [item for item in known if fitting(item) == most]
+    return Form(known, header, best[0])
+
+
+def parse_part(
+    data: bytes, form: Form, shapes: Sequence[Shape], dialect: Dialect, wanted: Collection[str] | None = None
+) -> tuple[Raw, Tally]:
+    """The rows of a part of a file, whole lines of it, by the shape of `form`; rows are numbered within the part.
+
+    Only the columns that are `wanted` (all when None) are in the result. Whether the file is of that shape, and whole,
+    the tallies of all its parts decide (`decide`). Raises `FileRefused` for what is not text, or holds a field that no
+    declared encoding decodes.
+    """
+    shape = form.shape
+    if len({separators(item, dialect) for item in form.shapes}) == 1:
+        again = form.header is not None and form.header in data
+        bare = replace(dialect, header=False)
+        raw = None if again else _parse_plain(data, (shape,), bare, shape.name, wanted)
+        if raw is not None:
+            return _completed(raw, shapes, shape, wanted), _alike(raw.fields.height, form)
+    lines = frame(data)
+    rows = ~lines.empty
+    ignored = Counter({EMPTY_LINE: lines.units - int(np.count_nonzero(rows))})
+    if form.header is not None:
+        headers = _same(lines, form.header)
+        rows &= ~headers
+        ignored[HEADER] = int(np.count_nonzero(headers))
+    clean = ~controlled(lines, [item.delimiter or dialect.delimiter for item in shapes])
+    scans = {pair: _scan(lines, *pair) for pair in {separators(item, dialect) for item in form.shapes}}
+    fitting: dict[str, Mask] = {}
+    for item in form.shapes:
+        scan = scans[separators(item, dialect)]
+        fitting[item.name] = rows & clean & ~scan.broken & (scan.columns == len(item.columns))
+    tally = _tally(lines, rows, form.shapes, scans, dialect, fitting)
+    scan, fits = scans[separators(shape, dialect)], fitting[shape.name]
+    good = np.flatnonzero(fits)
+    columns, notes = _absent(shape.columns, 0, wanted), list[pl.Series]()
+    if good.size:
+        columns, notes = _read(lines, scan, shape, good, fits, dialect, wanted)
+    bad = np.flatnonzero(rows & ~fits)
+    reasons = [_reason(scan, shape, int(index), bool(clean[index])) for index in bad]
+    fields = finish(columns, notes, good + 1, dialect.null)
+    raw = Raw(fields, reject(lines, bad, reasons), dict(+ignored), 0, lines.units, shape.name)
+    return _completed(raw, shapes, shape, wanted), tally
+
+
+def _completed(raw: Raw, shapes: Sequence[Shape], shape: Shape, wanted: Collection[str] | None) -> Raw:
+    """`raw` with a null for each column of its shape that the header does not name."""
+    declared = next(item for item in shapes if item.name == shape.name)
+    absent = [name for name in declared.columns if name not in shape.columns and (wanted is None or name in wanted)]
+    nothing = [pl.lit(None, dtype=pl.String).alias(name) for name in absent]
+    return replace(raw, fields=raw.fields.with_columns(nothing)) if nothing else raw
+
+
+def _alike(height: int, form: Form) -> Tally:
+    """The tally of rows that all fit the shape of `form`, where one delimiter and one quote serve all shapes."""
+    number = len(form.shape.columns)
+    fits = {item.name: height if len(item.columns) == number else 0 for item in form.shapes}
+    return Tally(height, fits, {item.name: {number: height} if height else {} for item in form.shapes}, {})

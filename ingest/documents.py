@@ -14,7 +14,7 @@ import difflib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
@@ -45,11 +45,47 @@ _CONTROLS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _SURROGATES: Final = re.compile(r"[\ud800-\udfff]")
 
 
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What the lines of a file, or of a part of it, are: what decides whether the file is of this feed.
+
+    `rows` are the lines that are not empty, `bad` those of them that are no object of the feed, by their reasons; `cut`
+    is the sentence that refuses a file whose last line is cut.
+    """
+
+    rows: int
+    bad: Mapping[str, int]
+    cut: str | None
+
+
 def parse(data: bytes, known: frozenset[str]) -> Raw:
     """The objects of `data` as text columns, one for each of `known` in alphabetical order.
 
     Raises `FileRefused` for a file that is not UTF-8 text, whose last line is cut, or of whose lines fewer than half
     are objects of this feed.
+    """
+    raw, tally = parse_part(data, known)
+    require_form(tally)
+    return raw
+
+
+def require_form(tally: Tally) -> None:
+    """Returns for a file of this feed. Raises `FileRefused` as `parse` does for one of another form, or cut."""
+    if tally.cut is not None:
+        raise FileRefused(tally.cut)
+    bad = sum(tally.bad.values())
+    if 2 * bad > tally.rows:
+        raise FileRefused(
+            f"{tally.rows - bad} of {plural(tally.rows, 'line')} are JSON objects of this feed: it is of another form; "
+            f"write one object per line, or choose the feed it belongs to; most often a line {_clause(tally.bad)}"
+        )
+
+
+def parse_part(data: bytes, known: frozenset[str]) -> tuple[Raw, Tally]:
+    """The objects of a part of a file, whole lines of it; rows are numbered within the part.
+
+    Whether the file is of this feed, the tallies of all its parts decide (`require_form`). Raises `FileRefused` for
+    what is not UTF-8 text.
     """
     if not known or known & {ROW, READ_NOTE}:
         raise FeedError(f"a feed of JSON objects names its keys, none of them {ROW} or {READ_NOTE}")
@@ -74,23 +110,17 @@ def parse(data: bytes, known: frozenset[str]) -> Raw:
             reasons.append(found)
         else:
             values.append((index + 1, found))
+    cut = None
     if bad and bad[-1] == lines.units - 1 and not lines.terminated and reasons[-1] == _NOT_JSON:
-        raise FileRefused(
-            f"row {lines.units}, the last, ends inside its object: the file is truncated; ask for it again"
-        )
+        cut = f"row {lines.units}, the last, ends inside its object: the file is truncated; ask for it again"
     height = int(np.count_nonzero(rows))
-    if 2 * len(bad) > height:
-        raise FileRefused(
-            f"{height - len(bad)} of {plural(height, 'line')} are JSON objects of this feed: it is of another form; "
-            f"write one object per line, or choose the feed it belongs to; most often a line {_clause(reasons)}"
-        )
     tables.append(_table([row for row, _ in values], [value for _, value in values], names))
     ignored = {EMPTY_LINE: lines.units - height} if height < lines.units else {}
     rejections = reject(lines, np.array(bad, dtype=np.int64), reasons)
     # What stands under a key that nobody knows may be content.
     rejections = rejections.with_columns(pl.when(~pl.col("reason").str.contains(_UNKNOWN, literal=True)).then("raw"))
     fields = pl.concat(tables).sort(ROW).with_columns(pl.lit(None, dtype=pl.String).alias(READ_NOTE))
-    return Raw(fields, rejections, ignored, 0, lines.units, None)
+    return Raw(fields, rejections, ignored, 0, lines.units, None), Tally(height, Counter(reasons), cut)
 
 
 def _require_utf8(lines: Lines) -> None:
@@ -247,9 +277,9 @@ def _meant(key: str, known: frozenset[str], hints: dict[str, str | None]) -> str
     return hints[key]
 
 
-def _clause(reasons: Sequence[str]) -> str:
+def _clause(reasons: Mapping[str, int]) -> str:
     """The commonest of `reasons`, as it goes on after "a line"."""
-    reason = Counter(reasons).most_common(1)[0][0]
+    reason = max(reasons, key=lambda reason: reasons[reason])
     return (
         f"is {reason}" if reason in (_NOT_JSON, _NOT_OBJECT, _DEEP) else reason.replace(CONTROL, f"holds a {CONTROL}")
     )

@@ -150,8 +150,8 @@ def found_records(reading: Reading) -> list[dict[str, Any]]:
     """The records of `reading` by row, as plain values with their `class`; empty columns are left out."""
     found = [
         {"class": name, **{key: _plain(value, key) for key, value in row.items() if value is not None}}
-        for name, table in reading.records.items()
-        for row in table.select([key for key in table.column_names if key not in _SILENT]).to_pylist()
+        for name, frame in reading.records.items()
+        for row in frame.select([key for key in frame.columns if key not in _SILENT]).to_dicts()
     ]
     return sorted(found, key=lambda record: record["row"])
 

@@ -225,6 +225,10 @@ class Feed:
         """The fields of `shape` that are not content and that nothing uses: they are dropped."""
         return tuple(name for name in self.fields(shape) if name not in self._used() and name not in self.content)
 
+    def used(self, identity: tuple[str, ...] | None) -> frozenset[str]:
+        """The fields that something uses, `identity` of a source with one of its own among it; never content."""
+        return frozenset(self._used() | set(identity or ())) - set(self.content)
+
     def _used(self) -> set[str]:
         used = {name for rules in self.columns for rule in rules for name in rule.uses()}
         used |= {name for names in self.extra.values() for name in names} | set(self.identity.fields)

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ingest import delimited, documents, fixed
 from ingest.conditions import holds
@@ -27,7 +26,7 @@ from ingest.joining import join
 from ingest.lines import frame
 from ingest.mapping import CLASS, IDENTIFIED, REASON, canonical
 from ingest.raw import READ_NOTE, ROW, Raw
-from ingest.record import COLUMNS, INTERVAL_CLASSES, SCHEMA
+from ingest.record import BY_NAME, INTERVAL_CLASSES, SCHEMA
 from ingest.sound import EVENT_ANCHOR, INTERVAL_ANCHOR, TOLERANCE, contradiction, ended
 from ingest.sound import FUTURE as FUTURE
 from ingest.source import Source
@@ -41,20 +40,25 @@ if TYPE_CHECKING:
 LIMIT: Final = 1 << 28
 UNKNOWN_NUMBERS: Final = "unknown numbers"
 """The note that counts parties whose number no rule of the number plan explains."""
+TYPES: Final[dict[str, pl.DataType]] = dict(pl.DataFrame(pl.from_arrow(SCHEMA.empty_table())).schema)
+"""The Polars type of each column of the record, in its order."""
 REJECTIONS: Final = pa.schema([("row", pa.int64()), ("reason", pa.string()), ("raw", pa.binary())])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reading:
-    """What one file gave. Its repr shows counts only, never a value.
+    """What one file, or a part of it, gave. Its repr shows counts only, never a value.
 
-    `records` has a table per class: the canonical columns that hold a value, in schema order, with `row`,
-    `occurrence`, `source` and `feed_digest`. `rejections` has the raw line only where the feed has no content.
-    `mismatches` are control totals that do not hold, `notes` counts what the reader had to assume. It always holds
-    that `units == records + rejections + ignored + joined`.
+    `records` has a frame per class: the canonical columns that hold a value, of the record's types and in its order,
+    with `row`, `occurrence`, `source` and `feed_digest`. `rejections` has the raw line only where the feed has no
+    content. `mismatches` are control totals that do not hold, `notes` counts what the reader had to assume. It always
+    holds that `units == records + rejections + ignored + joined`.
+
+    Of a part (`ingest.course`), `occurrence` is missing, for it counts over the whole file: `identified` tells by class
+    which records have an identity, and so are never counted. `given` are the columns that the file's form can fill.
     """
 
-    records: dict[str, pa.Table] = field(repr=False)
+    records: dict[str, pl.DataFrame] = field(repr=False)
     rejections: pa.Table = field(repr=False)
     ignored: dict[str, int]
     joined: int
@@ -63,6 +67,8 @@ class Reading:
     sequence: int | None
     notes: dict[str, int]
     shape: str | None
+    identified: dict[str, pl.Series] = field(repr=False, default_factory=dict)
+    given: tuple[str, ...] = ()
 
 
 def read(data: bytes, feed: Feed, source: Source, arrived: datetime, file_name: str, limit: int = LIMIT) -> Reading:
@@ -72,56 +78,77 @@ def read(data: bytes, feed: Feed, source: Source, arrived: datetime, file_name: 
     its feed, `IngestError` when a unit would be lost.
     """
     data = unpack(data, limit)
-    raw = _parse(data, feed, source)
-    if feed.content:
-        raw = replace(raw, fields=raw.fields.drop(feed.content, strict=False), rejections=_without_raw(raw.rejections))
-    raw = _joined(raw, feed)
+    raw = _joined(without_content(_parse(data, feed, source), feed), feed)
     found = mismatches(feed.totals, raw)
+    reading = carried_out(raw, data, 0, feed, source, arrived)
+    records = {
+        name: _ordered(frame.with_columns(_occurrences(frame, reading.identified[name])))
+        for name, frame in reading.records.items()
+    }
+    sequence = sequence_number(feed.sequence, source.sequence, raw, file_name)
+    return replace(reading, records=records, mismatches=found, sequence=sequence, identified={})
+
+
+def carried_out(raw: Raw, data: bytes, before: int, feed: Feed, source: Source, arrived: datetime) -> Reading:
+    """What becomes of `raw`, the units of `data`, of which `before` stand before it in the file: steps 3 and 4, and the
+    proof that nothing is lost. Its records have no `occurrence` yet.
+    """
     ignored, rejected, fields = _set_apart(raw, feed)
     mapped = ended(canonical(fields, feed, source, raw.shape, arrived + TOLERANCE), CLASS)
     mapped = mapped.with_columns(pl.coalesce(REASON, contradiction(mapped, CLASS, arrived)).alias(REASON))
     wrong = mapped.filter(pl.col(REASON).is_not_null()).select("row", pl.col(REASON).alias("reason"))
-    rejections = pl.concat([raw.rejections, _with_raw(pl.concat([rejected, wrong]), data, feed)]).sort("row")
-    kept = mapped.filter(pl.col(REASON).is_null()).drop(REASON)
-    kept = kept.with_columns(_occurrences(kept)).drop(IDENTIFIED)
-    records = {
-        name: _table(kept.filter(pl.col(CLASS) == name) if len(classes) > 1 else kept, feed, source)
-        for classes in [sorted(kept[CLASS].unique())]
-        for name in classes
-    }
+    rejections = pl.concat([raw.rejections, _with_raw(pl.concat([rejected, wrong]), data, before, feed)]).sort("row")
+    kept = (mapped.filter(pl.col(REASON).is_null()) if wrong.height else mapped).drop(REASON)
+    classes = sorted(kept[CLASS].unique())
+    parts = {name: kept.filter(pl.col(CLASS) == name) if len(classes) > 1 else kept for name in classes}
     reading = Reading(
-        records=records,
+        records={name: _records(part, feed, source) for name, part in parts.items()},
         rejections=rejections.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(REJECTIONS),
         ignored=dict(ignored),
         joined=raw.joined,
         units=raw.units,
-        mismatches=found,
-        sequence=sequence_number(feed.sequence, source.sequence, raw, file_name),
+        mismatches=(),
+        sequence=None,
         notes=_notes(kept),
         shape=raw.shape,
+        identified={name: part[IDENTIFIED] for name, part in parts.items()},
+        given=tuple(name for name in kept.columns if name in BY_NAME),
     )
     _require_balance(reading, feed)
     return reading
 
 
-def anchor(table: pa.Table, record_class: str) -> pa.ChunkedArray:
+def anchor(records: pl.DataFrame, record_class: str) -> pl.Series:
     """The moment that puts each record of `record_class` on its day: the start; of intervals end or latest report."""
     names = INTERVAL_ANCHOR if record_class in INTERVAL_CLASSES else EVENT_ANCHOR
-    columns = [table[name] for name in names if name in table.column_names]
+    columns = [records[name] for name in names if name in records.columns]
     if not columns:
-        return pa.chunked_array([pa.nulls(table.num_rows, SCHEMA.field("start").type)])
-    return columns[0] if len(columns) == 1 else pc.coalesce(*columns)
+        return pl.Series("anchor", [None], dtype=TYPES["start"]).new_from_index(0, records.height)
+    if len(columns) == 1 or not columns[0].null_count():
+        return columns[0].alias("anchor")
+    return records.select(pl.coalesce([column.name for column in columns]).alias("anchor")).to_series()
+
+
+def without_content(raw: Raw, feed: Feed) -> Raw:
+    """`raw` without the fields that are content, and without the lines that may hold some."""
+    if not feed.content:
+        return raw
+    return replace(raw, fields=raw.fields.drop(feed.content, strict=False), rejections=_without_raw(raw.rejections))
+
+
+def known_words(raw: Raw, feed: Feed) -> Raw:
+    """`raw` of a file of documents, with null for the words that mean nothing is known."""
+    unknown = list(feed.dialect.null)
+    texts = pl.col(feed.fields())
+    return replace(raw, fields=raw.fields.with_columns(pl.when(~texts.is_in(unknown)).then(texts).name.keep()))
 
 
 def _parse(data: bytes, feed: Feed, source: Source) -> Raw:
     if feed.reader == "fixed":
         return fixed.parse(data, feed.records, feed.header, feed.trailer, feed.dialect)
     if feed.reader == "documents":
-        raw = documents.parse(data, frozenset(feed.fields()))
-        unknown = list(feed.dialect.null)
-        texts = pl.col(feed.fields())
-        return replace(raw, fields=raw.fields.with_columns(pl.when(~texts.is_in(unknown)).then(texts).name.keep()))
-    return delimited.parse(data, feed.shapes, feed.dialect, source.shape)
+        return known_words(documents.parse(data, frozenset(feed.fields())), feed)
+    return delimited.parse(data, feed.shapes, feed.dialect, source.shape, feed.used(source.identity))
 
 
 def _joined(raw: Raw, feed: Feed) -> Raw:
@@ -163,49 +190,57 @@ def _without_raw(rejections: pl.DataFrame) -> pl.DataFrame:
     return rejections.with_columns(pl.lit(None, dtype=pl.Binary).alias("raw"))
 
 
-def _with_raw(rejected: pl.DataFrame, data: bytes, feed: Feed) -> pl.DataFrame:
+def _with_raw(rejected: pl.DataFrame, data: bytes, before: int, feed: Feed) -> pl.DataFrame:
     """The rejections with the bytes of their lines; without them where the feed has content."""
     if feed.content or not rejected.height:
         return _without_raw(rejected)
     lines = frame(data)
-    raw = [lines.raw(row - 1) for row in rejected["row"]]
+    raw = [lines.raw(row - before - 1) for row in rejected["row"]]
     return rejected.with_columns(pl.Series("raw", raw, dtype=pl.Binary))
 
 
-def _occurrences(kept: pl.DataFrame) -> pl.Series:
-    """0 for the first of equal rows without identity, then 1, 2, …; always 0 for rows with one."""
-    own = [name for name in kept.columns if name not in (ROW, READ_NOTE, IDENTIFIED)]
-    numbers = pl.Series("occurrence", [0], dtype=pl.Int32).new_from_index(0, kept.height)
-    if kept[IDENTIFIED].all():
+def _occurrences(records: pl.DataFrame, identified: pl.Series) -> pl.Series:
+    """0 for the first of equal records without identity, then 1, 2, …; always 0 for records with one."""
+    own = [name for name in records.columns if name not in (ROW, READ_NOTE)]
+    numbers = pl.Series("occurrence", [0], dtype=pl.Int32).new_from_index(0, records.height)
+    if identified.all():
         return numbers
-    hashes = kept.select(own).hash_rows()
-    doubtful = (hashes.is_duplicated() & ~kept[IDENTIFIED]).alias("doubtful")
+    hashes = records.select(own).hash_rows()
+    doubtful = (hashes.is_duplicated() & ~identified).alias("doubtful")
     if not doubtful.any():
         return numbers
-    nested = [name for name in own if kept[name].dtype.is_nested()]
-    some = kept.filter(doubtful).select(own).with_columns(_as_text(kept[name].dtype, name) for name in nested)
-    counted = some.select(pl.int_range(pl.len(), dtype=pl.Int32).over(own)).to_series()
-    return numbers.scatter(doubtful.arg_true(), counted)
+    return numbers.scatter(doubtful.arg_true(), counted(records.select(own).filter(doubtful)))
+
+
+def counted(records: pl.DataFrame) -> pl.Series:
+    """For each of `records` how many earlier ones equal it in every column."""
+    nested = [name for name in records.columns if records[name].dtype.is_nested()]
+    plain = records.with_columns(_as_text(records[name].dtype, name) for name in nested)
+    return plain.select(pl.int_range(pl.len(), dtype=pl.Int32).over(records.columns)).to_series()
 
 
 def _as_text(dtype: pl.DataType, name: str) -> pl.Expr:
     return pl.struct(name).struct.json_encode().alias(name)
 
 
-def _table(kept: pl.DataFrame, feed: Feed, source: Source) -> pa.Table:
-    """The rows as an Arrow table of the record's schema; only the columns that hold a value."""
-    if source.customer is not None and "customer" in kept.columns:
-        kept = kept.with_columns(pl.col("customer").fill_null(source.customer))
-    names = [name for name in kept.columns if name in SCHEMA.names and kept[name].null_count() < kept.height]
-    found = kept.select(names).to_arrow(compat_level=pl.CompatLevel.oldest())
+def _records(kept: pl.DataFrame, feed: Feed, source: Source) -> pl.DataFrame:
+    """The rows of one class as records: the columns that hold a value, of the record's types and in its order."""
     constants = {"source": source.name, "feed_digest": feed.digest, "customer": source.customer}
-    columns = {}
-    for column in COLUMNS:
-        if column.name in names:
-            columns[column.name] = found[column.name].cast(column.type)
-        elif constants.get(column.name) is not None:
-            columns[column.name] = pa.repeat(pa.scalar(constants[column.name]), kept.height)
-    return pa.table(columns)
+    told = {name: pl.lit(value) for name, value in constants.items() if value is not None}
+    columns = [
+        told[name].alias(name) if name in told else _typed(kept, name)
+        for name in TYPES
+        if name in told or (name in kept.columns and kept[name].null_count() < kept.height)
+    ]
+    return kept.select(columns)
+
+
+def _typed(kept: pl.DataFrame, name: str) -> pl.Expr:
+    return pl.col(name) if kept.schema[name] == TYPES[name] else pl.col(name).cast(TYPES[name])
+
+
+def _ordered(records: pl.DataFrame) -> pl.DataFrame:
+    return records.select([name for name in TYPES if name in records.columns])
 
 
 def _notes(kept: pl.DataFrame) -> dict[str, int]:
@@ -221,7 +256,7 @@ def _notes(kept: pl.DataFrame) -> dict[str, int]:
 
 
 def _require_balance(reading: Reading, feed: Feed) -> None:
-    records = sum(table.num_rows for table in reading.records.values())
+    records = sum(frame.height for frame in reading.records.values())
     rejected, ignored = reading.rejections.num_rows, sum(reading.ignored.values())
     if reading.units != records + rejected + ignored + reading.joined:
         raise IngestError(

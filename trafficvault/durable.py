@@ -56,6 +56,18 @@ class Disk:
             raise
         self.step(f"after rename {path.suffix or path.name}")
 
+    def begin(self, path: Path, mode: int = 0o600) -> None:
+        """Creates the empty file `path`, which is to grow; it is durable only after `end`."""
+        self.step(f"before write {path.suffix or path.name}")
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
+
+    def end(self, path: Path) -> None:
+        """Makes what was begun at `path` durable, with its name."""
+        self.step(f"before sync {path.suffix or path.name}")
+        sync_file(path)
+        sync_directory(path.parent)
+        self.step(f"after sync {path.suffix or path.name}")
+
     def append(self, path: Path, content: bytes, mode: int = 0o600) -> None:
         """Adds `content` at the end of `path` and fsyncs it."""
         self.step(f"before append {path.suffix or path.name}")

@@ -5,18 +5,21 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
+from ingest.course import Course, in_slices
 from ingest.errors import FeedError, FileRefused
 from ingest.feed import Feed
-from ingest.read import read
+from ingest.read import Reading, read
+from ingest.slices import slices
 from ingest.source import Source
 from trafficvault import receipts, receive, rejections
+from trafficvault.delivered import Delivered
 from trafficvault.errors import BatchError, RefusedError, UsageError
+from trafficvault.progress import Watch
 from trafficvault.receipts import Dying, Receipt
 from trafficvault.sources import implicit
 from trafficvault.vault import Vault
@@ -56,51 +59,91 @@ def ingest(
     feed_name: str,
     source_name: str | None,
     path: Path,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Watch = lambda step: None,
 ) -> Receipt:
     """Receives the file at `path`. The caller holds the writer's lock."""
     feed, source = feed_and_source(vault, feed_name, source_name)
-    too_large = _too_large(vault, path)
+    delivered = Delivered(path)
+    too_large = _too_large(vault, feed, delivered)
     if too_large is not None:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return receive.refuse(vault, feed, source, digest, _name(path), too_large)
-    return receive.receive(vault, feed, source, path.read_bytes(), _name(path), progress)
+        return receive.refuse(vault, feed, source, delivered.sha256(), _name(path), too_large)
+    return receive.receive(vault, feed, source, delivered, _name(path), progress)
 
 
 def check(vault: Vault, feed_name: str, source_name: str | None, path: Path) -> Check:
     """Reads the file at `path` as `ingest` would, without duplicates and terms, and stores nothing."""
     feed, source = feed_and_source(vault, feed_name, source_name)
     content = list(feed.content)
-    too_large = _too_large(vault, path)
+    delivered = Delivered(path)
+    too_large = _too_large(vault, feed, delivered)
     if too_large is not None:
         return Check("would be refused", {}, {}, {}, [], content, too_large)
     try:
-        reading = read(path.read_bytes(), feed, source, vault.clock.now(), _name(path), vault.settings.max_file)
-        classes = set(reading.records) | ({source.record_class} if source.record_class else set())
-        for record_class in sorted(classes):
-            vault.policy.require_term(record_class)
+        found = _looked_through(vault, feed, source, delivered, _name(path))
     except FeedError as problem:
         raise UsageError(f"reading a file of source {source.name}: {problem}") from problem
     except (FileRefused, RefusedError) as refused:
         return Check("would be refused", {}, {}, {}, [], content, str(refused))
     counts = {
-        "read": reading.units,
-        "records": sum(table.num_rows for table in reading.records.values()),
-        "joined": reading.joined,
-        "ignored": sum(reading.ignored.values()),
-        "rejected": reading.rejections.num_rows,
+        "read": found.units,
+        "records": found.records,
+        "joined": found.joined,
+        "ignored": found.ignored.total(),
+        "rejected": found.rejected.total(),
     }
-    rejected = reading.rejections["reason"].to_pylist()
     return Check(
-        "would be held" if reading.mismatches else "would be committed",
+        "would be held" if found.mismatches else "would be committed",
         counts,
-        dict(reading.ignored),
-        {reason: rejected.count(reason) for reason in sorted(set(rejected))},
-        list(feed.unassigned(reading.shape)),
+        dict(found.ignored),
+        dict(sorted(found.rejected.items())),
+        list(feed.unassigned(found.shape)),
         content,
-        "; ".join(reading.mismatches) or None,
+        "; ".join(found.mismatches) or None,
     )
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the readings of one file add up to."""
+
+    shape: str | None = None
+    units: int = 0
+    records: int = 0
+    joined: int = 0
+    ignored: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
+    mismatches: tuple[str, ...] = ()
+
+    def add(self, vault: Vault, source: Source, reading: Reading) -> None:
+        """Adds one. Raises `RefusedError` for records of a class that has no term."""
+        receive.require_terms(vault, source, set(reading.records))
+        self.units += reading.units
+        self.records += sum(frame.height for frame in reading.records.values())
+        self.joined += reading.joined
+        self.ignored.update(reading.ignored)
+        self.rejected.update(reading.rejections["reason"].to_pylist())
+        self.mismatches += reading.mismatches
+
+
+def _looked_through(vault: Vault, feed: Feed, source: Source, delivered: Delivered, name: str) -> _Found:
+    """Reads the file as `receive` does, one slice after the other where the feed allows slices."""
+    now, shape = vault.clock.now(), None
+    while True:
+        found = _Found()
+        with delivered.open() as file:
+            if not in_slices(feed):
+                reading = read(file.read(), feed, source, now, name, vault.settings.max_file)
+                found.add(vault, source, reading)
+                return replace(found, shape=reading.shape)
+            course = Course(feed, source, now, shape)
+            for part in slices(file.read, vault.settings.max_unpacked):
+                if not course.settled:
+                    course.settle(part)
+                found.add(vault, source, course.read(part))
+        end = course.end(name)
+        if end.shape is None or end.shape == course.shape:
+            return replace(found, shape=end.shape)
+        shape = end.shape
 
 
 def accept(vault: Vault, person: str, batch_id: str) -> Receipt:
@@ -150,6 +193,9 @@ def _name(path: Path) -> str:
     return path.name.encode(errors="backslashreplace").decode()
 
 
-def _too_large(vault: Vault, path: Path) -> str | None:
-    size, most = path.stat().st_size, vault.settings.max_file
-    return f"it has {size} bytes and `max_file` is {most}; split the file" if size > most else None
+def _too_large(vault: Vault, feed: Feed, delivered: Delivered) -> str | None:
+    name, most = ("max_file", vault.settings.max_file)
+    if in_slices(feed):
+        name, most = ("max_unpacked", vault.settings.max_unpacked)
+    size = delivered.size
+    return f"it has {size} bytes and `{name}` is {most}; split the file" if size > most else None

@@ -19,7 +19,6 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
@@ -33,7 +32,7 @@ from trafficvault.sealed_parquet import Place
 
 CONSERVED = f"{sealed_parquet.TOLD}conserved"
 """Under this name the footer of a merged file tells the row sum of what went into it."""
-_SLICE = 8 * sealed_parquet.ROW_GROUP
+SLICE = 8 * sealed_parquet.ROW_GROUP
 """Rows that verify and duplicates hold in memory at once."""
 _SEEN_CATEGORIES = (WHO, WHEN, HOW_MUCH)
 _TIMES = ("start", "answer", "end", "reported_at")
@@ -118,7 +117,7 @@ def write_file(
     rows = _frame(canonical(table))
     if rows.is_empty():
         raise FaultError(f"writing {record_class} {day.isoformat()}: there are no records to write")
-    _require_day(rows, record_class, day)
+    require_day(rows, record_class, day)
     if "start" in rows.columns:
         rows = rows.sort("start", nulls_last=True, maintain_order=True)
     place = Place(record_class, day, secrets.token_hex(16))
@@ -205,44 +204,13 @@ def seen_fault(layout: Layout, custody: Custody, record_class: str, day: date, f
     if not path.is_file():
         return "missing"
     try:
-        block = seen.unpack(sealing.unseal(_seen_key(custody, place), path.read_bytes(), f"seen {place}"))
+        block = seen.unpack(sealing.unseal(seen_key(custody, place), path.read_bytes(), f"seen {place}"))
     except FaultError:
         return "bit flip"
     if block is None:
         return None
     derived = np.sort(seen.shorten(seen_hashes(layout, custody, place)))
     return None if np.array_equal(block, derived) else "bit flip"
-
-
-def duplicates(
-    layout: Layout,
-    custody: Custody,
-    record_class: str,
-    day: date,
-    table: pa.Table,
-    file_ids: Iterable[str],
-    disk: Disk | None = None,
-) -> npt.NDArray[np.bool_]:
-    """Which rows of `table` are already in the files `file_ids` of that class and day, or earlier in `table` itself.
-
-    Two records are one when they agree in every column but batch, row, feed digest and read note: the occurrence
-    number keeps equal records of one file apart, and where the source gives an identity it is 0 throughout. Seen
-    blocks find the candidates; each is compared with the stored row. With `disk`, a block that can't be used is
-    written anew.
-    """
-    rows = _frame(canonical(table))
-    compared = seen.compared_columns(record_class)
-    full = seen.row_hashes(rows, compared)
-    found = _repeated(rows, full, compared)
-    short = seen.shorten(seen.row_hashes(rows, seen.hashed_columns(record_class)))
-    for file_id in file_ids:
-        place = Place(record_class, day, file_id)
-        stored = _seen_of(layout, custody, place, disk)
-        candidates = np.flatnonzero(~found & _is_in(short, stored))
-        if len(candidates):
-            keys = file_keys(custody, place)
-            found[candidates] |= _stored_already(layout, place, keys, rows[candidates], full[candidates])
-    return found
 
 
 def file_keys(custody: Custody, place: Place) -> dict[str, bytes]:
@@ -273,71 +241,14 @@ def slices(layout: Layout, place: Place, keys: Mapping[str, bytes], columns: Seq
     """The rows of a file in its order, in frames of bounded size."""
     path = layout.record_file(place.record_class, place.day, place.file_id)
     opened = sealed_parquet.unwrap(path, place, keys, columns)
-    for offset in range(0, opened.rows, _SLICE):
-        yield sealed_parquet.collect(sealed_parquet.scan(path, opened, columns).slice(offset, _SLICE), place)
+    for offset in range(0, opened.rows, SLICE):
+        yield sealed_parquet.collect(sealed_parquet.scan(path, opened, columns).slice(offset, SLICE), place)
 
 
-def _stored_already(
-    layout: Layout, place: Place, keys: Mapping[str, bytes], rows: pl.DataFrame, full: seen.Hashes
-) -> npt.NDArray[np.bool_]:
-    """Which of the candidates `rows` stand in the file, column by column. `full` are their hashes, `where` included."""
-    compared = seen.compared_columns(place.record_class)
-    columns = [name for name in compared if category_of(name, place.record_class) in keys]
-    if len(columns) != len(compared):
-        # A category was destroyed: what is left of the stored records is compared with as much of the new.
-        full = seen.row_hashes(rows, columns)
-    found = np.zeros(rows.height, np.bool_)
-    for stored in slices(layout, place, keys, columns):
-        hashes = seen.row_hashes(stored, columns)
-        order = np.argsort(hashes, kind="stable")
-        near = order[np.minimum(np.searchsorted(hashes, full, sorter=order), len(order) - 1)]
-        hits = np.flatnonzero(hashes[near] == full)
-        found[hits] |= _equal(rows[hits], stored[near[hits]], columns)
-    return found
-
-
-def _repeated(rows: pl.DataFrame, full: seen.Hashes, columns: Iterable[str]) -> npt.NDArray[np.bool_]:
-    """Which rows equal an earlier one of the same table."""
-    _, first, inverse = np.unique(full, return_index=True, return_inverse=True)
-    earlier = first[inverse]
-    later = np.flatnonzero(earlier != np.arange(len(full)))
-    found = np.zeros(len(full), np.bool_)
-    found[later] = _equal(rows[later], rows[earlier[later]], columns)
-    return found
-
-
-def _equal(left: pl.DataFrame, right: pl.DataFrame, columns: Iterable[str]) -> npt.NDArray[np.bool_]:
-    """Row by row, whether both agree in every one of `columns`; one that is absent is null."""
-    same = np.ones(left.height, np.bool_)
-    for name in columns:
-        sides = [side[name] for side in (left, right) if name in side.columns]
-        if len(sides) == 2:
-            same &= sides[0].eq_missing(sides[1]).to_numpy()
-        elif sides:
-            same &= sides[0].is_null().to_numpy()
-    return same
-
-
-def _is_in(wanted: seen.Hashes, ordered: seen.Hashes) -> npt.NDArray[np.bool_]:
-    beyond = np.append(ordered, np.uint64(2**64 - 1))  # what a search past the end finds: no hash has 64 bits here
-    return np.asarray(beyond[np.searchsorted(ordered, wanted)] == wanted)
-
-
-def _seen_key(custody: Custody, place: Place) -> bytes:
+def seen_key(custody: Custody, place: Place) -> bytes:
     """Of three categories together: with one of them destroyed, nothing opens the block."""
     days = (custody.key(day_key_id(place.record_class, place.day, name)) for name in _SEEN_CATEGORIES)
     return sealing.derive(b"".join(days), "seen", place.file_id)
-
-
-def _seen_of(layout: Layout, custody: Custody, place: Place, disk: Disk | None) -> seen.Hashes:
-    path = layout.seen_file(place.record_class, place.day, place.file_id)
-    block = seen.read_block(path, _seen_key(custody, place), f"seen {place}")
-    if block is None:
-        hashes = seen_hashes(layout, custody, place)
-        block = np.sort(seen.shorten(hashes))
-        if disk is not None:
-            write_seen(disk, layout, custody, place, hashes)
-    return block
 
 
 def seen_hashes(layout: Layout, custody: Custody, place: Place) -> seen.Hashes:
@@ -350,7 +261,7 @@ def seen_hashes(layout: Layout, custody: Custody, place: Place) -> seen.Hashes:
 def write_seen(disk: Disk, layout: Layout, custody: Custody, place: Place, hashes: seen.Hashes) -> None:
     """Writes the seen block of the file, whose row hashes over the hashed columns are `hashes`, in any order."""
     path = layout.seen_file(place.record_class, place.day, place.file_id)
-    seen.write_block(disk, path, _seen_key(custody, place), f"seen {place}", seen.shorten(hashes))
+    seen.write_block(disk, path, seen_key(custody, place), f"seen {place}", seen.shorten(hashes))
 
 
 def total_of(rows: pl.DataFrame, columns: Iterable[str]) -> int:
@@ -374,7 +285,7 @@ def _frame(table: pa.Table) -> pl.DataFrame:
     return rows
 
 
-def _require_day(rows: pl.DataFrame, record_class: str, day: date) -> None:
+def require_day(rows: pl.DataFrame, record_class: str, day: date) -> None:
     """Every row's anchor is on `day`: a row in another day's file would die with that day."""
     anchors = ("end", "reported_at", "start") if record_class in INTERVAL_CLASSES else ("start",)
     there = [pl.col(name) for name in anchors if name in rows.columns]

@@ -19,9 +19,9 @@ class Progress:
     whole: int = 0
     unit: str = ""
 
+    def __str__(self) -> str:
+        return self.step
 
-Watch = Callable[[Progress], None]
 
-
-def unwatched(progress: Progress) -> None:
-    """Nobody watches."""
+Watch = Callable[[str | Progress], None]
+"""Takes what an act tells; a word alone is a step without numbers."""

@@ -8,6 +8,8 @@ files.
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from typing import BinaryIO
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
@@ -19,6 +21,9 @@ from trafficvault.errors import FaultError
 KEY_BYTES = 32
 _MAGIC = b"TVS1"
 _NONCE_BYTES = 12
+_STREAM_MAGIC = b"TVS2"
+_CHUNK = 1 << 20
+_TAG_BYTES = 16
 
 
 def new_key() -> bytes:
@@ -46,3 +51,62 @@ def unseal(key: bytes, blob: bytes, place: str) -> bytes:
 def derive(key: bytes, *labels: str) -> bytes:
     """A 256-bit key derived from `key` for the purpose that `labels` name (HKDF-SHA256, RFC 5869, no salt)."""
     return HKDF(algorithm=hashes.SHA256(), length=KEY_BYTES, salt=None, info="/".join(labels).encode()).derive(key)
+
+
+class StreamWriter:
+    """Seals what is written to it, piece by piece, into `sink`, so that it is never whole in memory.
+
+    The form is `TVS2`, then chunks of 1 MiB, the last one of less: a random 96-bit nonce and AES-256-GCM ciphertext
+    with its tag each. The associated data are the place, the chunk's number from 0, and for the last one the word
+    `last`: no chunk can be left out, exchanged or added, nor the end be cut off, unseen. Without `close` there is no
+    end, and nothing opens it.
+    """
+
+    def __init__(self, key: bytes, sink: BinaryIO, place: str) -> None:
+        self._cipher, self._sink, self._place = AESGCM(key), sink, place
+        self._pending = bytearray()
+        self._number = 0
+        self.closed = False
+        sink.write(_STREAM_MAGIC)
+
+    def write(self, plaintext: bytes) -> int:
+        """Adds `plaintext`."""
+        content = memoryview(plaintext).cast("B")
+        self._pending += content
+        while len(self._pending) >= _CHUNK:
+            self._seal(bytes(self._pending[:_CHUNK]), last=False)
+            del self._pending[:_CHUNK]
+        return len(content)
+
+    def close(self) -> None:
+        """Seals the end. The sink stays open."""
+        if not self.closed:
+            self._seal(bytes(self._pending), last=True)
+            self.closed = True
+
+    def _seal(self, content: bytes, *, last: bool) -> None:
+        nonce = os.urandom(_NONCE_BYTES)
+        self._sink.write(nonce + self._cipher.encrypt(nonce, content, _chunk_place(self._place, self._number, last)))
+        self._number += 1
+
+
+def unseal_file(key: bytes, path: Path, place: str) -> bytes:
+    """The plaintext of the sealed file at `path`, of either form. Raises `FaultError` as `unseal`, and `OSError`."""
+    blob = path.read_bytes()
+    if blob[: len(_STREAM_MAGIC)] != _STREAM_MAGIC:
+        return unseal(key, blob, place)
+    cipher, size = AESGCM(key), _NONCE_BYTES + _CHUNK + _TAG_BYTES
+    starts = range(len(_STREAM_MAGIC), max(len(blob), len(_STREAM_MAGIC) + 1), size)
+    try:
+        pieces = []
+        for number, start in enumerate(starts):
+            chunk = blob[start : start + size]
+            named = _chunk_place(place, number, start + size >= len(blob))
+            pieces.append(cipher.decrypt(chunk[:_NONCE_BYTES], chunk[_NONCE_BYTES:], named))
+        return b"".join(pieces)
+    except (InvalidTag, ValueError) as problem:
+        raise FaultError(f"opening {place}: it was changed, moved or sealed under another key") from problem
+
+
+def _chunk_place(place: str, number: int, last: bool) -> bytes:
+    return f"{place} {number}{' last' if last else ''}".encode()

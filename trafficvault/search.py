@@ -135,7 +135,7 @@ class Search:
         rows = partitions.read_released(self._vault.layout, released, file.file_id, columns, only)
         term = self._vault.policy.require_term(file.record_class)
         if rows.height and retention.expires_at(_first_moment(file.day), term, self._vault.policy.zone) <= self._now:
-            moments = pl.Series(anchor(rows.to_arrow(), file.record_class))
+            moments = anchor(rows, file.record_class)
             rows = rows.filter(~retention.expired_mask(moments, term, self._vault.policy.zone, self._now))
         return rows.with_columns(record_class=pl.lit(file.record_class))
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import platform
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -29,6 +29,7 @@ from ingest.record import COLUMNS, FRAME, WHERE, category_of
 from trafficvault import sealing, signing
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError
+from trafficvault.sealed_parquet import polars_type
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -54,15 +55,43 @@ def hashed_columns(record_class: str) -> tuple[str, ...]:
 
 def row_hashes(rows: pl.DataFrame, columns: Iterable[str]) -> Hashes:
     """The hash of each row over `columns`. A null adds nothing, so a column that is absent hashes like one of nulls."""
+    return mixed(column_sums(rows, columns))
+
+
+def column_sums(rows: pl.DataFrame, columns: Iterable[str]) -> Hashes:
+    """What `mixed` makes row hashes of: per row the sum modulo 2**64 of the hashes of its values in `columns`.
+
+    Sums over different columns add up to the sum over all of them, so that no column is hashed twice.
+    """
     total = pl.lit(0, pl.UInt64)
     for name in columns:
-        if name in rows.columns:
+        if name in rows.columns and rows[name].null_count() < rows.height:
             # Seeded by name: the same value in another column is another row. The sum wraps modulo 2**64.
-            value = pl.col(name).hash(zlib.crc32(name.encode()))
-            total = total + pl.when(pl.col(name).is_not_null()).then(value).otherwise(pl.lit(0, pl.UInt64))
-    # Hashed once more: two rows that exchange a value would otherwise keep the sum over both.
-    hashes = rows.lazy().select(pl.repeat(0, pl.len(), dtype=pl.UInt64).add(total).hash(0)).collect().to_series()
-    return hashes.to_numpy()
+            value = pl.col(name).hash(_seed(name))
+            if rows[name].null_count():
+                value = pl.when(pl.col(name).is_not_null()).then(value).otherwise(pl.lit(0, pl.UInt64))
+            total = total + value
+    sums = rows.lazy().select(pl.repeat(0, pl.len(), dtype=pl.UInt64).add(total)).collect().to_series()
+    return sums.to_numpy()
+
+
+def constant_sum(values: Mapping[str, object]) -> np.uint64:
+    """What columns that have one value throughout add to every row's sum."""
+    total = 0
+    for name, value in values.items():
+        if value is not None:
+            total += int(pl.Series([value], dtype=polars_type(name)).hash(_seed(name))[0])
+    return np.uint64(total % 2**64)
+
+
+def mixed(sums: Hashes) -> Hashes:
+    """The row hashes that belong to `sums`: two rows that exchange a value would keep the sum over both."""
+    return pl.Series(sums, dtype=pl.UInt64).hash(0).to_numpy()
+
+
+@cache
+def _seed(name: str) -> int:
+    return zlib.crc32(name.encode())
 
 
 @cache

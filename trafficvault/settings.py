@@ -19,6 +19,7 @@ FORMAT: Final = 1
 
 MAX_FILE: Final = 256 * 2**20
 """A file takes about twenty times its size in memory while it is read."""
+MAX_UNPACKED: Final = 2**40
 QUESTION_MEMORY: Final = "1GB"
 QUESTION_SECONDS: Final = 600
 LEASE_SECONDS: Final = 60
@@ -35,7 +36,8 @@ class Settings:
     """The settings of one vault.
 
     `id` is 32 hex digits, `public_key` the Ed25519 key, in hex, that the vault's certificates and audit entries are
-    signed with. `max_file` bounds a delivered file, packed and unpacked, in bytes. A question gets `question_memory`,
+    signed with. `max_file` bounds a delivered file that must be read whole, packed and unpacked, in bytes,
+    `max_unpacked` one that is read in slices, unpacked. A question gets `question_memory`,
     a text with a unit as DuckDB reads it too, and `question_seconds`; `lease_seconds` is the time that an expiry waits
     for those who still read. Until `delivery_window` after its day a partition keeps its seen blocks; a record that
     comes again later is recognised all the same, more slowly.
@@ -44,6 +46,7 @@ class Settings:
     id: str
     public_key: str
     max_file: int = MAX_FILE
+    max_unpacked: int = MAX_UNPACKED
     question_memory: str = QUESTION_MEMORY
     question_seconds: int = QUESTION_SECONDS
     lease_seconds: int = LEASE_SECONDS
@@ -59,7 +62,8 @@ format = {FORMAT}
 id = "{vault_id}"
 public_key = "{public_key}"     # certificates and audit entries are signed with it
 
-max_file = "256MiB"             # the largest file that is taken in, packed or unpacked: 20 times that in memory
+max_file = "256MiB"             # the largest file of a feed that joins lines or has totals; 20 times that in memory
+max_unpacked = "1024GiB"        # the largest file of any other feed, unpacked: it is read in slices
 question_memory = "{QUESTION_MEMORY}"         # memory of a running question
 question_seconds = {QUESTION_SECONDS}           # and its time
 lease_seconds = {LEASE_SECONDS}              # how long an expiry waits for those who still read
@@ -81,14 +85,16 @@ def parse(text: str) -> Settings:
         id=_hex(table, "id", 32),
         public_key=_hex(table, "public_key", 64),
         max_file=table.size_or("max_file", MAX_FILE),
+        max_unpacked=table.size_or("max_unpacked", MAX_UNPACKED),
         question_memory=_memory(table),
         question_seconds=table.whole_or("question_seconds", QUESTION_SECONDS, 1, 86_400),
         lease_seconds=table.whole_or("lease_seconds", LEASE_SECONDS, 0, 3_600),
         delivery_window=_window(table),
     )
     table.finish()
-    if found.max_file == 0:
-        raise table.fault("max_file is 0; no file could be taken in")
+    for name, most in (("max_file", found.max_file), ("max_unpacked", found.max_unpacked)):
+        if most == 0:
+            raise table.fault(f"{name} is 0; no file could be taken in")
     return found
 
 

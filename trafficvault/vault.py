@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ingest.feed import Feed
 from ingest.source import Source
 from trafficvault.audit import AuditLog
 from trafficvault.catalogue import Catalogue
 from trafficvault.clock import Clock
+from trafficvault.duplicates import Recent
 from trafficvault.durable import Disk
 from trafficvault.keys import KeyStore
 from trafficvault.layout import Layout
 from trafficvault.policy import Policy
 from trafficvault.settings import Settings
+
+
+@dataclass(slots=True)
+class Tidy:
+    """Whether this process may have left, or found, files that nobody owns: then the next receipt sweeps first."""
+
+    needs_sweep: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +39,5 @@ class Vault:
     catalogue: Catalogue
     keys: KeyStore
     audit: AuditLog
+    recent: Recent = field(default_factory=Recent, compare=False, repr=False)
+    tidy: Tidy = field(default_factory=Tidy, compare=False, repr=False)

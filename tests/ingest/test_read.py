@@ -17,7 +17,7 @@ import ingest.read
 from ingest.errors import FeedError, FileRefused, IngestError
 from ingest.feed import SHIPPED, Feed, load_feed, parse_feed
 from ingest.mapping import canonical
-from ingest.read import Reading, anchor, read
+from ingest.read import TYPES, Reading, anchor, read
 from ingest.record import SCHEMA
 from ingest.source import NumberPlan, Source
 
@@ -55,20 +55,20 @@ def reading(feed: str, data: bytes | str, arrived: datetime = ARRIVED, name: str
 
 def accounted(found: Reading) -> int:
     """The units that a reading accounts for."""
-    records: int = sum(table.num_rows for table in found.records.values())
+    records: int = sum(frame.height for frame in found.records.values())
     rejected: int = found.rejections.num_rows
     return records + rejected + sum(found.ignored.values()) + found.joined
 
 
 def rows(found: Reading, record_class: str) -> list[dict[str, Any]]:
     """The records of one class."""
-    result: list[dict[str, Any]] = found.records[record_class].to_pylist()
+    result: list[dict[str, Any]] = found.records[record_class].to_dicts()
     return result
 
 
 def everything(found: Reading) -> str:
     """All that leaves the reader, as one text."""
-    tables = [table.to_pylist() for table in found.records.values()]
+    tables = [frame.to_dicts() for frame in found.records.values()]
     return repr((tables, found.rejections.to_pylist(), found.ignored, found.mismatches, found.notes, found))
 
 
@@ -363,7 +363,7 @@ def test_future_of_an_interval_is_that_of_its_end() -> None:
 
     reasons = list(zip(found.rejections["row"].to_pylist(), found.rejections["reason"].to_pylist(), strict=True))
     assert reasons == [(2, "future"), (5, "no start")]
-    days = anchor(found.records["binding"], "binding").to_pylist()
+    days = anchor(found.records["binding"], "binding").to_list()
     assert [day.hour for day in days] == [15, 15]
 
 
@@ -372,21 +372,21 @@ def test_anchor_of_events_is_their_start() -> None:
     table = rows(reading("mvno_pipe", mvno(duration="60")), "mobile_usage")
     found = reading("mvno_pipe", mvno(duration="60")).records["mobile_usage"]
 
-    assert anchor(found, "mobile_usage").to_pylist() == [table[0]["start"]]
-    assert anchor(found.select(["row"]), "mobile_usage").null_count == 1
+    assert anchor(found, "mobile_usage").to_list() == [table[0]["start"]]
+    assert anchor(found.select("row"), "mobile_usage").null_count() == 1
 
 
-def test_tables_have_the_schema_of_the_record() -> None:
+def test_records_have_the_schema_of_the_record() -> None:
     """Every column has its type and place of the record's schema, and holds a value."""
     data = mvno(record_type="MT", number_a="31201234567", operator_code="NLDPT", customer_number="K7", call_id="1")
-    table = reading("mvno_pipe", data, customer="bakkerij").records["mobile_usage"]
+    records = reading("mvno_pipe", data, customer="bakkerij").records["mobile_usage"]
 
-    assert table.column_names == [name for name in SCHEMA.names if name in table.column_names]
-    assert all(table.schema.field(name).type == SCHEMA.field(name).type for name in table.column_names)
-    assert {"row", "occurrence", "source", "feed_digest"} <= set(table.column_names)
-    assert "batch" not in table.column_names
-    assert all(table[name].null_count < table.num_rows for name in table.column_names)
-    assert table["customer"].to_pylist() == ["bakkerij"]
+    assert records.columns == [name for name in SCHEMA.names if name in records.columns]
+    assert all(dtype == TYPES[name] for name, dtype in records.schema.items())
+    assert {"row", "occurrence", "source", "feed_digest"} <= set(records.columns)
+    assert "batch" not in records.columns
+    assert all(records[name].null_count() < records.height for name in records.columns)
+    assert records["customer"].to_list() == ["bakkerij"]
 
 
 def test_a_file_speaks_for_the_customer_of_its_source() -> None:
@@ -396,11 +396,11 @@ def test_a_file_speaks_for_the_customer_of_its_source() -> None:
     )
     found = reading("native_csv", data, customer="bakker")
 
-    assert found.records["voip"]["customer"].to_pylist() == ["bakker", "bakker"]
+    assert found.records["voip"]["customer"].to_list() == ["bakker", "bakker"]
     assert found.rejections.to_pylist() == [
         {"row": 2, "reason": "customer is not that of the source", "raw": b"voip,2026-02-03T10:00:00Z,slager"}
     ]
-    assert reading("native_csv", data).records["voip"]["customer"].to_pylist() == ["slager", None, "bakker"]
+    assert reading("native_csv", data).records["voip"]["customer"].to_list() == ["slager", None, "bakker"]
 
 
 FOREIGN = "extension of another customer"

@@ -46,8 +46,8 @@ def reading_of(feed: str, name: str) -> Reading:
 
 def column(reading: Reading, record_class: str, name: str) -> list[Any]:
     """A column of the records; nulls where no record has a value."""
-    table = reading.records[record_class]
-    found: list[Any] = table[name].to_pylist() if name in table.column_names else [None] * table.num_rows
+    frame = reading.records[record_class]
+    found: list[Any] = frame[name].to_list() if name in frame.columns else [None] * frame.height
     return found
 
 
@@ -58,7 +58,7 @@ def digest(values: object) -> str:
 
 def balance(reading: Reading) -> int:
     """All units that the reading accounts for."""
-    records: int = sum(table.num_rows for table in reading.records.values())
+    records: int = sum(frame.height for frame in reading.records.values())
     rejected: int = reading.rejections.num_rows
     return records + rejected + sum(reading.ignored.values()) + reading.joined
 
@@ -132,7 +132,7 @@ def test_kamailio_counts(name: str, counts: tuple[int, int, int]) -> None:
     """The samples hold the lines that their README says; acknowledgements are joined, the rest are records."""
     reading = reading_of("kamailio_flatstore", name)
 
-    assert (reading.units, reading.joined, sum(table.num_rows for table in reading.records.values())) == counts
+    assert (reading.units, reading.joined, sum(frame.height for frame in reading.records.values())) == counts
 
 
 def test_a_call_over_two_files_shares_its_correlation() -> None:

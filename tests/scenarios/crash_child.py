@@ -1,7 +1,7 @@
 """Run by the crash tests in a process of its own: one act on a vault, killed at a step, or run to its end.
 
-Arguments: directory, act (receive, accept, expire or compact), step to be killed at (0: never). Prints one JSON object:
-the number of steps, and after a run to the end what is stored and what `verify` says.
+Arguments: directory, act (receive, receive slices, accept, expire or compact), step to be killed at (0: never). Prints
+one JSON object: the number of steps, and after a run to the end what is stored and what `verify` says.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from datetime import datetime
 from pathlib import Path
 
 from tests.support import KillingDisk, ingest, layout_at
-from trafficvault import app, compact, expire, intake, locks, verify
+from trafficvault import app, compact, expire, intake, locks, receive, verify
 from trafficvault.clock import SetClock
+from trafficvault.delivered import Delivered
+from trafficvault.receive import Pace
 
 
 def main(directory: Path, act: str, at: int) -> None:
@@ -25,7 +27,11 @@ def main(directory: Path, act: str, at: int) -> None:
     # Compaction takes the writer's lock itself, for each exchange.
     with nullcontext() if act == "compact" else locks.writing(layout):
         vault = app.open_vault(layout, disk, SetClock(now), writer=act != "compact")
-        if act == "receive":
+        if act == "receive slices":
+            feed, source = intake.feed_and_source(vault, "mvno_pipe", None)
+            for path in sorted((directory / "in").iterdir()):
+                receive.receive(vault, feed, source, Delivered(path), path.name, pace=Pace(250, 2))
+        elif act == "receive":
             for path in sorted((directory / "in").iterdir()):
                 ingest(vault, "mvno_pipe", path.read_bytes(), path.name)
         elif act == "accept":

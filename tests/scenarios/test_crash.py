@@ -67,20 +67,21 @@ def receiving(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_receive_survives_sigkill_at_every_sampled_step(receiving: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("act", ["receive", "receive slices"])
+def test_receive_survives_sigkill_at_every_sampled_step(receiving: Path, tmp_path: Path, act: str) -> None:
     """Whatever step a kill hits, the same files again store every record once and `verify` is clean."""
     whole = tmp_path / "whole"
     shutil.copytree(receiving, whole)
-    expected = finished(whole, "receive")
+    expected = finished(whole, act)
     assert expected["faults"] == []
     assert expected["records"] == 14
 
     for at in sampled(expected["steps"]):
         broken = tmp_path / f"broken-{at}"
         shutil.copytree(receiving, broken)
-        killed = child(broken, "receive", at)
+        killed = child(broken, act, at)
         assert killed.returncode == -signal.SIGKILL, (at, killed.stderr)
-        again = finished(broken, "receive")
+        again = finished(broken, act)
 
         assert again["faults"] == [], at
         assert again["records"] == expected["records"], at

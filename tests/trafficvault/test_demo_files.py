@@ -57,7 +57,7 @@ def test_every_unit_of_a_file_is_accounted_for(
     reading = reading_of(feeds[feed], file)
 
     assert reading.units == units
-    assert sum(table.num_rows for table in reading.records.values()) == records
+    assert sum(frame.height for frame in reading.records.values()) == records
     assert reading.joined == joined
     assert reading.rejections.num_rows == rejected
     assert len(reading.mismatches) == mismatches
@@ -75,10 +75,10 @@ def test_the_subscriber_of_the_warrant_is_in_each_file(feeds: dict[str, Feed], f
     feed = next(case[0] for case in CASES if case[1] == file)
     found = {
         value
-        for table in reading_of(feeds[feed], file).records.values()
+        for frame in reading_of(feeds[feed], file).records.values()
         for column in ("a_number", "b_number")
-        if column in table.column_names
-        for value in table[column].to_pylist()
+        if column in frame.columns
+        for value in frame[column]
     }
 
     assert SUBSCRIBER in found
@@ -86,7 +86,7 @@ def test_the_subscriber_of_the_warrant_is_in_each_file(feeds: dict[str, Feed], f
 
 def test_the_doubled_hour_is_told_apart(feeds: dict[str, Feed]) -> None:
     """Two calls of one local time in the doubled hour are an hour apart, by the epoch in their ids."""
-    starts = reading_of(feeds["asterisk_csv"], "Master.csv").records["voip"]["start"].to_pylist()
+    starts = reading_of(feeds["asterisk_csv"], "Master.csv").records["voip"]["start"].to_list()
     night = [start for start in starts if start.date().isoformat() == "2026-10-25"]
 
     assert [start.hour for start in night] == [0, 1]
@@ -94,9 +94,9 @@ def test_the_doubled_hour_is_told_apart(feeds: dict[str, Feed]) -> None:
 
 def test_two_equal_sms_are_two_records(feeds: dict[str, Feed]) -> None:
     """Equal rows of one file without an identity are numbered, not dropped."""
-    table = reading_of(feeds["mvno_pipe"], "S4PGWM000123").records["mobile_usage"]
+    records = reading_of(feeds["mvno_pipe"], "S4PGWM000123").records["mobile_usage"]
 
-    assert sorted(table["occurrence"].to_pylist())[-1] == 1
+    assert records["occurrence"].max() == 1
 
 
 def test_a_file_is_missing_between_the_two_that_came(feeds: dict[str, Feed]) -> None:

@@ -111,14 +111,18 @@ def test_a_held_batch_of_a_feed_that_changed(stored: Vault, prepared: Prepared) 
 
 
 def test_a_file_over_the_limit_is_refused_before_it_is_read(vault: Vault, file: Path) -> None:
-    """Its receipt has the file's digest and no counts, and the same file again is refused again."""
-    small = replace(vault, settings=replace(vault.settings, max_file=10))
+    """Its receipt has the file's digest and no counts, and the same file again is refused again.
+
+    A feed whose file is read whole has a bound of its own.
+    """
+    small = replace(vault, settings=replace(vault.settings, max_unpacked=10, max_file=20))
     first, again = (intake.ingest(small, "mvno_pipe", None, file) for _ in range(2))
     assert (first.status, first.read) == ("refused", 0)
     assert first.reason is not None
-    assert "`max_file` is 10" in first.reason
+    assert "`max_unpacked` is 10" in first.reason
     assert again == first
     assert intake.check(small, "mvno_pipe", None, file).status == "would be refused"
+    assert "`max_file` is 20" in str(intake.check(small, "wlr_fixed", None, file).reason)
     assert intake.ingest(vault, "mvno_pipe", None, file).sha256 == first.sha256
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ingest.record import CATEGORIES, SCHEMA
 from tests.trafficvault.sealed_store import DAY, NOON, Store, full_table, new_store, records
-from trafficvault import merging, ordering, partitions, sealed_parquet
+from trafficvault import duplicates, merging, ordering, partitions, sealed_parquet
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError, RefusedError
 from trafficvault.layout import day_key_id
@@ -113,7 +113,8 @@ def test_the_seen_block_is_there_while_it_is_wanted(store: Store, kept: bool) ->
     custody = store.keys.custody("verify")
     fault = partitions.seen_fault(staging, custody, CLASS, DAY, done.file_id)
     assert fault == (None if kept else "missing")
-    assert partitions.duplicates(staging, store.custody, CLASS, DAY, table, [done.file_id], store.disk).all()
+    rows = pl.DataFrame(pl.from_arrow(table))
+    assert duplicates.duplicates(staging, store.custody, CLASS, DAY, rows, [done.file_id], store.disk).all()
     assert staging.seen_file(CLASS, DAY, done.file_id).exists()
 
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from ingest.record import CATEGORIES, CLASSES, SCHEMA, category_of
 from tests.trafficvault.sealed_store import DAY, NOON, VAULT_ID, Store, full_table, new_store, records, release
-from trafficvault import partitions, seen
+from trafficvault import duplicates, partitions, seen
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError, RefusedError, UsageError
 from trafficvault.layout import day_key_id
@@ -56,7 +56,9 @@ def measured(store: Store, file: WrittenFile) -> partitions.Measured:
 
 def doubles(store: Store, table: pa.Table, files: list[WrittenFile], disk: Disk | None = None) -> list[bool]:
     """Which rows of `table` are duplicates."""
-    mask = partitions.duplicates(store.layout, store.custody, CLASS, DAY, table, [file.file_id for file in files], disk)
+    rows = pl.DataFrame(pl.from_arrow(partitions.canonical(table)))
+    ids = [file.file_id for file in files]
+    mask = duplicates.duplicates(store.layout, store.custody, CLASS, DAY, rows, ids, disk)
     assert mask.dtype == np.bool_
     return [bool(one) for one in mask]
 
@@ -656,7 +658,8 @@ def test_a_file_of_duplicates_is_found_out_quickly(store: Store) -> None:
     )
     file = write(store, table)
     began = time.perf_counter()
-    mask = partitions.duplicates(store.layout, store.custody, CLASS, DAY, table, [file.file_id])
+    rows_ = pl.DataFrame(pl.from_arrow(partitions.canonical(table)))
+    mask = duplicates.duplicates(store.layout, store.custody, CLASS, DAY, rows_, [file.file_id])
 
     assert mask.all()
     assert time.perf_counter() - began < 10
@@ -666,7 +669,7 @@ def test_files_larger_than_a_slice_are_read_in_slices(store: Store, monkeypatch:
     """What verify and duplicates hold in memory is bounded; the results are those of one reading."""
     rows = [sms(n, start_cell=f"204-99-1-{n}") for n in range(25)]
     file = write(store, records(rows))
-    monkeypatch.setattr(partitions, "_SLICE", 10)
+    monkeypatch.setattr(partitions, "SLICE", 10)
     store.layout.seen_file(CLASS, DAY, file.file_id).unlink()
 
     assert measured(store, file).row_sum == file.row_sum

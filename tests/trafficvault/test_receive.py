@@ -12,6 +12,7 @@ from tests.support import NOW, Usage, ingest, new_vault, opened, signed_in, usag
 from tests.trafficvault.prepared_vault import HELD_FILE, Prepared, bundled
 from trafficvault import expire, intake, receive
 from trafficvault.errors import DecisionError, FaultError, RefusedError, SpaceError, UsageError
+from trafficvault.progress import Progress
 from trafficvault.receipts import COUNTS, Receipt
 from trafficvault.vault import Vault
 from trafficvault.verify import verify
@@ -30,9 +31,14 @@ def test_a_receipt_must_balance() -> None:
 def test_each_step_is_told(stored: Vault) -> None:
     """Progress names reading, each class and day, and the commit."""
     feed, source = intake.feed_and_source(stored, "mvno_pipe", None)
-    steps: list[str] = []
+    steps: list[str | Progress] = []
     receive.receive(stored, feed, source, NEW.encode(), "S4PGWM000004", steps.append)
-    assert steps == ["reading", "mobile_usage 2026-11-13", "mobile_usage 2026-11-14", "committing"]
+    assert [str(step) for step in steps] == [
+        "reading",
+        "mobile_usage 2026-11-13",
+        "mobile_usage 2026-11-14",
+        "committing",
+    ]
 
 
 def test_a_source_that_does_not_fit_its_feed_is_a_setting_to_mend(stored: Vault) -> None:
@@ -60,8 +66,8 @@ def test_a_day_that_begins_to_expire_meanwhile_takes_nothing(stored: Vault) -> N
     """Between the bytes and the commit an expiry may begin: then the whole batch is refused, and can come again."""
     feed, source = intake.feed_and_source(stored, "mvno_pipe", None)
 
-    def race(step: str) -> None:
-        if step == "committing":
+    def race(step: str | Progress) -> None:
+        if str(step) == "committing":
             with stored.catalogue.transaction() as tx:
                 tx.put("partitions", record_class="mobile_usage", day="2026-11-13", state="expiring", certificate=None)
 

@@ -238,9 +238,9 @@ def test_one_bad_file_among_good_ones(line: CommandLine) -> None:
 
 
 def test_a_file_over_the_limit_is_refused_with_a_receipt(line: CommandLine) -> None:
-    """A file over `max_file` is refused unread, at the check as at the ingest; the one beside it is stored."""
+    """A file over `max_unpacked` is refused unread, at the check as at the ingest; the one beside it is stored."""
     settings = line.layout.settings
-    settings.write_text(settings.read_text().replace('max_file = "256MiB"', 'max_file = "1KiB"'))
+    settings.write_text(settings.read_text().replace('max_unpacked = "1024GiB"', 'max_unpacked = "1KiB"'))
     good, large = line.file("S4PGWM000004", new_rows()), line.file("S4PGWM000005", new_rows(40))
     assert line("feeds", "check", "mvno_pipe", large).code == 4
     done = line("ingest", "mvno_pipe", large, good, "--json")
@@ -248,7 +248,7 @@ def test_a_file_over_the_limit_is_refused_with_a_receipt(line: CommandLine) -> N
     assert done.code == 4
     refused, taken = done.object["receipts"]
     assert (refused["status"], refused["file"], refused["read"]) == ("refused", "S4PGWM000005", 0)
-    assert "`max_file` is 1024; split the file" in refused["reason"]
+    assert "`max_unpacked` is 1024; split the file" in refused["reason"]
     assert (taken["status"], taken["stored"]) == ("committed", 2)
 
 

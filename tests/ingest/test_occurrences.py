@@ -1,0 +1,41 @@
+"""How often a record came before: what counting would say."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import ingest.occurrences
+from ingest.occurrences import Earlier
+
+HASH = st.integers(0, 40).map(lambda number: number * 0x0123456789ABCDEF % 2**64)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.lists(HASH, max_size=20), max_size=40))
+def test_counts_are_those_of_a_counter(parts: list[list[int]]) -> None:
+    """Part after part, however the arrays were merged."""
+    earlier, known = Earlier(), Counter[int]()
+    for part in parts:
+        hashes = np.array(part, np.uint64)
+        assert earlier.count(hashes).tolist() == [known[number] for number in part]
+        earlier.add(np.sort(hashes))
+        known.update(part)
+        assert len(earlier) == known.total()
+
+
+def test_many_hashes_are_found_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the first filter, and with arrays that are merged no more."""
+    monkeypatch.setattr(ingest.occurrences, "_LARGEST", 1 << 15)
+    chance = np.random.default_rng(1)
+    hashes = chance.integers(0, 2**64 - 1, 400_000, dtype=np.uint64)
+    earlier = Earlier()
+    for part in np.split(hashes, 40):
+        assert not earlier.count(part).any()
+        earlier.add(np.sort(part))
+    assert (earlier.count(hashes) == 1).all()
+    assert not earlier.count(chance.integers(0, 2**64 - 1, 100_000, dtype=np.uint64)).any()

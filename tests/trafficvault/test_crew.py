@@ -1,0 +1,71 @@
+"""A crew: everything is done once, in order where it must be, and an error of one ends all."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from trafficvault.crew import Crew, Turn
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_each_thing_is_done_once_and_its_turn_is_in_order(workers: int) -> None:
+    """Whoever does it; one that takes no turn holds up nobody."""
+    done: list[int] = []
+    in_order: list[int] = []
+    lock = threading.Lock()
+
+    def work(worker: int, thing: int, turn: Turn) -> None:
+        assert 0 <= worker < workers
+        if thing % 3:
+            with turn:
+                in_order.append(thing)
+        with lock:
+            done.append(thing)
+
+    crew = Crew(iter(range(100)), work, workers)
+    crew.run()
+    assert crew.done
+    assert sorted(done) == list(range(100))
+    assert in_order == [thing for thing in range(100) if thing % 3]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_it_pauses_and_goes_on(workers: int) -> None:
+    """`enough` ends a run after what was taken is finished; the next run takes the rest."""
+    done: list[int] = []
+    crew = Crew(iter(range(20)), lambda worker, thing, turn: done.append(thing), workers)
+    runs = 0
+    while not crew.done:
+        before = len(done)
+        crew.run(lambda: len(done) >= before + 5)  # noqa: B023  # called within this round only
+        runs += 1
+    assert sorted(done) == list(range(20))
+    assert runs > 1
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_of_the_work_is_raised_as_it_is(workers: int) -> None:
+    """While others wait for their turn."""
+
+    def work(worker: int, thing: int, turn: Turn) -> None:
+        with turn:
+            if thing == 7:
+                raise LookupError("seven")
+
+    with pytest.raises(LookupError, match="seven"):
+        Crew(iter(range(100)), work, workers).run()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_of_the_row_is_raised_as_it_is(workers: int) -> None:
+    """What is taken off the row may be made on the way, and fail."""
+
+    def things() -> Iterator[int]:
+        yield 1
+        raise LookupError("of the row")
+
+    with pytest.raises(LookupError, match="of the row"):
+        Crew(things(), lambda worker, thing, turn: None, workers).run()

@@ -1,0 +1,417 @@
+"""Receive in slices: what a large file becomes is what it would become as a small one."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import subprocess
+import sys
+import threading
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ingest.course import Course
+from ingest.record import SCHEMA
+from tests.support import SUBSCRIBER, FullDisk, Usage, new_vault, opened, usage
+from trafficvault import batch as batches
+from trafficvault import duplicates, intake, landing, partitions, receive
+from trafficvault.delivered import Delivered
+from trafficvault.errors import RefusedError, SpaceError
+from trafficvault.progress import Progress
+from trafficvault.receipts import Receipt
+from trafficvault.receive import Pace
+from trafficvault.vault import Vault
+from trafficvault.verify import verify
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = Pace(slice_bytes=700, workers=2)
+"""Some eight rows a slice."""
+DELIVERY = {"batch", "row", "feed_digest", "read_note"}
+
+
+def take(
+    vault: Vault, data: str | bytes, name: str = "file", pace: Pace = SMALL, feed: str = "mvno_pipe", **more: Any
+) -> Receipt:
+    """Receives `data` in small slices."""
+    feed_, source = intake.feed_and_source(vault, feed, None)
+    content = data.encode() if isinstance(data, str) else data
+    return receive.receive(vault, feed_, source, content, name, pace=pace, **more)
+
+
+def stored(vault: Vault) -> list[str]:
+    """Every stored record, without what differs between two deliveries."""
+    with vault.catalogue.reading() as tx:
+        files = tx.select("files")
+    custody = vault.keys.custody("verify")
+    names = [name for name in SCHEMA.names if name not in DELIVERY]
+    found: list[str] = []
+    for row in files:
+        frame = partitions.read_in_custody(
+            vault.layout, custody, row["record_class"], date.fromisoformat(row["day"]), row["id"], names
+        )
+        found += [repr(record) for record in frame.to_dicts()]
+    return sorted(found)
+
+
+def lines(number: int, **more: Any) -> list[Usage]:
+    """So many different rows on two days."""
+    return [Usage(at=f"202611{10 + n % 2:02d}12{n // 60:02d}{n % 60:02d}", seconds=n, **more) for n in range(number)]
+
+
+@pytest.fixture
+def vault(tmp_path: Path) -> Vault:
+    """A vault."""
+    return new_vault(tmp_path)
+
+
+def test_a_large_file_is_stored_as_a_small_one(tmp_path: Path) -> None:
+    """Records, counts and days; `verify` finds nothing; batch and rows are those of the file."""
+    rows = usage(lines(200)) + "not a row\n" + usage(lines(90))
+    vaults, receipts = [], []
+    for number, pace in enumerate((Pace(), SMALL, replace(SMALL, workers=1))):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        vaults.append(new_vault(directory))
+        receipts.append(take(vaults[-1], rows, pace=pace))
+
+    assert [replace(item, batch_id="") for item in receipts[1:]] == [replace(receipts[0], batch_id="")] * 2
+    assert (receipts[0].stored, receipts[0].rejected, receipts[0].duplicate) == (290, 1, 0)
+    for vault in vaults:
+        assert stored(vault) == stored(vaults[0])
+        assert verify(vault).faults == ()
+        assert intake.rejected_rows(vault, intake.batches(vault)[0].batch_id)[0]["row"] == 201
+    assert len(list(vaults[1].layout.records.rglob("*.parquet"))) <= 4
+
+
+def test_gzip_and_path_are_the_same_file_read_otherwise(vault: Vault, tmp_path: Path) -> None:
+    """A packed file in slices, and one from a path."""
+    rows = usage(lines(120)).encode()
+    assert take(vault, gzip.compress(rows)).stored == 120
+    path = tmp_path / "S4PGWM000001"
+    path.write_bytes(rows)
+    feed, source = intake.feed_and_source(vault, "mvno_pipe", None)
+    again = receive.receive(vault, feed, source, Delivered(path), path.name, pace=SMALL)
+    assert (again.stored, again.duplicate) == (0, 120)
+    assert intake.check(vault, "mvno_pipe", None, path).counts["records"] == 120
+
+
+def test_equal_rows_are_numbered_over_the_file_and_repetitions_dropped(vault: Vault) -> None:
+    """Rows without identity are records each, whatever slice they stand in; one with an identity is one record."""
+    plain = [Usage(at="20261110120000")] * 3 + lines(40) + [Usage(at="20261110120000")] * 2
+    known = [replace(row, record_id=f"r{n % 30}") for n, row in enumerate(lines(30) * 2)]
+    version = [replace(known[3], seconds=999)]
+    first = take(vault, usage([*plain, *known, *lines(20), *version]))
+    # lines(40) begins with the row that stands three times before it
+    assert (first.stored, first.duplicate) == (45 + 30 + 20 + 1, 30)
+    with vault.catalogue.reading() as tx:
+        assert sum(row["rows"] for row in tx.select("files")) == first.stored
+    again = take(vault, usage([*plain, *known, *lines(20), *version, Usage(at="20261110120000")]), "again")
+    assert (again.stored, again.duplicate) == (1, first.stored + 30)
+    assert verify(vault).faults == ()
+
+
+def test_the_same_file_again_is_known(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its digest, before it is read or, a large one, while it is: nothing of it stays."""
+    first = take(vault, usage(lines(60)))
+    before = sorted(vault.layout.records.rglob("*"))
+    monkeypatch.setattr(receive, "_HASHED_FIRST", 0)
+    again = take(vault, usage(lines(60)), "other name")
+    assert (again.status, again.batch_id, again.file) == ("already-ingested", first.batch_id, "other name")
+    assert sorted(vault.layout.records.rglob("*")) == before
+
+
+@pytest.mark.parametrize("waiting", [1, 7, 500_000])
+def test_however_many_wait_to_be_compared(vault: Vault, waiting: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files are closed and compared with as often as it takes."""
+    monkeypatch.setattr(batches, "_WAITING", waiting)
+    known = [replace(row, record_id=f"r{n}") for n, row in enumerate(lines(40))]
+    twice = take(vault, usage([*known, *known]))
+    assert (twice.stored, twice.duplicate) == (40, 40)
+    again = take(vault, usage([*lines(10), *known]), "again")
+    assert (again.stored, again.duplicate) == (10, 40)
+    assert verify(vault).faults == ()
+
+
+def test_a_hash_alone_drops_no_record(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all hashes are equal every record is compared, and none is lost."""
+    monkeypatch.setattr("trafficvault.seen.mixed", lambda sums: sums * 0)
+    known = [replace(row, record_id=f"r{n}") for n, row in enumerate(lines(30))]
+    found = take(vault, usage(known))
+    assert (found.stored, found.duplicate) == (30, 0)
+    assert len(stored(vault)) == 30
+
+
+def test_files_are_closed_when_they_are_large_or_many(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By rows, by the number of open files, and by the rows of all open files."""
+    spread = [Usage(at=f"202611{day:02d}120000", seconds=n) for n in range(8) for day in range(1, 17)]
+    monkeypatch.setattr(landing, "_OPEN_FILES", 3)
+    assert take(vault, usage(spread)).stored == 128
+    monkeypatch.setattr(landing, "_OPEN_ROWS", 20)
+    monkeypatch.setattr(landing, "ROWS", 5)
+    assert take(vault, usage(lines(50, b=SUBSCRIBER)), "rows").stored == 50
+    assert verify(vault).faults == ()
+
+
+def test_a_column_that_comes_late_is_kept(vault: Vault) -> None:
+    """A class or column that first slices lack is in the files of later ones."""
+    few = '{"class":"voip","start":"2026-11-10T10:00:%02dZ","user_name":"u%d"}\n'
+    more = '{"class":"voip","start":"2026-11-10T11:00:%02dZ","mac":"00:11:22:33:44:%02d","extra_who":{"x":"y"}}\n'
+    other = '{"class":"binding","start":"2026-11-10T12:00:%02dZ","line":"l%d"}\n'
+    data = "".join(kind % (n, n) for kind in (few, more, other) for n in range(40))
+    found = take(vault, data, feed="native_ndjson", pace=replace(SMALL, slice_bytes=300))
+    assert found.read == 120
+    assert found.stored + found.rejected == 120
+    assert verify(vault).faults == ()
+
+
+def test_the_shape_is_that_of_the_whole_file(vault: Vault) -> None:
+    """Where most rows are of another shape than the first ones the file is read again, and nothing is there twice."""
+    call = '"","0612345678","0201234567","x","","S1","S2","Dial","","2026-11-10 10:00:%02d",,"2026-11-10 10:01:00",27,0'
+    short = call + ',"NO ANSWER","DOCUMENTATION"\n'
+    long = call + ',"NO ANSWER","DOCUMENTATION","1770131244.%d","","","1770131244.%d",%d\n'
+    data = "".join(short % n for n in range(20)) + "".join(long % (n, n, n, n) for n in range(50))
+    found = take(vault, data, feed="asterisk_csv")
+    assert (found.read, found.stored, found.rejected) == (70, 50, 20)
+    assert found.rejected_by == {"has 16 columns where shape 21 has 21": 20}
+    assert verify(vault).faults == ()
+    assert len(list(vault.layout.rejections.rglob("*.sealed"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        ("x|y\n" * 400, "it is of another form"),
+        (usage(lines(60)) + "GP|316", "the file is truncated"),
+        (gzip.compress(usage(lines(60)).encode())[:-9], "truncated"),
+        (usage(lines(60)) + "a\0b\n", "NUL"),
+    ],
+    ids=["form", "cut", "gzip", "binary"],
+)
+def test_a_refused_file_leaves_nothing(vault: Vault, data: str | bytes, reason: str) -> None:
+    """Refused at its end or on the way: a receipt, and not a file."""
+    found = take(vault, data)
+    assert found.status == "refused"
+    assert reason in (found.reason or "")
+    assert [path for path in vault.layout.records.rglob("*") if path.is_file()] == []
+    assert [path for path in vault.layout.rejections.rglob("*") if path.is_file()] == []
+    assert verify(vault).faults == ()
+
+
+def test_a_clock_past_the_term_counts_as_before(vault: Vault) -> None:
+    """Records past their term, and of days that began to expire, are counted and not stored, slice by slice."""
+    with vault.catalogue.transaction() as tx:
+        tx.put("partitions", record_class="mobile_usage", day="2026-11-11", state="expiring", certificate=None)
+    old = [Usage(at="20260110120000", seconds=n) for n in range(20)]
+    found = take(vault, usage([*old, *lines(60)]))
+    assert (found.stored, found.expired) == (30, 50)
+
+
+def test_progress_tells_rows_and_bytes(vault: Vault) -> None:
+    """Each step is a text with its numbers, which only grow."""
+    told: list[str | Progress] = []
+    data = usage(lines(100))
+    take(vault, data, progress=told.append)
+    steps = [step for step in told if isinstance(step, Progress)]
+    assert len(steps) == len(told)
+    assert steps[0].step == "reading"
+    assert steps[-1].step == "committing"
+    assert steps[-1].rows == 100
+    of_slices = [step for step in steps[1:] if step.step == "reading"]
+    assert len(of_slices) > 5
+    assert {step.whole for step in of_slices} == {len(data)}
+    assert [step.done for step in of_slices] == sorted(step.done for step in of_slices)
+    assert of_slices[-1].done == len(data)
+
+
+# --- what goes wrong --------------------------------------------------------------------------------------------------
+
+
+def files_of(vault: Vault) -> list[Path]:
+    """What lies in the vault besides catalogue and log."""
+    return [path for path in (*vault.layout.records.rglob("*"), *vault.layout.rejections.rglob("*")) if path.is_file()]
+
+
+@pytest.mark.parametrize("at", [1, 2, 9])
+def test_the_error_of_a_worker_is_the_callers(vault: Vault, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is, from any slice; the other worker ends too, nothing stays, and the next receipt is sound."""
+    read, calls, lock = Course.read, iter(range(1, 10_000)), threading.Lock()
+
+    def failing(self: Course, part: Any) -> Any:
+        with lock:
+            number = next(calls)
+        if number == at:
+            raise ZeroDivisionError("of a test")
+        return read(self, part)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Course, "read", failing)
+        with pytest.raises(ZeroDivisionError, match="of a test"):
+            take(vault, usage(lines(150)) + "bad\n")
+    assert files_of(vault) == []
+    assert threading.active_count() == 1
+    assert take(vault, usage(lines(150))).stored == 150
+    assert verify(vault).faults == ()
+
+
+def test_an_interrupt_ends_both_workers(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control-C while they work: nothing is committed, nothing stays."""
+    append = landing.Landing.append
+
+    def interrupting(self: landing.Landing, *told: Any) -> None:
+        append(self, *told)
+        os.kill(os.getpid(), 2)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(landing.Landing, "append", interrupting)
+        with pytest.raises(KeyboardInterrupt):
+            take(vault, usage(lines(400)))
+    assert files_of(vault) == []
+    assert intake.batches(vault) == []
+
+
+@pytest.mark.parametrize("at", [1, 5, 9, 14])
+def test_a_disk_that_fills_up_on_the_way(tmp_path: Path, at: int) -> None:
+    """An error, no batch, and what could be removed is gone; with space it goes on."""
+    vault = new_vault(tmp_path)
+    full = opened(vault, disk=FullDisk(at))
+    with pytest.raises((OSError, SpaceError)):
+        take(full, usage(lines(150)) + "bad\n")
+    assert intake.batches(vault) == []
+    after = opened(vault)
+    assert take(after, usage(lines(150)) + "bad\n").stored == 150
+    assert verify(after).faults == ()
+
+
+def test_space_is_looked_at_on_the_way(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that would take more than `min_free` leaves is stopped amid its slices."""
+    told: Iterator[int] = iter([2**60] * 4)
+    monkeypatch.setattr(vault.disk, "free_bytes", lambda path: next(told, 0))
+    with pytest.raises(SpaceError, match="min_free"):
+        take(vault, usage(lines(300)))
+    assert files_of(vault) == []
+
+
+def test_a_file_that_changes_while_it_is_read(vault: Vault, tmp_path: Path) -> None:
+    """Its digest would be of other bytes than were stored."""
+    path = tmp_path / "S4PGWM000001"
+    path.write_text(usage(lines(150)))
+    feed, source = intake.feed_and_source(vault, "mvno_pipe", None)
+
+    def grow(step: str | Progress) -> None:
+        with path.open("a") as file:
+            file.write(usage(lines(1)))
+
+    with pytest.raises(RefusedError, match="it was changed while it was read"):
+        receive.receive(vault, feed, source, Delivered(path), path.name, grow, SMALL)
+    assert files_of(vault) == []
+
+
+# --- what is remembered -----------------------------------------------------------------------------------------------
+
+
+def test_hashes_of_a_day_do_not_outlive_its_keys(vault: Vault) -> None:
+    """A renewal of the key ring drops all that was loaded before it."""
+    take(vault, usage(lines(60)))
+    assert take(vault, usage(lines(61)), "second").duplicate == 60
+    recent = vault.recent
+    assert recent.rows() >= 61
+    recent.follow(vault.keys.generation)
+    assert recent.rows() >= 61
+    vault.keys.renew([], lambda generation: None)
+    recent.follow(vault.keys.generation)
+    assert recent.rows() == 0
+
+
+def test_hashes_of_files_that_changed_are_loaded_again(vault: Vault, tmp_path: Path) -> None:
+    """What another process added to a day is found, and what it took away is not missed."""
+    take(vault, usage(lines(10)))
+    assert take(vault, usage(lines(12)), "second").stored == 2
+    other = opened(vault)
+    assert take(other, usage(lines(20)), "third").stored == 8
+    assert take(vault, usage(lines(25)), "fourth").stored == 5
+    assert len(stored(vault)) == 25
+
+
+def test_only_so_many_hashes_are_kept(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the bound the days not asked for lately go, and are loaded again when they are."""
+    monkeypatch.setattr(duplicates, "_BOUND", 100)
+    take(vault, usage(lines(60)))
+    take(vault, usage(lines(61)), "second")
+    assert vault.recent.rows() <= 32
+    assert take(vault, usage(lines(62)), "third").stored == 1
+
+
+CHILD = """
+import resource, sys
+from pathlib import Path
+from tests.support import new_vault
+from trafficvault import intake
+vault = new_vault(Path(sys.argv[1]))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+receipt = intake.ingest(vault, "mvno_pipe", None, Path(sys.argv[2]))
+print(receipt.stored, receipt.rejected, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+def test_a_large_file_takes_bounded_memory(tmp_path: Path, packed: bool) -> None:
+    """300 MB, plain and as one gzip member, in less than 1.1 GiB."""
+    path = tmp_path / "S4PGWM000001"
+    block = usage([replace(item, record_id="ID%09d") for item in lines(600)])
+    written = number = 0
+    packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+    with path.open("wb") as file:
+        while written < 300 * 2**20:
+            text = ((block * 16) % tuple(range(number, number + 9600))).encode()
+            number += 9600
+            written += len(text)
+            file.write(packer.compress(text) if packed else text)
+        file.write(packer.flush() if packed else b"")
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, str(tmp_path), str(path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=380,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    stored_rows, rejected, peak = map(int, done.stdout.split())
+    assert (stored_rows, rejected) == (number, 0)
+    assert peak < 1126
+
+
+# --- the property -----------------------------------------------------------------------------------------------------
+
+ROW = st.builds(
+    Usage,
+    at=st.sampled_from(["20261110120000", "20261110120001", "20261111120000", "20260101120000"]),
+    seconds=st.integers(0, 1),
+    record_id=st.sampled_from(["", "", "a", "b"]),
+    visited=st.sampled_from(["", "FRAF1"]),
+)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(deliveries=st.lists(st.lists(ROW, min_size=1, max_size=30), min_size=1, max_size=3), size=st.integers(100, 900))
+def test_slices_store_what_whole_files_store(
+    tmp_path_factory: pytest.TempPathFactory, deliveries: list[list[Usage]], size: int
+) -> None:
+    """The same records and the same counts, delivery by delivery, however the files are cut."""
+    one, other = (new_vault(tmp_path_factory.mktemp("vault")) for _ in range(2))
+    for number, rows in enumerate(deliveries):
+        whole = take(one, usage(rows), f"f{number}", Pace())
+        sliced = take(other, usage(rows), f"f{number}", Pace(size, 2))
+        assert replace(sliced, batch_id="") == replace(whole, batch_id="")
+    assert stored(one) == stored(other)
+    assert len(stored(one)) == sum(item.stored for item in intake.batches(one))

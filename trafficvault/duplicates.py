@@ -1,0 +1,180 @@
+"""Duplicates: which arriving records are stored already.
+
+Two records are one when they agree in every column but batch, row, feed digest and read note: the occurrence number
+keeps equal records of one file apart, and where the source gives an identity it is 0 throughout. Equal records have
+equal starts, so only the files of the same class and day are searched. Their seen blocks find the candidates; each is
+compared with the stored row, column by column: a hash alone never drops a record.
+
+`Recent` keeps the hashes of days lately received for, so that a day's blocks are not opened for every slice and batch.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from ingest.record import category_of
+from trafficvault import seen
+from trafficvault.durable import Disk
+from trafficvault.keys import Custody
+from trafficvault.layout import Layout
+from trafficvault.partitions import file_keys, seen_hashes, seen_key, slices, write_seen
+from trafficvault.sealed_parquet import Place
+
+Mask = npt.NDArray[np.bool_]
+
+_BOUND: Final = 256 * 2**20
+"""Bytes of hashes that `Recent` keeps, the day last asked for apart."""
+
+
+class Recent:
+    """The seen hashes of the days lately received for, all files of a day together, sorted.
+
+    They are of one generation of the key ring: with another, days may have died, and all are dropped. A day whose files
+    are others than when it was loaded is loaded again. For use by one thread at a time.
+    """
+
+    def __init__(self) -> None:
+        self._generation = 0
+        self._days: OrderedDict[tuple[str, date], tuple[frozenset[str], seen.Hashes]] = OrderedDict()
+
+    def rows(self) -> int:
+        """How many rows' hashes are kept."""
+        return sum(len(hashes) for _, hashes in self._days.values())
+
+    def follow(self, generation: int) -> None:
+        """Drops everything that was not loaded under `generation` of the key ring."""
+        if generation != self._generation:
+            self._days.clear()
+            self._generation = generation
+
+    def of(
+        self, layout: Layout, custody: Custody, record_class: str, day: date, file_ids: Iterable[str], disk: Disk
+    ) -> seen.Hashes:
+        """The sorted hashes of all of `file_ids`. A seen block that can't be used is written anew."""
+        wanted = frozenset(file_ids)
+        known = self._days.get((record_class, day))
+        if known is None or known[0] != wanted:
+            places = [Place(record_class, day, file_id) for file_id in sorted(wanted)]
+            known = wanted, _united([_seen_of(layout, custody, place, disk) for place in places])
+        self._keep(record_class, day, *known)
+        return known[1]
+
+    def add(self, record_class: str, day: date, hashes: Mapping[str, seen.Hashes]) -> None:
+        """Adds files that were committed since, by their ids; nothing where their day was not loaded."""
+        known = self._days.get((record_class, day))
+        if known is not None:
+            self._keep(record_class, day, known[0] | frozenset(hashes), _united([known[1], *hashes.values()]))
+
+    def _keep(self, record_class: str, day: date, file_ids: frozenset[str], hashes: seen.Hashes) -> None:
+        self._days[record_class, day] = file_ids, hashes
+        self._days.move_to_end((record_class, day))
+        size = sum(kept.nbytes for _, kept in self._days.values())
+        while size > _BOUND and len(self._days) > 1:
+            size -= self._days.popitem(last=False)[1][1].nbytes
+
+
+def duplicates(
+    layout: Layout,
+    custody: Custody,
+    record_class: str,
+    day: date,
+    rows: pl.DataFrame,
+    file_ids: Iterable[str],
+    disk: Disk | None = None,
+) -> Mask:
+    """Which of `rows` are already in the files `file_ids` of that class and day, or earlier in `rows` itself.
+
+    With `disk`, a seen block that can't be used is written anew.
+    """
+    compared = seen.compared_columns(record_class)
+    full = seen.row_hashes(rows, compared)
+    found = repeated(rows, full, compared)
+    short = seen.shorten(seen.row_hashes(rows, seen.hashed_columns(record_class)))
+    for file_id in file_ids:
+        place = Place(record_class, day, file_id)
+        candidates = np.flatnonzero(~found)
+        candidates = candidates[is_in(short[candidates], _seen_of(layout, custody, place, disk))]
+        if len(candidates):
+            keys = file_keys(custody, place)
+            found[candidates] |= _stored_already(layout, place, keys, rows[candidates], full[candidates])
+    return found
+
+
+def repeated(rows: pl.DataFrame, full: seen.Hashes, columns: Iterable[str]) -> Mask:
+    """Which rows equal an earlier one of `rows` in `columns`; `full` are their hashes over them."""
+    found = np.zeros(len(full), np.bool_)
+    ordered = np.sort(full)
+    if not (ordered[1:] == ordered[:-1]).any():
+        return found
+    _, first, inverse = np.unique(full, return_index=True, return_inverse=True)
+    earlier = first[inverse]
+    later = np.flatnonzero(earlier != np.arange(len(full)))
+    found[later] = _equal(rows[later], rows[earlier[later]], columns)
+    return found
+
+
+def is_in(wanted: seen.Hashes, ordered: seen.Hashes) -> Mask:
+    """Which of `wanted` are among `ordered`, which is sorted."""
+    found = np.zeros(len(wanted), np.bool_)
+    if len(wanted) and len(ordered):
+        turn = np.argsort(wanted)
+        needles = wanted[turn]  # searching in order is searching near the last place: many times as fast
+        places = np.searchsorted(ordered, needles)
+        found[turn] = ordered[np.minimum(places, len(ordered) - 1)] == needles
+    return found
+
+
+def _united(blocks: Sequence[seen.Hashes]) -> seen.Hashes:
+    filled = [block for block in blocks if len(block)]
+    if not filled:
+        return np.zeros(0, np.uint64)
+    return filled[0] if len(filled) == 1 else np.sort(np.concatenate(filled), kind="stable")
+
+
+def _stored_already(
+    layout: Layout, place: Place, keys: Mapping[str, bytes], rows: pl.DataFrame, full: seen.Hashes
+) -> Mask:
+    """Which of the candidates `rows` stand in the file, column by column. `full` are their hashes, `where` included."""
+    compared = seen.compared_columns(place.record_class)
+    columns = [name for name in compared if category_of(name, place.record_class) in keys]
+    if len(columns) != len(compared):
+        # A category was destroyed: what is left of the stored records is compared with as much of the new.
+        full = seen.row_hashes(rows, columns)
+    found = np.zeros(rows.height, np.bool_)
+    for stored in slices(layout, place, keys, columns):
+        hashes = seen.row_hashes(stored, columns)
+        order = np.argsort(hashes, kind="stable")
+        near = order[np.minimum(np.searchsorted(hashes, full, sorter=order), len(order) - 1)]
+        hits = np.flatnonzero(hashes[near] == full)
+        found[hits] |= _equal(rows[hits], stored[near[hits]], columns)
+    return found
+
+
+def _equal(left: pl.DataFrame, right: pl.DataFrame, columns: Iterable[str]) -> Mask:
+    """Row by row, whether both agree in every one of `columns`; one that is absent is null."""
+    same = np.ones(left.height, np.bool_)
+    for name in columns:
+        sides = [side[name] for side in (left, right) if name in side.columns]
+        if len(sides) == 2:
+            same &= sides[0].eq_missing(sides[1]).to_numpy()
+        elif sides:
+            same &= sides[0].is_null().to_numpy()
+    return same
+
+
+def _seen_of(layout: Layout, custody: Custody, place: Place, disk: Disk | None) -> seen.Hashes:
+    path = layout.seen_file(place.record_class, place.day, place.file_id)
+    block = seen.read_block(path, seen_key(custody, place), f"seen {place}")
+    if block is None:
+        hashes = seen_hashes(layout, custody, place)
+        block = np.sort(seen.shorten(hashes))
+        if disk is not None:
+            write_seen(disk, layout, custody, place, hashes)
+    return block

@@ -1,0 +1,186 @@
+"""Landing: the record files of one batch while it is received, growing by row groups.
+
+Each worker has a landing of its own, with one open file per class and day. Nothing that is written here counts before
+the catalogue says so. Rows stand in the order of `start` within a row group. A file has the columns that its feed can
+fill; the catalogue keeps the names of those that hold a value somewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from ingest.record import SCHEMA
+from trafficvault import seen
+from trafficvault.durable import Disk
+from trafficvault.errors import FaultError
+from trafficvault.keys import Custody
+from trafficvault.layout import Layout
+from trafficvault.partitions import (
+    WrittenFile,
+    file_keys,
+    keyed_digest_of,
+    reach_of,
+    require_day,
+    row_sum_of,
+    seen_key,
+)
+from trafficvault.sealed_parquet import Place, Writer
+
+ROWS: Final = 1 << 22
+"""A file of so many rows is closed, and the next one begun."""
+_OPEN_FILES: Final = 64
+_OPEN_ROWS: Final = 1 << 23
+"""Rows of all open files of a landing: their hashes are in memory until the file is closed."""
+
+
+@dataclass(slots=True)
+class _Growing:
+    """One file in the making."""
+
+    writer: Writer
+    place: Place
+    schema: pa.Schema
+    path: Path
+    rows: int = 0
+    total: int = 0
+    hashes: list[seen.Hashes] = field(default_factory=list)
+    reach: list[date] = field(default_factory=list)
+    filled: set[str] = field(default_factory=set)
+
+
+class Landing:
+    """The open files of one worker. For use by one thread at a time."""
+
+    def __init__(
+        self, disk: Disk, layout: Layout, custody: Custody, constants: Mapping[str, str], given: Sequence[str] = ()
+    ) -> None:
+        """For records that have the values `constants` throughout, and may have the columns `given`."""
+        self._disk, self._layout, self._custody, self._constants = disk, layout, custody, dict(constants)
+        self._given = frozenset(given)
+        self._open: OrderedDict[tuple[str, date], _Growing] = OrderedDict()
+        self._paths: list[Path] = []
+        self.files: list[WrittenFile] = []
+        self.hashes: dict[str, seen.Hashes] = {}
+        """The short hashes of the closed files, by file id."""
+
+    def append(
+        self, record_class: str, day: date, rows: pl.DataFrame, hashes: seen.Hashes, total: int, given: Sequence[str]
+    ) -> None:
+        """Adds `rows`, records of that class and day without the constants.
+
+        `hashes` are those of the seen block, `total` is the sum of their row hashes over all columns. The day's keys
+        must be in the ring. Raises `FaultError` for a row of another day.
+        """
+        require_day(rows, record_class, day)
+        if "start" in rows.columns and not rows["start"].is_sorted(nulls_last=True):
+            rows = rows.sort("start", nulls_last=True, maintain_order=True)
+        filled = {name for name in rows.columns if rows[name].null_count() < rows.height} | set(self._constants)
+        growing = self._growing(record_class, day, filled, frozenset(given) | self._given)
+        growing.writer.append(self._table(rows, growing.schema))
+        growing.rows += rows.height
+        growing.total = (growing.total + total) % 2**64
+        growing.hashes.append(seen.shorten(hashes))
+        growing.reach += reach_of(rows, record_class, day)
+        growing.filled |= filled
+        if growing.rows >= ROWS:
+            self._close(record_class, day)
+
+    def close(self) -> None:
+        """Makes all open files whole and durable; `files` has them then."""
+        for record_class, day in list(self._open):
+            self._close(record_class, day)
+
+    def abandon(self) -> None:
+        """Lets go of all files, the closed ones too, and removes them."""
+        for growing in self._open.values():
+            growing.writer.abandon()
+        self._open.clear()
+        for path in self._paths:
+            path.unlink(missing_ok=True)
+            path.with_suffix(".seen").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # others have files of that day
+                path.parent.rmdir()
+
+    def _growing(self, record_class: str, day: date, filled: set[str], given: frozenset[str]) -> _Growing:
+        found = self._open.get((record_class, day))
+        if found is not None and not filled <= set(found.schema.names):
+            given |= frozenset(found.schema.names)
+            self._close(record_class, day)
+            found = None
+        if found is None:
+            while self._open and (
+                len(self._open) >= _OPEN_FILES or sum(item.rows for item in self._open.values()) >= _OPEN_ROWS
+            ):
+                self._close(*next(iter(self._open)))
+            found = self._begun(record_class, day, filled | given)
+            self._open[record_class, day] = found
+        self._open.move_to_end((record_class, day))
+        return found
+
+    def _begun(self, record_class: str, day: date, columns: set[str] | frozenset[str]) -> _Growing:
+        place = Place(record_class, day, secrets.token_hex(16))
+        path = self._layout.record_file(record_class, day, place.file_id)
+        schema = pa.schema([column for column in SCHEMA if column.name in columns])
+        self._disk.make_directory(path.parent)
+        self._paths.append(path)
+        self._disk.begin(path)
+        return _Growing(Writer(path, schema, place, file_keys(self._custody, place)), place, schema, path)
+
+    def _table(self, rows: pl.DataFrame, schema: pa.Schema) -> pa.Table:
+        found = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
+        columns = []
+        for column in schema:
+            if column.name in self._constants:
+                columns.append(pa.repeat(pa.scalar(self._constants[column.name], column.type), rows.height))
+            elif column.name in rows.columns:
+                columns.append(_cast(found[column.name], column))
+            else:
+                columns.append(pa.nulls(rows.height, column.type))
+        return pa.table(columns, schema=schema)
+
+    def _close(self, record_class: str, day: date) -> None:
+        growing = self._open.pop((record_class, day))
+        try:
+            growing.writer.close()
+        except BaseException:
+            growing.writer.abandon()
+            raise
+        self._disk.end(growing.path)
+        place, custody = growing.place, self._custody
+        hashes = np.concatenate(growing.hashes)
+        block = self._layout.seen_file(record_class, day, place.file_id)
+        seen.write_block(self._disk, block, seen_key(custody, place), f"seen {place}", hashes)
+        self.hashes[place.file_id] = np.sort(hashes)
+        self.files.append(
+            WrittenFile(
+                record_class,
+                day,
+                place.file_id,
+                growing.rows,
+                growing.path.stat().st_size,
+                keyed_digest_of(custody, growing.path),
+                row_sum_of(custody, place, growing.rows, growing.total),
+                min(growing.reach),
+                max(growing.reach),
+                tuple(name for name in SCHEMA.names if name in growing.filled),
+            )
+        )
+
+
+def _cast(values: pa.ChunkedArray, column: pa.Field) -> pa.ChunkedArray:
+    try:
+        return values.cast(column.type)
+    except (pa.ArrowException, ValueError):
+        # Without its cause: pyarrow's message may quote a value.
+        raise FaultError(f"writing records: a value of {column.name} is not of the record's type") from None
