@@ -2,13 +2,16 @@
 
 The database is in memory, without files, network, extensions, spill or settings; it sees two Arrow tables and gives one
 back. Spilling is off because DuckDB spills plaintext: a question that needs more than its memory limit fails instead.
-One database per run; no result outlives it.
+One database per answer, locked before it sees a row: it is closed with the answer, and no result outlives it. It is
+made while the first rows are still being looked for, since that takes a while.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import duckdb
@@ -70,28 +73,31 @@ def complete(records: pa.Table, schema: pa.Schema) -> pa.Table:
 
 def answers(
     question: Question,
-    days: Iterable[pa.Table],
+    stretches: Iterable[pa.Table],
     wanted: pa.Table,
     grant: Grant,
     parameters: Mapping[str, object],
     limits: Limits,
     schema: pa.Schema,
 ) -> Iterator[pa.Table]:
-    """The answer to `question` over `days` (rows in scope, in time order): one table per day of a `stream`, else one.
+    """The answer to `question` over `stretches` (rows in scope, in time order, a day never divided): one table per
+    stretch of a `stream`, else one.
 
     There is always at least one table, so that an empty answer has its columns too. Raises as `run`.
     """
-    if question.kind == "aggregate":
-        nothing = complete(pa.table({}), schema)
-        whole = pa.concat_tables([nothing, *(complete(day, schema) for day in days)])
-        yield run(question, whole, wanted, grant, parameters, limits)
-        return
-    given = False
-    for day in days:
-        given = True
-        yield run(question, complete(day, schema), wanted, grant, parameters, limits)
-    if not given:
-        yield run(question, complete(pa.table({}), schema), wanted, grant, parameters, limits)
+    bound = _bound(question, grant, parameters)
+    with _databases(limits) as database:
+        if question.kind == "aggregate":
+            nothing = complete(pa.table({}), schema)
+            whole = pa.concat_tables([nothing, *(complete(rows, schema) for rows in stretches)])
+            yield _answer(database(), question, whole, wanted, grant, bound, limits)
+            return
+        given = False
+        for rows in stretches:
+            given = True
+            yield _answer(database(), question, complete(rows, schema), wanted, grant, bound, limits)
+        if not given:
+            yield _answer(database(), question, complete(pa.table({}), schema), wanted, grant, bound, limits)
 
 
 def run(
@@ -108,18 +114,45 @@ def run(
     Raises `QuestionError` when the question needs more categories than `grant` has, lacks a parameter, takes longer
     than its limit, or needs more memory than its limit.
     """
+    bound = _bound(question, grant, parameters)
+    with _databases(limits) as database:
+        return _answer(database(), question, records, wanted, grant, bound, limits)
+
+
+def _bound(question: Question, grant: Grant, parameters: Mapping[str, object]) -> dict[str, object]:
+    """The parameters that the question takes. Raises `QuestionError` for one that lacks, and outside the grant."""
     _require_covered(question, grant)
     missing = sorted(set(question.parameters) - set(parameters))
     if missing:
         raise QuestionError(f"asking {question.name}: it needs the parameter {missing[0]}")
-    connection = _locked(limits)
-    try:
-        connection.register("records", _withheld(records, grant))
-        connection.register("wanted", wanted)
-        answer = _ask(connection, question, {name: parameters[name] for name in question.parameters}, limits)
-    finally:
-        connection.close()
+    return {name: parameters[name] for name in question.parameters}
+
+
+def _answer(
+    connection: duckdb.DuckDBPyConnection,
+    question: Question,
+    records: pa.Table,
+    wanted: pa.Table,
+    grant: Grant,
+    parameters: dict[str, object],
+    limits: Limits,
+) -> pa.Table:
+    connection.register("records", _withheld(records, grant))
+    connection.register("wanted", wanted)
+    answer = _ask(connection, question, parameters, limits)
+    connection.unregister("records")
     return answer.select([name for name in answer.column_names if _is_shown(name, question, records.schema, grant)])
+
+
+@contextmanager
+def _databases(limits: Limits) -> Iterator[Callable[[], duckdb.DuckDBPyConnection]]:
+    """Gives the one locked database of an answer, once it is made."""
+    with ThreadPoolExecutor(1, "question") as maker:
+        making = maker.submit(_locked, limits)
+        try:
+            yield making.result
+        finally:
+            making.result().close()
 
 
 def _require_covered(question: Question, grant: Grant) -> None:

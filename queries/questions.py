@@ -3,7 +3,7 @@
 A file `sql/<name>.sql` is a question. Its first lines, to the first that is none of them (a bare `--`, say), are its
 header, one `-- key: value` each, continued by `--` and two or more blanks:
 
-    kind        stream (row by row, run per day) or aggregate (groups, run once)
+    kind        stream (row by row, run over some days at a time) or aggregate (groups, run once)
     needs       categories without which it is refused
     also        categories it shows where the warrant covers them
     classes     the only classes it reads; left out: all
@@ -12,7 +12,9 @@ header, one `-- key: value` each, continued by `--` and two or more blanks:
     describes   what it discloses, in plain words
 
 It sees two views: `records` (the rows in scope, the full record and the columns of `scope.TARGET_SCHEMA`) and `wanted`
-(the targets: index, type, value, start, end). Its digest is that of the file, header included.
+(the targets: index, type, value, start, end). A stream looks across rows within one `answer_day` only, and puts those
+days in order, so that what it says does not depend on how many days it is run over. Its digest is that of the file,
+header included.
 """
 
 from __future__ import annotations

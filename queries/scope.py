@@ -29,10 +29,14 @@ TARGET_SCHEMA = pa.schema(
         pa.field("target_role", pa.string()),
         pa.field("target_roles", pa.list_(pa.string())),
         pa.field("neighbour", pa.bool_()),
+        pa.field("answer_day", pa.date32()),
     ]
 )
 """What stands beside the record in scope: its class; the lowest target found in it (from 1, in the warrant's order) and
-its role; all targets and their roles; and whether the row is of a neighbouring day, given only to complete a call."""
+its role; all targets and their roles; whether the row is given only to complete a call or to count versions, being of a
+neighbouring day or of another stretch; and the day to whose answer it is given. Rows of two answer days know nothing of
+one another: what a question says of several rows together it says per answer day."""
+ANSWER_DAY = "answer_day"
 
 WHERE_COLUMNS = (
     "start_cell", "end_cell", "area", "visited_plmn", "visited_country", "wifi_ap", "serving_node", "extra_where",
@@ -85,10 +89,16 @@ def prefilter(scope: Scope, columns: Collection[str]) -> pl.Expr:
 
 
 def calls(records: pl.DataFrame, scope: Scope) -> pl.DataFrame:
-    """Source and correlation id of the calls of several parts in which a target is found: what `call_filter` takes."""
+    """Source, correlation id and answer day of the calls of several parts in which a target is found inside its window:
+    what `call_filter` takes. The day is null where `records` has no column `answer_day`.
+    """
     frame = _checked(records, scope)
-    found = matching.hits(frame, scope.targets).filter("inside").select("_row").unique()
-    return _parts(frame).join(found, on="_row", how="semi").select(_CALL).unique()
+    parts = _parts(frame).rename({"_day": ANSWER_DAY})
+    if parts.is_empty():
+        return parts.select(*_CALL, ANSWER_DAY)
+    # Of most answers no row is a part of several, and what is looked for among none is found at once.
+    found = matching.hits(frame.join(parts, on="_row", how="semi"), scope.targets).filter("inside")
+    return parts.join(found, on="_row", how="semi").select(*_CALL, ANSWER_DAY).unique()
 
 
 def call_filter(found: pl.DataFrame) -> pl.Expr:
@@ -104,7 +114,8 @@ def select(records: pl.DataFrame, scope: Scope) -> pl.DataFrame:
 
     `records` has a column `record_class` and any of the record's columns; further columns pass through. Parts of a
     call that matched are added from among `records`, with the role `part`: give the rows of neighbouring days too.
-    Raises `ScopeError` for a class that the scope does not hold.
+    With a column `answer_day` the rows of each such day are taken by themselves, and the days follow one another: it is
+    as if each had been selected alone. Raises `ScopeError` for a class that the scope does not hold.
     """
     frame = _checked(records, scope)
     found = matching.hits(frame, scope.targets)
@@ -130,7 +141,8 @@ def select(records: pl.DataFrame, scope: Scope) -> pl.DataFrame:
         if (times := [name for name in ("start", "end", "reported_at") if name in frame.columns])
         else []
     )
-    return _masked(joined).sort(*order, "_row", nulls_last=True).drop("_row", "_served", "_peer")
+    days = [ANSWER_DAY] if ANSWER_DAY in frame.columns else []
+    return _masked(joined).sort(*days, *order, "_row", nulls_last=True).drop("_row", "_served", "_peer")
 
 
 def _checked(records: pl.DataFrame, scope: Scope) -> pl.DataFrame:
@@ -143,11 +155,14 @@ def _checked(records: pl.DataFrame, scope: Scope) -> pl.DataFrame:
 
 
 def _parts(frame: pl.DataFrame) -> pl.DataFrame:
-    """The rows that are one part of several of a call: `_row`, source and correlation id."""
+    """The rows that are one part of several of a call: `_row`, source, correlation id and the day they answer to."""
+    day = pl.col(ANSWER_DAY) if ANSWER_DAY in frame.columns else pl.lit(None, pl.Date)
     if not {*_CALL, "part"} <= set(frame.columns):
-        return frame.select("_row", source=pl.lit(None, pl.String), correlation_id=pl.lit(None, pl.String)).clear()
+        nothing = {name: pl.lit(None, pl.String) for name in _CALL}
+        return frame.select("_row", **nothing, _day=day).clear()
     several = (pl.col("part") != "only") & pl.col("source").is_not_null() & pl.col("correlation_id").is_not_null()
-    return frame.filter(several.fill_null(False)).select("_row", *(pl.col(name).cast(pl.String) for name in _CALL))
+    calls = (pl.col(name).cast(pl.String) for name in _CALL)
+    return frame.filter(several.fill_null(False)).select("_row", *calls, _day=day)
 
 
 def _part_hits(frame: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
@@ -162,7 +177,7 @@ def _part_hits(frame: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
     by_call = (
         inside.join(parts, on="_row")
         .join(side, on="_row")
-        .group_by(*_CALL, "target")
+        .group_by(*_CALL, "_day", "target")
         .agg(
             pl.col("_side").filter("served").unique().alias("_served_sides"),
             pl.col("served").any().alias("_call_served"),
@@ -173,7 +188,7 @@ def _part_hits(frame: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
     own = found.group_by("_row", "target").agg(pl.col("served").any(), pl.col("peer").any())
     silent = frame.select("_row", _silent=_names_no_party(frame))
     return (
-        parts.join(by_call, on=_CALL)
+        parts.join(by_call, on=[*_CALL, "_day"], nulls_equal=True)
         .join(inside, on=["_row", "target"], how="anti")
         .join(own, on=["_row", "target"], how="left")
         .join(silent, on="_row")

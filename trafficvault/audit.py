@@ -151,11 +151,13 @@ class AuditLog:
     def flush(self) -> None:
         """Brings every committed entry to its segment, durably; does nothing when all are there.
 
-        Begins a transaction of its own, so it is not called within one.
+        Begins a transaction of its own, so it is not called within one; it may go on beside other work, on a thread.
+        Emptying the outbox is not made durable by itself: a power cut that undoes it leaves a flush that failed after
+        its lines were written, which the next one finishes.
         Raises `SpaceError` or `VaultError` when the log can't be written: the caller must let nothing leave.
         """
         try:
-            with self._catalogue.transaction() as tx:
+            with self._catalogue.transaction(durable=False) as tx:
                 state = self._state(tx)
                 clean = self._require_in_step(state)
                 if state.pending:

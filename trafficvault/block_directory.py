@@ -31,6 +31,12 @@ class Directory:
     """Where each chunk of the posting lists begins, and the last one's end."""
 
     @property
+    def nbytes(self) -> int:
+        """How much memory its arrays take."""
+        arrays = (self.ends, self.first_keys, self.chunk_firsts, self.chunk_ends)
+        return sum(int(array.nbytes) for array in arrays)
+
+    @property
     def blocks(self) -> int:
         """How many blocks there are."""
         return len(self.first_keys)

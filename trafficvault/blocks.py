@@ -93,11 +93,28 @@ def calls(ids: Iterable[str]) -> Wanted:
     return Wanted.of({"correlation": frozenset(ids)}, frozenset(), ("correlation_id",))
 
 
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """What may be kept of an open block file: its directory, and no key. Its first keys are beginnings of identifiers,
+    so it is as secret as `who`, and goes when the file or its key does.
+    """
+
+    place: Place
+    path: Path
+    salt: bytes
+    directory: Directory = field(repr=False)
+
+    def under(self, file_keys: Mapping[str, bytes]) -> BlockFile:
+        """The block file, opened with these keys and not read again. Raises `RefusedError` without that of `who`."""
+        return BlockFile(self, Seals.of(self.place, file_keys, self.salt))
+
+
 class BlockFile:
     """The directory of a block file, and the keys of the categories it was opened with; both go when it goes."""
 
-    def __init__(self, path: Path, place: Place, seals: Seals, directory: Directory) -> None:
-        self._path, self.place, self._seals, self._directory = path, place, seals, directory
+    def __init__(self, outline: Outline, seals: Seals) -> None:
+        self.outline, self.place, self._seals = outline, outline.place, seals
+        self._path, self._directory = outline.path, outline.directory
 
     @classmethod
     def open(cls, path: Path, place: Place, file_keys: Mapping[str, bytes]) -> BlockFile:
@@ -116,7 +133,7 @@ class BlockFile:
                     tail = os.pread(handle, length + _TRAILER, max(0, begin))
             seals = Seals.of(place, file_keys, salt)
             content = seals.unseal(WHO, DIRECTORY, 0, tail[-_TRAILER - length : -_TRAILER])
-            return cls(path, place, seals, block_directory.parse(content, begin))
+            return cls(Outline(place, path, salt, block_directory.parse(content, begin)), seals)
         except (OSError, ValueError, InvalidTag) as problem:
             raise _fault(place) from problem
 

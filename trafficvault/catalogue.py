@@ -38,6 +38,8 @@ TALLY = "tally"
 GENERATION = "generation"
 _VERSION = migration.VERSION
 _MODULUS = 2**256
+# Said before each transaction: a connection is used again, and within a transaction SQLite hears neither.
+_DURABLE, _LATER = "PRAGMA synchronous=FULL", "PRAGMA synchronous=NORMAL"
 _COMPLETE = "trafficvault.complete"
 
 
@@ -76,6 +78,10 @@ class Transaction:
         for row in found:
             _require_sealed(self._mac_key, target, row)
         return [_bare(row) for row in found]
+
+    def tally_of(self, table: str) -> tuple[int, int]:
+        """Number of rows and sum of the seals of `table` in this view: the same rows have it, and no others."""
+        return self._tally[table]
 
     def put(self, table: str, /, **row: object) -> None:
         """Writes the whole row, in place of one with the same key. A column that is left out is null."""
@@ -207,12 +213,15 @@ class Catalogue:
             raise database.translated(problem) from problem
 
     @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
+    def transaction(self, *, durable: bool = True) -> Iterator[Transaction]:
         """All changes of the block, or none: committed at its end, rolled back when it raises.
 
-        Waits five seconds for another writer, then raises `BusyError`.
+        What is committed without `durable` is there at once and for everyone, but a power cut may undo it until another
+        transaction is committed: for what can be done again. Waits five seconds for another writer, then raises
+        `BusyError`.
         """
-        with self._connected("BEGIN IMMEDIATE") as connection:
+        with self._connected(_DURABLE if durable else _LATER) as connection:
+            connection.exec_driver_sql("BEGIN IMMEDIATE").close()
             tx = Transaction(connection, self._mac_key, writable=True)
             yield tx
             if tx.finish():

@@ -9,11 +9,13 @@ refused file is named and does not count: it stayed with its sender, and may hav
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
 from trafficvault import retention
+from trafficvault.policy import Term
 from trafficvault.sources import gaps
 from trafficvault.vault import Vault
 from trafficvault.warrants import WarrantDocument
@@ -98,11 +100,12 @@ def look(
     for record_class, day in sorted(set(searched)):
         by_class[record_class].append(day.isoformat())
     with vault.catalogue.reading() as tx:
-        parts = tx.select("partitions")
-        batches = tx.select("batches")
+        parts = vault.holdings.rows(tx, "partitions")
+        batches = vault.holdings.rows(tx, "batches")
     tombs = {(row["record_class"], row["day"]) for row in parts if row["state"] != "live"}
     ever = {row["record_class"] for row in parts}
     days = sorted({day for start, end in document.windows for day in days_of(start, end)})
+    window = [day.isoformat() for day in days]
     expired: dict[str, list[str]] = {}
     partly: dict[str, list[str]] = {}
     empty: dict[str, list[str]] = {}
@@ -115,18 +118,17 @@ def look(
         if term is None:
             termless.append(name)
             continue
-        for day in days:
+        searched_days = frozenset(by_class[name])
+        for day, text in zip(days, window, strict=True):
             low = datetime.combine(day, time(), UTC)
-            text = day.isoformat()
-            if (name, text) in tombs or retention.expires_at(low + _DAY - _INSTANT, term, vault.policy.zone) <= now:
+            if (name, text) in tombs or _has_ended(low + _DAY - _INSTANT, term, vault.policy.zone, now):
                 expired.setdefault(name, []).append(text)
-            elif retention.expires_at(low, term, vault.policy.zone) <= now:
+            elif _has_ended(low, term, vault.policy.zone, now):
                 partly.setdefault(name, []).append(text)
-            elif text not in by_class[name]:
+            elif text not in searched_days:
                 empty.setdefault(name, []).append(text)
-    window = {day.isoformat() for day in days}
     touching = [row for row in batches if _touches(row, window)]
-    since = [row for row in batches if str(row["received_at"])[:10] >= min(window)]
+    since = [row for row in batches if str(row["received_at"])[:10] >= window[0]]
     return Completeness(
         searched={name: found for name, found in by_class.items() if found},
         empty=empty,
@@ -148,18 +150,17 @@ def days_of(start: datetime, end: datetime) -> list[date]:
     return [first + _DAY * step for step in range((last - first).days + 1)]
 
 
-def known_gaps(vault: Vault, batches: list[dict[str, object]] | None = None) -> list[Gap]:
+def known_gaps(vault: Vault, batches: Sequence[dict[str, object]] | None = None) -> list[Gap]:
     """The missing sequence numbers of every source that numbers its files."""
     if batches is None:
         with vault.catalogue.reading() as tx:
-            batches = tx.select("batches")
+            batches = vault.holdings.rows(tx, "batches")
+    by_source: dict[str, list[dict[str, object]]] = {}
+    for row in batches:
+        if row["sequence"] is not None and row["status"] != "refused":
+            by_source.setdefault(str(row["source"]), []).append(row)
     found = []
-    for source in sorted({str(row["source"]) for row in batches}):
-        rows = [
-            row
-            for row in batches
-            if row["source"] == source and row["sequence"] is not None and row["status"] != "refused"
-        ]
+    for source, rows in sorted(by_source.items()):
         rows.sort(key=lambda row: str(row["received_at"]))
         by_number = {int(str(row["sequence"])): row for row in rows}
         modulus = sequence_modulus(vault, source)
@@ -191,17 +192,30 @@ def _day(row: dict[str, object] | None, name: str) -> str | None:
     return None if row is None or row[name] is None else str(row[name])
 
 
-def _touches(row: dict[str, object], window: set[str]) -> bool:
+def _has_ended(moment: datetime, term: Term, zone: str, now: datetime) -> bool:
+    """Whether a record of that moment has reached its term; only about the edge is the calendar asked."""
+    if now - moment < term.lasts.least:
+        return False
+    return now - moment >= term.lasts.most or retention.expires_at(moment, term, zone) <= now
+
+
+def _meets(window: Sequence[str], first: str, last: str) -> bool:
+    """Whether one of the days of `window`, which are in order, is from `first` to `last`."""
+    at = bisect_left(window, first)
+    return at < len(window) and window[at] <= last
+
+
+def _touches(row: dict[str, object], window: Sequence[str]) -> bool:
     """Whether the batch may hold records of the window; one that tells no day is judged by its receipt."""
     received = str(row["received_at"])[:10]
     first = str(row["first_day"] or received)
     last = str(row["last_day"] or received)
-    return any(first <= day <= last for day in window)
+    return _meets(window, first, last)
 
 
-def _gap_touches(gap: Gap, window: set[str]) -> bool:
+def _gap_touches(gap: Gap, window: Sequence[str]) -> bool:
     # A side without days is open: the gap may reach any day there.
-    return any((gap.from_day or day) <= day <= (gap.to_day or day) for day in window)
+    return _meets(window, gap.from_day or window[0], gap.to_day or window[-1])
 
 
 def _mismatch(row: dict[str, object]) -> bool:

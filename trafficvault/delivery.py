@@ -24,7 +24,7 @@ from typing import Any
 import pyarrow as pa
 
 from trafficvault import signing, tabular
-from trafficvault.durable import PART, Disk, sync_directory, sync_file
+from trafficvault.durable import PART, Disk, sync_directory, sync_together
 from trafficvault.errors import FaultError, UsageError
 
 MANIFEST = "manifest.json"
@@ -62,9 +62,7 @@ def write_package(
         listed = [_described(part / name, rows) for name in tabular.NAMES]
         whole = _signed({**_free(manifest), "rows": rows, "files": listed, "public_key": public_key}, sign)
         (part / MANIFEST).write_text(json.dumps(whole, indent=2, ensure_ascii=False, sort_keys=True) + "\n", "utf-8")
-        for path in part.iterdir():
-            sync_file(path)
-        sync_directory(part)
+        sync_together(part)
         disk.step("before sealed package")
         on_sealed(signing.digest(whole), rows)
         # If the process ends here the log tells of a package that nobody has: that is the side to err on.

@@ -3,15 +3,18 @@
     warrant → authorised? → audit(intent) → keys.release per file and category → rows in scope → question → package
     → audit(result) → the package gets its name
 
-The warrant alone decides targets, windows, classes and columns. The intent is durable before a key opens anything, and
-the result before the package is visible: if the log can't be written, nothing leaves. How rows are found is the
-business of `trafficvault.search`. Called by the command line (`warrant run`).
+The warrant alone decides targets, windows, classes and columns. The intent is durable before a key opens anything: its
+COMMIT waits for the disk, and nothing goes on beside it. Bringing it to its segment and to the keys' memory goes on
+beside the search, and the result waits for it. The result is durable, and in its segment, before the package is
+visible: if the log can't be written, nothing leaves. How rows are found is the business of `trafficvault.search`.
+Called by the command line (`warrant run`).
 """
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -90,8 +93,9 @@ def run(
             "registered_by": order.signed.registered.person,
             "approved_by": order.signed.approved.person,
         }
+        # A log that others rolled back stops here, before a key opens anything.
+        vault.audit.require_in_step(tx)
         vault.audit.enter(tx, "disclose-intent", person.name, intent)
-    vault.audit.flush()
     # The intent is durable: only from here may a key open anything.
     try:
         with locks.reading(vault.layout):
@@ -125,7 +129,7 @@ def _answer(
     known = completeness.look(vault, document, wanted.classes, finding.searched(), moment)
     tables = engine.answers(
         question,
-        finding.days(progress, with_neighbours=question.kind == "stream"),
+        finding.stretches(progress, with_neighbours=question.kind == "stream"),
         targets_table(wanted),
         finding.grant(),
         {"max_matches": wanted.max_matches},
@@ -159,6 +163,7 @@ def _answer(
     }
 
     def on_sealed(manifest_digest: str, records: int) -> None:
+        noted.result()
         done = {"records": records, "complete": int(known.complete), "manifest_digest": manifest_digest}
         with vault.catalogue.transaction() as tx:
             tx.put("disclosures", **(row | done | {"state": "released"}))
@@ -168,7 +173,9 @@ def _answer(
     def sign(message: bytes) -> str:
         return signing.sign(vault.keys.signing_key(), message)
 
-    records = delivery.write_package(vault.disk, out, tables, manifest, sign, vault.settings.public_key, on_sealed)
+    with ThreadPoolExecutor(1, "audit") as beside:
+        noted = beside.submit(vault.audit.flush)
+        records = delivery.write_package(vault.disk, out, tables, manifest, sign, vault.settings.public_key, on_sealed)
     return Disclosure(row["id"], out, question.name, records, known.complete)
 
 

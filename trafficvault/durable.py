@@ -11,6 +11,7 @@ import errno
 import os
 import secrets
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -129,3 +130,16 @@ def sync_directory(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sync_together(directory: Path) -> None:
+    """Makes the names in `directory`, and the content of its files, durable in about the time of one fsync.
+
+    None is made durable before another. Raises `OSError` when one of them can't be.
+    """
+    paths = list(directory.iterdir())
+    with ThreadPoolExecutor(len(paths) + 1, "fsync") as workers:
+        done = [workers.submit(sync_file, path) for path in paths]
+        sync_directory(directory)
+        for one in done:
+            one.result()

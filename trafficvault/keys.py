@@ -14,51 +14,32 @@ look their key up in the ring when it is used, so that a destroyed key is gone f
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+import weakref
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from datetime import date
 
-from ingest.record import CATEGORIES, FRAME
-from trafficvault import sealing, signing
+from trafficvault import sealing
+from trafficvault.coverage import Covered, covered
+from trafficvault.coverage import PersonKey as PersonKey
+from trafficvault.coverage import SignedWarrant as SignedWarrant
+from trafficvault.coverage import Vouch as Vouch
 from trafficvault.durable import PART, Disk
 from trafficvault.errors import FaultError, RefusedError
 from trafficvault.layout import Layout, day_key_id
 from trafficvault.provider import KeyProvider
 from trafficvault.ring import UNDATED, Ring, open_ring, plan_recovery, require_key_id, ring_generations, seal_ring
 
-_PART_SLACK = timedelta(days=1)
 _ACTS_WITH_RECORDS = frozenset({"receive", "compact", "verify"})
 _ACTS = _ACTS_WITH_RECORDS | {"expire", "audit", "catalogue"}
 """Only these get keys of records, rejections and held batches; the others get keys of what has no day."""
 
 
-@dataclass(frozen=True, slots=True)
-class PersonKey:
-    """What the key port must know of a person: the roles and the public key, as hex."""
-
-    name: str
-    roles: frozenset[str]
-    public_key: str
-    disabled: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Vouch:
-    """A person's signature over `signing.statement(act, digest of the document, person, at)`."""
-
-    person: str
-    at: datetime
-    signature: str
-
-
-@dataclass(frozen=True, slots=True)
-class SignedWarrant:
-    """A warrant document in canonical form, with the signatures of who registered and who approved it."""
-
-    document: Mapping[str, Any] = field(repr=False)
-    registered: Vouch
-    approved: Vouch
+@dataclass(frozen=True, eq=False)
+class Admission:
+    """That a `KeyStore` has checked the signatures of a warrant. It says nothing by itself: what it stands for, the
+    store keeps, and it knows the one it made from every other object.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +70,11 @@ class Released:
     _store: KeyStore = field(repr=False, compare=False)
 
     @property
+    def generation(self) -> int:
+        """The generation of the ring that holds the key now."""
+        return self._store.generation
+
+    @property
     def key(self) -> bytes:
         """The day key. Raises `RefusedError` when it was destroyed since."""
         return self._store._key(day_key_id(self.record_class, self.day, self.category))
@@ -113,6 +99,8 @@ class KeyStore:
         self._ring: Ring | None = ring
         self._random = random
         self._directory: Callable[[str], PersonKey | None] | None = None
+        # By the object itself: an admission that is dropped takes what it stood for with it.
+        self._admitted: weakref.WeakKeyDictionary[Admission, tuple[int, Covered]] = weakref.WeakKeyDictionary()
 
     @classmethod
     def create(
@@ -187,6 +175,7 @@ class KeyStore:
     def attach_directory(self, directory: Callable[[str], PersonKey | None]) -> None:
         """Tells the store where to look people up; without it nothing is released."""
         self._directory = directory
+        self._admitted.clear()
 
     def follow(self, catalogue_generation: int) -> None:
         """Takes the ring of that generation as it is on disk: another process may have renewed it, or put keys into it.
@@ -194,7 +183,19 @@ class KeyStore:
         The keys held before are dropped, whatever comes of it.
         """
         self._ring = None
+        self._admitted.clear()
         self._ring = self._read(catalogue_generation)
+
+    def require_unrenewed(self) -> None:
+        """Returns while the ring that is open here is the one on disk; a glance at a name, made before each partition.
+
+        Raises `RefusedError` when another process has renewed it: keys that this one still holds may have been
+        destroyed, and what they open is no longer to be shown.
+        """
+        if not self._layout.ring(self.generation).exists():
+            self._ring = None
+            self._admitted.clear()
+            raise RefusedError("using the key ring: another process destroyed keys meanwhile; do it again")
 
     def ensure(self, names: Iterable[str]) -> None:
         """Puts a new random key for each of `names` that has none durably into the ring, before anything uses it."""
@@ -238,23 +239,52 @@ class KeyStore:
             raise RefusedError(f"taking keys into custody: {act} is not one of {', '.join(sorted(_ACTS))}")
         return Custody(act, self)
 
+    def admit(self, warrant: SignedWarrant) -> Admission:
+        """Checks the signatures of `warrant` once, for many releases: two persons with two keys, their roles, and both
+        signatures over this very document.
+
+        The admission ends with the living ring and with the directory of people. Raises `RefusedError` saying what
+        failed.
+        """
+        try:
+            return self._admit(warrant)
+        except RefusedError as refused:
+            raise RefusedError(f"admitting a warrant: {refused}") from refused
+
     def release(
-        self, warrant: SignedWarrant, record_class: str, day: date, category: str, reach: tuple[date, date]
+        self,
+        warrant: SignedWarrant | Admission,
+        record_class: str,
+        day: date,
+        category: str,
+        reach: tuple[date, date],
     ) -> Released:
         """The key of `category` for a file of that class and day whose records touch the UTC dates `reach`.
 
-        Checks everything itself: both signatures over this very document, two persons with two keys, their roles, and
-        that the document covers class, category and time (a day on either side is for parts of calls). Raises
+        Checks everything itself: that this store admitted the warrant (or, given the warrant, its signatures), and that
+        the signed document covers class, category and time (a day on either side is for parts of calls). Raises
         `RefusedError` saying which of them failed.
         """
-        what = f"releasing the {category} key of {record_class} {day.isoformat()}"
-        if self._directory is None:
-            raise RefusedError(f"{what}: no directory of people is attached, so no signature can be checked")
-        _require_two_persons(warrant, self._directory, what)
-        _require_covered(warrant.document, record_class, category, reach, what)
         released = Released(record_class, day, category, self)
+        try:
+            admission = self._admit(warrant) if isinstance(warrant, SignedWarrant) else warrant
+            generation, covers = self._admitted.get(admission, (None, None))
+            if covers is None or generation != self.generation:
+                raise RefusedError("the warrant is not admitted under the ring that lives now; admit it again")
+            covers.require(record_class, category, reach)
+        except RefusedError as refused:
+            raise RefusedError(
+                f"releasing the {category} key of {record_class} {day.isoformat()}: {refused}"
+            ) from refused
         _ = released.key  # refused now rather than at first use
         return released
+
+    def _admit(self, warrant: SignedWarrant) -> Admission:
+        if self._directory is None:
+            raise RefusedError("no directory of people is attached, so no signature can be checked")
+        admission = Admission()
+        self._admitted[admission] = self.generation, covered(warrant, self._directory)
+        return admission
 
     def problems(self) -> list[str]:
         """What is wrong with the key directory, a sentence each: for `verify`, which only reads."""
@@ -307,78 +337,3 @@ class KeyStore:
     def _destroy(self, generation: int) -> None:
         self._provider.destroy_epoch(generation)
         self._disk.remove(self._layout.ring(generation))
-
-
-def _require_two_persons(warrant: SignedWarrant, directory: Callable[[str], PersonKey | None], what: str) -> None:
-    digest = signing.digest(dict(warrant.document))
-    registrar = _require_vouch(warrant.registered, directory, digest, ("registrar", "register", "officer"), what)
-    approver = _require_vouch(warrant.approved, directory, digest, ("approver", "approve", "approver"), what)
-    if registrar.name == approver.name:
-        raise RefusedError(f"{what}: the same person registered and approved the warrant; another must approve it")
-    if registrar.public_key == approver.public_key:
-        raise RefusedError(f"{what}: registrar and approver are two accounts with one public key")
-
-
-def _require_vouch(
-    vouch: Vouch, directory: Callable[[str], PersonKey | None], digest: str, part: tuple[str, str, str], what: str
-) -> PersonKey:
-    who, act, role = part
-    person = directory(vouch.person)
-    if person is None or person.name != vouch.person:
-        raise RefusedError(f"{what}: the warrant's {who} is not a person of this vault")
-    if person.disabled:
-        raise RefusedError(f"{what}: the warrant's {who} is disabled")
-    if role not in person.roles:
-        raise RefusedError(f"{what}: the warrant's {who} has not the role {role}")
-    message = signing.statement(act, digest, vouch.person, vouch.at)
-    try:
-        signing.require_signature(person.public_key, vouch.signature, message, f"the {who}'s signature")
-    except FaultError as fault:
-        raise RefusedError(
-            f"{what}: the {who}'s signature is not over this document (digest {digest[:16]}…): one of them was changed"
-        ) from fault
-    return person
-
-
-def _require_covered(
-    document: Mapping[str, Any], record_class: str, category: str, reach: tuple[date, date], what: str
-) -> None:
-    if document.get("kind") != "warrant" or document.get("v") != 1:
-        raise RefusedError(f"{what}: the signed document is not a warrant of version 1")
-    if record_class not in _words(document, "classes", what):
-        raise RefusedError(f"{what}: the warrant does not cover the class {record_class}")
-    if category not in CATEGORIES or category not in {FRAME, *_words(document, "categories", what)}:
-        raise RefusedError(f"{what}: the warrant does not cover the category {category}")
-    # Parts of a call that matches are in scope: one that crosses midnight leaves its last part on the next day.
-    near = reach[0] - _PART_SLACK, reach[1] + _PART_SLACK
-    if not any(_overlaps(window, near) for window in _windows(document, what)):
-        raise RefusedError(
-            f"{what}: no target's window overlaps its records, of {reach[0].isoformat()} to {reach[1].isoformat()}"
-        )
-
-
-def _words(document: Mapping[str, Any], name: str, what: str) -> list[str]:
-    # A text instead of a list would make `in` look for parts of words.
-    words = document.get(name)
-    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise RefusedError(f"{what}: the warrant's {name} are not a list of words")
-    return words
-
-
-def _windows(document: Mapping[str, Any], what: str) -> list[tuple[datetime, datetime]]:
-    try:
-        texts = [(target["from"], target["to"]) for target in document["targets"]]
-        windows = [(datetime.fromisoformat(begin), datetime.fromisoformat(end)) for begin, end in texts]
-    except (KeyError, TypeError, ValueError) as problem:
-        raise RefusedError(f"{what}: a target of the warrant has no window from and to") from problem
-    if any(moment.tzinfo is None for window in windows for moment in window):
-        raise RefusedError(f"{what}: a window of the warrant names no zone")
-    return windows
-
-
-def _overlaps(window: tuple[datetime, datetime], reach: tuple[date, date]) -> bool:
-    """Whether [from, to) shares a moment with the UTC dates; from = to is the one moment they name."""
-    begin, end = window
-    first = datetime.combine(reach[0], time(), UTC)
-    last = datetime.combine(reach[1], time(), UTC) + timedelta(days=1)
-    return begin <= end and begin < last and (end > first or begin == end == first)

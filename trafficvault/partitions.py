@@ -151,12 +151,20 @@ def read_released(
     `released` holds the `frame` key of the file's class and day and one for each category wanted; `only` may use no
     other category either. A column that the file has not reads as null. Raises `RefusedError` for a column outside.
     """
+    place, keys = released_keys(released, file_id)
+    return _read(layout, place, keys, columns, only)
+
+
+def released_keys(released: Sequence[Released], file_id: str) -> tuple[Place, dict[str, bytes]]:
+    """Which file it is, and its keys by category, from day keys that a warrant opened.
+
+    Raises `RefusedError` unless they are the `frame` key and others of one class and day, all of them living.
+    """
     days = {(one.record_class, one.day) for one in released}
     if len(days) != 1 or FRAME not in {one.category for one in released}:
         raise RefusedError("reading a file: the released keys are not the frame key and others of one class and day")
-    place = Place(*days.pop(), file_id)
     keys = {one.category: sealing.derive(one.key, "file", file_id) for one in released}
-    return _read(layout, place, keys, columns, only)
+    return Place(*days.pop(), file_id), keys
 
 
 def read_in_custody(

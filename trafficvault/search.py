@@ -1,43 +1,45 @@
-"""Search: the rows that a warrant reaches, day by day in time order, opened under its own keys and no others.
+"""Search: the rows that a warrant reaches, in stretches of days in time order, opened under its own keys and no others.
 
 A file is opened when its records' days meet a target's window; with a filter on the targets, so that other rows are
 never held. Parts of a call that matched (a BYE after midnight, without a number) are looked for on the same and the
 neighbouring days; those files are opened only when there is such a call. Rows past their own term are left out,
 whatever day they are on.
+
+A stretch is as many whole days as give some number of rows: one day of a target that fills it, or all days of one that
+hardly appears. What comes of a day does not depend on its stretch: each row says to which day's answer it is given.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 import pyarrow as pa
 
-from ingest.read import anchor
-from ingest.record import BY_NAME, CATEGORIES, COLUMNS, FRAME, category_of
+from ingest.record import COLUMNS, FRAME, category_of
 from queries import scope
 from queries.engine import Grant
-from queries.scope import Scope
-from trafficvault import partitions, retention
-from trafficvault.catalogue import Row
+from queries.scope import ANSWER_DAY, Scope
+from trafficvault import blocks
+from trafficvault.holdings import StoredFile
 from trafficvault.keys import SignedWarrant
+from trafficvault.reading import FILE_DAY, Reader, nothing
+from trafficvault.slicing import slices
 from trafficvault.vault import Vault
 
+STRETCH_ROWS = 16_384
+"""About how many rows a stretch holds before it is given out; a day is never divided between two."""
+SLICE_ROWS = 2 * STRETCH_ROWS
+"""About how many rows a stream is asked about at once: of a day with more, slice after slice."""
+_FEW_ROWS = STRETCH_ROWS // 4
+_FIRST_DAYS, _FIRST_ROWS, _LEAP = 4, 2**20, 16
+"""How many days are read at first, where they have no more rows altogether; and how many times as many as before at
+most where each gives few rows."""
+
 _DAY = timedelta(days=1)
-_CALL = ("source", "correlation_id")
 _INSTANT = timedelta(microseconds=1)
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    file_id: str
-    record_class: str
-    day: date
-    reach: tuple[date, date]
-    columns: tuple[str, ...]
+_ROW = ("source", "batch", "row", "occurrence")
 
 
 class Search:
@@ -46,16 +48,17 @@ class Search:
     def __init__(self, vault: Vault, warrant: SignedWarrant, wanted: Scope, now: datetime) -> None:
         self._vault, self._warrant, self._scope, self._now = vault, warrant, wanted, now
         with vault.catalogue.reading() as tx:
-            dying = {(row["record_class"], row["day"]) for row in tx.select("partitions") if row["state"] != "live"}
-            rows = [row for row in tx.select("files") if (row["record_class"], row["day"]) not in dying]
+            files = vault.holdings.living_files(tx)
         kept = {name for name in wanted.classes if vault.policy.term_of(name) is not None}
-        self._files = [_file(row) for row in rows if row["record_class"] in kept]
-        self._matched: dict[date, pl.DataFrame] = {}
-        self._called: dict[date, pl.DataFrame] = {}
+        windows = {_dates(target.start, target.end) for target in wanted.targets}
+        self._near = [file for file in files if file.record_class in kept and _is_reached(file, windows, _DAY)]
+        self._files = [file for file in self._near if _is_reached(file, windows)]
+        self._days = sorted({file.day for file in self._files})
+        self._rows = sum(file.rows for file in self._files)
 
     def searched(self) -> list[tuple[str, date]]:
         """Class and day of every partition that is opened to look for targets."""
-        return sorted({(file.record_class, file.day) for file in self._files if self._is_reached(file)})
+        return sorted({(file.record_class, file.day) for file in self._files})
 
     def grant(self) -> Grant:
         """What the question may show: the categories of the warrant, and their columns."""
@@ -67,107 +70,102 @@ class Search:
         )
         return Grant(self._scope.categories, columns)
 
-    def days(self, progress: Callable[[str], None], *, with_neighbours: bool) -> Iterator[pa.Table]:
-        """The rows in scope, one table per day that has any, with the columns of `queries.scope.TARGET_SCHEMA`.
+    def stretches(self, progress: Callable[[str], None], *, with_neighbours: bool) -> Iterator[pa.Table]:
+        """The rows in scope, one table per stretch that has any, with the columns of `queries.scope.TARGET_SCHEMA`.
 
-        With `with_neighbours` a day's table also holds the parts, on the days beside it, of calls that touch the day,
-        marked `neighbour`, so that a question can put a call together that crosses midnight.
+        With `with_neighbours` there are also, for each day, the parts on the days beside it of calls that touch the
+        day, marked `neighbour`, so that a question can put a call together that crosses midnight. `progress` is told
+        the days that were read and the rows that were found in them.
         """
-        days = {file.day for file in self._files if self._is_reached(file)}
-        for day in sorted(days | {one + step for one in days for step in (-_DAY, _DAY)}):
-            progress(day.isoformat())
-            rows = self._rows(day, with_neighbours=with_neighbours)
-            for kept in (self._matched, self._called):
-                for passed in [old for old in kept if old < day - _DAY]:
-                    del kept[passed]
+        reader = Reader(self._vault, self._vault.keys.admit(self._warrant), self._scope.categories, self._now)
+        given = sorted({day + step for day in self._days for step in (-_DAY, timedelta(0), _DAY)})
+        found, read, count = nothing(), 0, 0
+        while given:
+            # A day's answer takes the day after it too, whose calls may have begun on this one.
+            while read < len(self._days) and (found.height < STRETCH_ROWS or self._days[read] <= given[0] + _DAY):
+                days = self._days[read : read + self._next(read, count, found.height)]
+                rows = self._matched(reader, days)
+                found = pl.concat([found, rows], how="diagonal_relaxed") if found.height else rows
+                read, count = read + len(days), count + rows.height
+                progress(f"{days[-1].isoformat()}: {read} of {len(self._days)} days, {count} rows found")
+            stretch = [day for day in given if read == len(self._days) or day + _DAY < self._days[read]]
+            rows = self._given(reader, found, stretch, with_neighbours=with_neighbours)
+            given = given[len(stretch) :]
+            found = found.filter(pl.col(FILE_DAY) >= stretch[-1]) if given else found.clear()
             if rows.height:
-                yield rows.to_arrow()
+                # Only a stream is given neighbours, and only it can be asked again and again.
+                parts = slices(rows, SLICE_ROWS) if with_neighbours else [rows]
+                yield from (part.to_arrow() for part in parts)
 
-    def _rows(self, day: date, *, with_neighbours: bool) -> pl.DataFrame:
-        around = (day - _DAY, day, day + _DAY)
-        calls = pl.concat([self._calls(one) for one in around]).unique()
-        found = [self._match(day).with_columns(neighbour=pl.lit(False))]
-        if not calls.height and not found[0].height:
-            return found[0]
-        if calls.height:
-            parts = scope.call_filter(calls)
-            # A part that matched by itself on another day is what makes that day's call a target's.
-            near = [self._match(one).filter(parts) for one in around if one != day and _has_parts(self._match(one))]
-            # No further than a day from a window: the key store releases no key beyond.
-            files = [file for file in self._files if file.day in around and self._is_reached(file, _DAY)]
-            near += [self._read(file, parts) for file in files if file.day != day]
-            found += [
-                self._read(file, parts).with_columns(neighbour=pl.lit(False)) for file in files if file.day == day
-            ]
-            found += [frame.with_columns(neighbour=pl.lit(True)) for frame in near]
-        rows = pl.concat(found, how="diagonal_relaxed").unique(["source", "batch", "row", "occurrence"], keep="first")
-        rows = scope.select(rows, self._scope)
-        return rows if with_neighbours else rows.filter(~pl.col("neighbour"))
+    def _next(self, read: int, count: int, held: int) -> int:
+        """How many days to read in one go, when `count` rows came of the `read` days before, and `held` are held.
 
-    def _match(self, day: date) -> pl.DataFrame:
-        """The rows of `day` that may hold a target; the days around the one at hand are kept."""
-        if day not in self._matched:
-            reached = [file for file in self._files if file.day == day and self._is_reached(file)]
-            frames = [self._read(file, scope.prefilter(self._scope, file.columns)) for file in reached]
-            self._matched[day] = pl.concat([_nothing(), *frames], how="diagonal_relaxed")
-        return self._matched[day]
+        As many as give few rows if they are like those; and not many more than were read before, since they may not be.
+        At first some, or as many as have few rows altogether.
+        """
+        if read == 0:
+            return max(1, min(_FIRST_DAYS, _FIRST_ROWS * len(self._days) // max(self._rows, 1)))
+        if held > _FEW_ROWS:
+            return 1
+        return max(1, min(_LEAP * read, _FEW_ROWS * read // max(count, 1)))
 
-    def _calls(self, day: date) -> pl.DataFrame:
-        """Source and correlation id of the calls of several parts that touch a target on `day`."""
-        if day not in self._called:
-            found = self._match(day)
-            # Most days of most targets are empty, and asking nothing of them is what makes a long window quick.
-            self._called[day] = scope.calls(found, self._scope) if found.height else found.select(_CALL)
-        return self._called[day]
-
-    def _read(self, file: _File, only: pl.Expr) -> pl.DataFrame:
-        """The granted columns of the rows of `file` that `only` holds for and that are inside their own term."""
-        granted = self._scope.categories | {FRAME}
-        columns = [name for name in file.columns if category_of(name, file.record_class) in granted]
-        if not set(only.meta.root_names()) <= set(columns):
-            return _nothing()
-        needed = {category_of(name, file.record_class) for name in columns} | {FRAME}
-        released = [
-            self._vault.keys.release(self._warrant, file.record_class, file.day, category, file.reach)
-            for category in CATEGORIES
-            if category in needed
-        ]
-        rows = partitions.read_released(self._vault.layout, released, file.file_id, columns, only)
-        term = self._vault.policy.require_term(file.record_class)
-        if rows.height and retention.expires_at(_first_moment(file.day), term, self._vault.policy.zone) <= self._now:
-            moments = anchor(rows, file.record_class)
-            rows = rows.filter(~retention.expired_mask(moments, term, self._vault.policy.zone, self._now))
-        return rows.with_columns(record_class=pl.lit(file.record_class))
-
-    def _is_reached(self, file: _File, slack: timedelta = timedelta(0)) -> bool:
-        """Whether the days that the file's records touch meet a target's window, or come within `slack` of one."""
-        return any(
-            target.start.astimezone(UTC).date() - slack <= file.reach[1]
-            and file.reach[0] <= (target.end - _INSTANT).astimezone(UTC).date() + slack
-            for target in self._scope.targets
+    def _matched(self, reader: Reader, days: Sequence[date]) -> pl.DataFrame:
+        """The rows of `days` that may hold a target."""
+        return reader.rows(
+            [file for file in self._files if days[0] <= file.day <= days[-1]],
+            lambda columns: scope.prefilter(self._scope, columns),
+            lambda columns: blocks.wanted(self._scope.targets, columns),
         )
 
+    def _given(
+        self, reader: Reader, found: pl.DataFrame, stretch: Sequence[date], *, with_neighbours: bool
+    ) -> pl.DataFrame:
+        """The rows in scope of the days of `stretch`, of which, and of those beside them, `found` has every match."""
+        own = found.filter(pl.col(FILE_DAY).is_between(stretch[0], stretch[-1]))
+        rows = own.with_columns(pl.col(FILE_DAY).alias(ANSWER_DAY), neighbour=pl.lit(False))
+        calls = self._calls(found.filter(pl.col(FILE_DAY).is_between(stretch[0] - _DAY, stretch[-1] + _DAY)), stretch)
+        if calls.height:
+            rows = pl.concat([rows, *self._parts(reader, calls)], how="diagonal_relaxed")
+            rows = rows.unique([ANSWER_DAY, *_ROW], keep="first")
+        if not rows.height:
+            return rows
+        rows = scope.select(rows.drop(FILE_DAY), self._scope)
+        return rows if with_neighbours else rows.filter(~pl.col("neighbour"))
 
-def _file(row: Row) -> _File:
-    reach = date.fromisoformat(row["reach_from"]), date.fromisoformat(row["reach_to"])
-    columns = tuple(name for name in BY_NAME if name in set(_names(row)))
-    return _File(row["id"], row["record_class"], date.fromisoformat(row["day"]), reach, columns)
+    def _calls(self, found: pl.DataFrame, stretch: Sequence[date]) -> pl.DataFrame:
+        """The correlation ids of calls that touch a target, by each day of `stretch` whose answer they are part of:
+        that of the matching row, and the days beside it.
+        """
+        calls = scope.calls(found.with_columns(pl.col(FILE_DAY).alias(ANSWER_DAY)), self._scope)
+        days = [calls.with_columns(pl.col(ANSWER_DAY).dt.offset_by(f"{step}d")) for step in (-1, 0, 1)]
+        within = pl.col(ANSWER_DAY).is_between(stretch[0], stretch[-1])
+        return pl.concat(days).filter(within).select("correlation_id", ANSWER_DAY).unique()
+
+    def _parts(self, reader: Reader, calls: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        """The parts of `calls` by the day they are given to: those of the day itself, and, marked `neighbour`, those of
+        the days beside it.
+
+        No further than a day from a window: the key store releases no key beyond.
+        """
+        days = set(calls[ANSWER_DAY].unique().to_list())
+        beside = days | {day + step for day in days for step in (-_DAY, _DAY)}
+        ids = calls["correlation_id"].unique().to_list()
+        parts = reader.rows(
+            [file for file in self._near if file.day in beside],
+            lambda columns: scope.call_filter(calls),
+            lambda columns: blocks.calls(ids),
+        )
+        for step in (0, -1, 1):
+            day = pl.col(FILE_DAY).dt.offset_by(f"{step}d")
+            dated = parts.with_columns(day.alias(ANSWER_DAY), neighbour=pl.lit(step != 0))
+            yield dated.join(calls, on=["correlation_id", ANSWER_DAY], how="semi")
 
 
-def _names(row: Row) -> list[str]:
-    names: list[str] = json.loads(row["columns"])
-    return names
+def _dates(start: datetime, end: datetime) -> tuple[date, date]:
+    """First and last UTC date of the window [start, end)."""
+    return start.astimezone(UTC).date(), (end - _INSTANT).astimezone(UTC).date()
 
 
-def _nothing() -> pl.DataFrame:
-    """No row, with the columns that every file has."""
-    text = ("source", "batch", "record_class", "correlation_id")
-    return pl.DataFrame(schema={**dict.fromkeys(text, pl.String), "row": pl.Int64, "occurrence": pl.Int32})
-
-
-def _has_parts(frame: pl.DataFrame) -> bool:
-    return {"correlation_id", "part"} <= set(frame.columns)
-
-
-def _first_moment(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+def _is_reached(file: StoredFile, windows: set[tuple[date, date]], slack: timedelta = timedelta(0)) -> bool:
+    """Whether the days that the file's records touch meet a window, or come within `slack` of one."""
+    return any(first - slack <= file.reach[1] and file.reach[0] <= last + slack for first, last in windows)

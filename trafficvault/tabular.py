@@ -28,6 +28,8 @@ CSV, JSON, PARQUET = NAMES = ("records.csv", "records.json", "records.parquet")
 MARK = "retained_data"
 
 _TIME = "%Y-%m-%dT%H:%M:%S%.6fZ"
+_TEXT_ROWS = 8_192
+"""Rows that are text in memory at once."""
 _FORMULA = r"^'*[=+\-@\t\r\n]"
 _NUMBER = r"^\+[0-9]+$"
 _JSON_HEAD = b'{"kind":"records","v":1,"retained_data":true,"records":['
@@ -59,10 +61,12 @@ class RecordFiles:
         if readable.schema != self._parquet.schema:
             raise FaultError("writing a package: a table has other columns than the first one")
         self._parquet.write_table(readable)
-        flat = pl.DataFrame(readable)
-        self._add_csv(flat, with_header=self._csv.tell() == 0)
-        self._add_json(flat)
-        self.rows += table.num_rows
+        # As text a row takes many times its memory, so a large table goes to text bit by bit; an empty one at once.
+        for start in range(0, max(1, table.num_rows), _TEXT_ROWS):
+            part = pl.DataFrame(readable.slice(start, _TEXT_ROWS))
+            self._add_csv(part, with_header=self._csv.tell() == 0)
+            self._add_json(part)
+            self.rows += part.height
 
     def close(self) -> None:
         """Finishes the three files; closing again does nothing. Without any table they hold the mark's column alone."""

@@ -12,8 +12,10 @@ from trafficvault.catalogue import Catalogue
 from trafficvault.clock import Clock
 from trafficvault.duplicates import Recent
 from trafficvault.durable import Disk
+from trafficvault.holdings import Holdings
 from trafficvault.keys import KeyStore
 from trafficvault.layout import Layout
+from trafficvault.openings import Openings
 from trafficvault.policy import Policy
 from trafficvault.settings import Settings
 
@@ -41,3 +43,5 @@ class Vault:
     audit: AuditLog
     recent: Recent = field(default_factory=Recent, compare=False, repr=False)
     tidy: Tidy = field(default_factory=Tidy, compare=False, repr=False)
+    holdings: Holdings = field(default_factory=Holdings, compare=False, repr=False)
+    openings: Openings = field(default_factory=Openings, compare=False, repr=False)

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trafficvault import delivery, signing, tabular
+from trafficvault import delivery, durable, signing, tabular
 from trafficvault.durable import PART, Disk
 from trafficvault.errors import FaultError, UsageError
 
@@ -422,3 +422,18 @@ def test_directories_are_private(tmp_path: Path) -> None:
     write(tmp_path / "out", [table("1")])
 
     assert (tmp_path / "out").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_file_that_can_not_be_made_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the files that are fsynced together one fails: there is no package, and no result is entered."""
+    real = durable.sync_file
+
+    def fails(path: Path) -> None:
+        if path.name == "records.json":
+            raise OSError(5, "Input/output error")
+        real(path)
+
+    monkeypatch.setattr(durable, "sync_file", fails)
+    with pytest.raises(OSError, match="Input/output error"):
+        write(tmp_path / "package", [table("1")])
+    assert list(tmp_path.iterdir()) == []

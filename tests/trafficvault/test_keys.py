@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable
+from copy import copy
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from tests.trafficvault.sealed_store import DAY, VAULT_ID, Office, Store, new_store, office
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError, RefusedError
-from trafficvault.keys import KeyStore, Released, SignedWarrant
+from trafficvault.keys import Admission, KeyStore, Released, SignedWarrant
 from trafficvault.layout import day_key_id
 from trafficvault.provider import LocalKeyFile
 from trafficvault.ring import UNDATED, Ring, seal_ring
@@ -637,6 +638,89 @@ def test_a_signed_document_of_another_form_releases_nothing(
     people = office()
     with pytest.raises(RefusedError, match=sentence):
         released(store, people, people.warrant(**change))
+
+
+# --- admission
+
+
+def test_an_admission_releases_what_its_warrant_covers(store: Store) -> None:
+    """Without a look at signatures: the store remembers that they were good. Class, category and reach are checked."""
+    people = office()
+    store.keys.attach_directory(people.directory)
+    admission = store.keys.admit(people.warrant())
+    people.people.clear()
+
+    assert store.keys.release(admission, "mobile_usage", DAY, "who", (DAY, DAY)).key == store.custody.key(WHO)
+    for record_class, category, reach in (
+        ("telephony", "who", (DAY, DAY)),
+        ("mobile_usage", "where", (DAY, DAY)),
+        ("mobile_usage", "who", (date(2026, 3, 9), date(2026, 3, 9))),
+    ):
+        with pytest.raises(RefusedError, match=r"covers? the (class|category)|no target's window"):
+            store.keys.release(admission, record_class, DAY, category, reach)
+
+
+def test_a_warrant_that_is_not_vouched_for_is_not_admitted(store: Store) -> None:
+    """The same refusals as of a release."""
+    people = office()
+    store.keys.attach_directory(people.directory)
+    signed = people.warrant()
+    wider = SignedWarrant(dict(signed.document) | {"categories": ["where"]}, signed.registered, signed.approved)
+    with pytest.raises(RefusedError, match="admitting a warrant: the registrar's signature is not over this document"):
+        store.keys.admit(wider)
+
+
+def test_nobody_makes_an_admission_but_the_store(store: Store, tmp_path: Path) -> None:
+    """One that was made by hand, copied, or admitted by another store stands for nothing."""
+    people = office()
+    store.keys.attach_directory(people.directory)
+    other = new_store(tmp_path / "other")
+    other.keys.attach_directory(people.directory)
+    admission = store.keys.admit(people.warrant())
+    for forged in (Admission(), copy(admission), other.keys.admit(people.warrant())):
+        with pytest.raises(RefusedError, match="not admitted under the ring that lives now"):
+            store.keys.release(forged, "mobile_usage", DAY, "who", (DAY, DAY))
+
+
+def test_a_document_that_changes_after_its_admission_widens_nothing(store: Store) -> None:
+    """What was signed is what is covered."""
+    people = office()
+    store.keys.attach_directory(people.directory)
+    signed = people.warrant()
+    document = dict(signed.document)
+    admission = store.keys.admit(SignedWarrant(document, signed.registered, signed.approved))
+    document["categories"].append("where")
+    with pytest.raises(RefusedError, match="does not cover the category where"):
+        store.keys.release(admission, "mobile_usage", DAY, "where", (DAY, DAY))
+
+
+@pytest.mark.parametrize("ending", ["renew", "follow", "people"])
+def test_an_admission_ends(store: Store, ending: str) -> None:
+    """With the ring it was made under, when the ring is read anew, and when another directory of people is attached."""
+    people = office()
+    store.keys.attach_directory(people.directory)
+    admission = store.keys.admit(people.warrant())
+    if ending == "renew":
+        store.destroy(WHERE)
+    elif ending == "follow":
+        store.keys.follow(1)
+    else:
+        store.keys.attach_directory(people.directory)
+    with pytest.raises(RefusedError, match="not admitted under the ring that lives now"):
+        store.keys.release(admission, "mobile_usage", DAY, "who", (DAY, DAY))
+
+
+def test_a_process_sees_that_another_renewed_the_ring(store: Store) -> None:
+    """From then on it uses no key that it still holds."""
+    reader = store.reopened()
+    reader.require_unrenewed()
+    store.destroy(WHERE)
+    with pytest.raises(RefusedError, match="another process destroyed keys meanwhile"):
+        reader.require_unrenewed()
+    with pytest.raises(FaultError, match="it was dropped"):
+        reader.has_any([WHO])
+    reader.follow(2)
+    reader.require_unrenewed()
 
 
 def test_without_a_directory_nothing_is_released(tmp_path: Path) -> None:

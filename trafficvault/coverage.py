@@ -1,0 +1,143 @@
+"""What a warrant lets out of the ring: who must have signed it, and which classes, categories and days it covers.
+
+Rules, without a key or a disk: `trafficvault.keys` asks them before it releases anything. They believe signatures, not
+form: a signed document that is no warrant covers nothing. What they raise says the reason, and who asks says for what.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from ingest.record import CATEGORIES, FRAME
+from trafficvault import signing
+from trafficvault.errors import FaultError, RefusedError
+
+_PART_SLACK = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class PersonKey:
+    """What the key port must know of a person: the roles and the public key, as hex."""
+
+    name: str
+    roles: frozenset[str]
+    public_key: str
+    disabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Vouch:
+    """A person's signature over `signing.statement(act, digest of the document, person, at)`."""
+
+    person: str
+    at: datetime
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignedWarrant:
+    """A warrant document in canonical form, with the signatures of who registered and who approved it."""
+
+    document: Mapping[str, Any] = field(repr=False)
+    registered: Vouch
+    approved: Vouch
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """What a warrant that two persons signed covers: classes, categories, and the windows of its targets."""
+
+    classes: frozenset[str]
+    categories: frozenset[str]
+    windows: tuple[tuple[datetime, datetime], ...]
+
+    def require(self, record_class: str, category: str, reach: tuple[date, date]) -> None:
+        """Raises `RefusedError` unless class and category are covered and a window comes within
+        a day of `reach`.
+        """
+        if record_class not in self.classes:
+            raise RefusedError(f"the warrant does not cover the class {record_class}")
+        if category not in CATEGORIES or category not in {FRAME, *self.categories}:
+            raise RefusedError(f"the warrant does not cover the category {category}")
+        # Parts of a call that matches are in scope: one that crosses midnight leaves its last part on the next day.
+        near = reach[0] - _PART_SLACK, reach[1] + _PART_SLACK
+        if not any(_overlaps(window, near) for window in self.windows):
+            raise RefusedError(
+                f"no target's window overlaps its records, of {reach[0].isoformat()} to {reach[1].isoformat()}"
+            )
+
+
+def covered(warrant: SignedWarrant, directory: Callable[[str], PersonKey | None]) -> Covered:
+    """What `warrant` covers, once both signatures over this very document are checked, of two persons with two keys and
+    the roles for it. Raises `RefusedError` saying which of it failed.
+    """
+    # What is covered is read out of the very bytes that were signed: the caller's mapping may change later.
+    signed = signing.canonical(dict(warrant.document))
+    _require_two_persons(warrant, directory, hashlib.sha256(signed).hexdigest())
+    document: dict[str, Any] = json.loads(signed)
+    if document.get("kind") != "warrant" or document.get("v") != 1:
+        raise RefusedError("the signed document is not a warrant of version 1")
+    classes, categories = (frozenset(_words(document, name)) for name in ("classes", "categories"))
+    return Covered(classes, categories, tuple(_windows(document)))
+
+
+def _require_two_persons(warrant: SignedWarrant, directory: Callable[[str], PersonKey | None], digest: str) -> None:
+    registrar = _require_vouch(warrant.registered, directory, digest, ("registrar", "register", "officer"))
+    approver = _require_vouch(warrant.approved, directory, digest, ("approver", "approve", "approver"))
+    if registrar.name == approver.name:
+        raise RefusedError("the same person registered and approved the warrant; another must approve it")
+    if registrar.public_key == approver.public_key:
+        raise RefusedError("registrar and approver are two accounts with one public key")
+
+
+def _require_vouch(
+    vouch: Vouch, directory: Callable[[str], PersonKey | None], digest: str, part: tuple[str, str, str]
+) -> PersonKey:
+    who, act, role = part
+    person = directory(vouch.person)
+    if person is None or person.name != vouch.person:
+        raise RefusedError(f"the warrant's {who} is not a person of this vault")
+    if person.disabled:
+        raise RefusedError(f"the warrant's {who} is disabled")
+    if role not in person.roles:
+        raise RefusedError(f"the warrant's {who} has not the role {role}")
+    message = signing.statement(act, digest, vouch.person, vouch.at)
+    try:
+        signing.require_signature(person.public_key, vouch.signature, message, f"the {who}'s signature")
+    except FaultError as fault:
+        raise RefusedError(
+            f"the {who}'s signature is not over this document (digest {digest[:16]}…): one of them was changed"
+        ) from fault
+    return person
+
+
+def _words(document: Mapping[str, Any], name: str) -> list[str]:
+    # A text instead of a list would make `in` look for parts of words.
+    words = document.get(name)
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise RefusedError(f"the warrant's {name} are not a list of words")
+    return words
+
+
+def _windows(document: Mapping[str, Any]) -> list[tuple[datetime, datetime]]:
+    try:
+        texts = [(target["from"], target["to"]) for target in document["targets"]]
+        windows = [(datetime.fromisoformat(begin), datetime.fromisoformat(end)) for begin, end in texts]
+    except (KeyError, TypeError, ValueError) as problem:
+        raise RefusedError("a target of the warrant has no window from and to") from problem
+    if any(moment.tzinfo is None for window in windows for moment in window):
+        raise RefusedError("a window of the warrant names no zone")
+    return windows
+
+
+def _overlaps(window: tuple[datetime, datetime], reach: tuple[date, date]) -> bool:
+    """Whether [from, to) shares a moment with the UTC dates; from = to is the one moment they name."""
+    begin, end = window
+    first = datetime.combine(reach[0], time(), UTC)
+    last = datetime.combine(reach[1], time(), UTC) + timedelta(days=1)
+    return begin <= end and begin < last and (end > first or begin == end == first)

@@ -1,0 +1,68 @@
+"""What the catalogue holds, in a form that stays: whole tables that were checked once, and the files that can be read.
+
+A table is told apart by its tally, which is sealed and which only the same rows have. As long as that stands, rows that
+were read and checked before are given again: a question over many days asks nothing twice, and neither does the next.
+Nothing personal is in the catalogue, and so nothing personal is kept here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache
+
+from ingest.record import BY_NAME
+from trafficvault.catalogue import Row, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """One file of records: whose it is, the days that its records touch, its columns, its number of rows, and
+    whether it has blocks."""
+
+    file_id: str
+    record_class: str
+    day: date
+    reach: tuple[date, date]
+    columns: tuple[str, ...]
+    rows: int
+    has_blocks: bool
+
+
+class Holdings:
+    """Whole tables of one catalogue, as they were when last read."""
+
+    def __init__(self) -> None:
+        self._tables: dict[str, tuple[tuple[int, int], Sequence[Row]]] = {}
+
+    def rows(self, tx: Transaction, table: str) -> Sequence[Row]:
+        """Every row of `table`; not to be changed. Raises `FaultError` when the table is read and was changed."""
+        tally = tx.tally_of(table)
+        known, rows = self._tables.get(table, (None, ()))
+        if known != tally:
+            rows = tuple(tx.select(table))
+            self._tables[table] = tally, rows
+        return rows
+
+    def living_files(self, tx: Transaction) -> list[StoredFile]:
+        """The files of every partition whose expiry has not begun."""
+        parts = self.rows(tx, "partitions")
+        dying = {(row["record_class"], row["day"]) for row in parts if row["state"] != "live"}
+        rows = self.rows(tx, "files")
+        return [_file(row) for row in rows if (row["record_class"], row["day"]) not in dying]
+
+
+def _file(row: Row) -> StoredFile:
+    reach = date.fromisoformat(row["reach_from"]), date.fromisoformat(row["reach_to"])
+    columns = _columns(row["columns"])
+    day = date.fromisoformat(row["day"])
+    return StoredFile(row["id"], row["record_class"], day, reach, columns, row["rows"], row["blocks"] is not None)
+
+
+@lru_cache(maxsize=1024)
+def _columns(text: str) -> tuple[str, ...]:
+    """The columns of a file in the order of the record. Files of one source mostly have the same."""
+    named = frozenset(json.loads(text))
+    return tuple(name for name in BY_NAME if name in named)

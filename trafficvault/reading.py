@@ -1,0 +1,176 @@
+"""Reading: the rows of many files that may be in a warrant's scope, each opened under its own keys and no others.
+
+    files → released keys, per file and category → block files, many at once, or Parquet files, one by one → filter
+    → rows inside their own term
+
+A file that has blocks is answered from them when they can find what is looked for; a block file that is missing or
+damaged costs time and no answer: its Parquet file is read instead. Before each file the ring is looked at: where
+another process destroyed keys meanwhile, nothing more is read, whatever this process still holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from datetime import UTC, date, datetime
+from itertools import groupby
+
+import numpy as np
+import polars as pl
+
+from ingest.read import anchor
+from ingest.record import BY_NAME, CATEGORIES, FRAME, INTERVAL_CLASSES, category_of
+from ingest.sound import EVENT_ANCHOR, INTERVAL_ANCHOR
+from trafficvault import blocks, partitions, retention
+from trafficvault.blocks import BlockFile, Wanted
+from trafficvault.errors import FaultError
+from trafficvault.holdings import StoredFile
+from trafficvault.keys import Admission, Released
+from trafficvault.vault import Vault
+
+FILE_DAY = "file_day"
+"""The day of the file that a row stands in: a column beside those of the record."""
+
+Filter = Callable[[Collection[str]], pl.Expr]
+"""What holds for the rows that are looked for, of a file with these columns."""
+Lookup = Callable[[Collection[str]], Wanted | None]
+"""The same as blocks find it; None where they can't."""
+
+
+class Reader:
+    """Reads files under one admitted warrant, `categories` of it, leaving out what had reached its term at `now`."""
+
+    def __init__(self, vault: Vault, admission: Admission, categories: Collection[str], now: datetime) -> None:
+        self._vault, self._admission, self._now = vault, admission, now
+        self._granted = frozenset(categories) | {FRAME}
+        self._columns: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
+        self._ends: dict[tuple[str, date], bool] = {}
+
+    def rows(self, files: Iterable[StoredFile], only: Filter, lookup: Lookup) -> pl.DataFrame:
+        """The granted columns of the rows for which `only` holds, with `record_class` and `FILE_DAY`, file by file."""
+        frames = [nothing()]
+        ordered = sorted(files, key=lambda file: (file.record_class, file.day, file.file_id))
+        for record_class, group in groupby(ordered, key=lambda file: file.record_class):
+            found = [frame for frame in self._of_class(record_class, list(group), only, lookup) if frame.height]
+            if found:
+                rows = found[0] if len(found) == 1 else pl.concat(found, how="diagonal_relaxed")
+                frames.append(self._within_term(rows, record_class).with_columns(record_class=pl.lit(record_class)))
+        return pl.concat(frames, how="diagonal_relaxed")
+
+    def _of_class(
+        self, record_class: str, files: list[StoredFile], only: Filter, lookup: Lookup
+    ) -> Iterator[pl.DataFrame]:
+        blocked = [file for file in files if file.has_blocks]
+        scanned = [file for file in files if not file.has_blocks]
+        there = {name for file in blocked for name in self._granted_of(file)}
+        columns = [name for name in BY_NAME if name in there]
+        wanted = lookup(columns) if blocked else None
+        filtered = only(columns)
+        if wanted is None:
+            scanned = files
+        elif set(filtered.meta.root_names()) <= set(columns):
+            opened, closed = self._opened(blocked, columns)
+            scanned += closed
+            yield from (rows.filter(filtered) for rows in self._looked_up(opened, wanted, columns, scanned))
+        for file in scanned:
+            yield self._scanned(file, only)
+
+    def _opened(
+        self, files: Sequence[StoredFile], columns: Collection[str]
+    ) -> tuple[list[tuple[StoredFile, BlockFile]], list[StoredFile]]:
+        """The open block files, and the files whose blocks can't be opened."""
+        opened, closed = [], []
+        needed = self._needed(files[0].record_class, columns) if files else ()
+        for file in files:
+            released = self._release(file, needed)
+            try:
+                opened.append((file, self._vault.openings.blocks(self._vault.layout, released, file.file_id)))
+            except FaultError:
+                # It holds no truth: `verify` names it, and the Parquet file answers.
+                closed.append(file)
+        return opened, closed
+
+    def _looked_up(
+        self,
+        opened: Sequence[tuple[StoredFile, BlockFile]],
+        wanted: Wanted,
+        columns: Sequence[str],
+        scanned: list[StoredFile],
+    ) -> Iterator[pl.DataFrame]:
+        """The rows of all block files; one that turns out to be damaged is put among those to be `scanned`."""
+        if not opened:
+            return
+        try:
+            rows, counts = blocks.rows_of([block for _, block in opened], wanted, columns)
+            yield _dated(rows, [file.day for file, _ in opened], counts)
+        except FaultError:
+            if len(opened) == 1:
+                file, block = opened[0]
+                self._vault.openings.forget(block.place)
+                scanned.append(file)
+                return
+            half = len(opened) // 2
+            for part in (opened[:half], opened[half:]):
+                yield from self._looked_up(part, wanted, columns, scanned)
+
+    def _scanned(self, file: StoredFile, only: Filter) -> pl.DataFrame:
+        columns = self._granted_of(file)
+        asked = only(columns)
+        if not set(asked.meta.root_names()) <= set(columns):
+            return pl.DataFrame()
+        released = self._release(file, self._needed(file.record_class, columns))
+        rows = partitions.read_released(self._vault.layout, released, file.file_id, columns, asked)
+        return _dated(rows, [file.day], [rows.height])
+
+    def _granted_of(self, file: StoredFile) -> tuple[str, ...]:
+        key = file.record_class, file.columns
+        if key not in self._columns:
+            self._columns[key] = tuple(
+                name for name in file.columns if category_of(name, file.record_class) in self._granted
+            )
+        return self._columns[key]
+
+    def _needed(self, record_class: str, columns: Collection[str]) -> tuple[str, ...]:
+        """The categories of `columns`, and the frame."""
+        needed = {category_of(name, record_class) for name in columns} | {FRAME}
+        return tuple(category for category in CATEGORIES if category in needed)
+
+    def _release(self, file: StoredFile, needed: Iterable[str]) -> list[Released]:
+        """The keys of the categories `needed`, for that file."""
+        keys = self._vault.keys
+        keys.require_unrenewed()
+        return [keys.release(self._admission, file.record_class, file.day, category, file.reach) for category in needed]
+
+    def _within_term(self, rows: pl.DataFrame, record_class: str) -> pl.DataFrame:
+        """`rows` without those that have reached their own term: only the days about its edge are looked at."""
+        edge = [day for day in rows[FILE_DAY].unique().to_list() if self._may_have_ended(record_class, day)]
+        if not edge:
+            return rows
+        near = pl.col(FILE_DAY).is_in(edge)
+        names = INTERVAL_ANCHOR if record_class in INTERVAL_CLASSES else EVENT_ANCHOR
+        old = rows.filter(near)
+        told = old.select(name for name in names if name in old.columns)
+        term = self._vault.policy.require_term(record_class)
+        ended = retention.expired_mask(anchor(told, record_class), term, self._vault.policy.zone, self._now)
+        return pl.concat([old.filter(~ended), rows.filter(~near)])
+
+    def _may_have_ended(self, record_class: str, day: date) -> bool:
+        """Whether the first moment of that day has reached the term."""
+        if (record_class, day) not in self._ends:
+            first = datetime(day.year, day.month, day.day, tzinfo=UTC)
+            term = self._vault.policy.require_term(record_class)
+            end = retention.expires_at(first, term, self._vault.policy.zone)
+            self._ends[record_class, day] = end <= self._now
+        return self._ends[record_class, day]
+
+
+def nothing() -> pl.DataFrame:
+    """No row, with the columns that every answer of a `Reader` has."""
+    text = ("source", "batch", "record_class", "correlation_id")
+    counts = {"row": pl.Int64, "occurrence": pl.Int32, FILE_DAY: pl.Date}
+    return pl.DataFrame(schema={**dict.fromkeys(text, pl.String), **counts})
+
+
+def _dated(rows: pl.DataFrame, days: Sequence[date], counts: Sequence[int]) -> pl.DataFrame:
+    """`rows` with the day of the file of each; `counts` says how many are of each file."""
+    stamps = np.repeat(np.array(days, "datetime64[D]"), np.array(counts, np.int64))
+    return rows.with_columns(pl.Series(FILE_DAY, stamps, dtype=pl.Date))
