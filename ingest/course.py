@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from ingest import delimited, documents
+from ingest import delimited, documents, fitting, parts
 from ingest.errors import FileRefused
 from ingest.lines import EMPTY_LINE
 from ingest.raw import ROW, Raw
@@ -61,8 +61,8 @@ class Course:
     def __init__(self, feed: Feed, source: Source, arrived: datetime, shape: str | None = None) -> None:
         """A file that arrived at `arrived` (aware). `shape` is what an earlier course of the file ended with."""
         self._feed, self._source, self._arrived, self._asked = feed, source, arrived, shape
-        self._form: delimited.Form | None = None
-        self._tallies: dict[int, delimited.Tally | documents.Tally] = {}
+        self._form: parts.Form | None = None
+        self._tallies: dict[int, fitting.Tally | documents.Tally] = {}
         self._lines: Counter[str] = Counter()
         self._used = feed.used(source.identity)
         self.settled = feed.reader == "documents"
@@ -72,7 +72,7 @@ class Course:
         head = part.data if len(part.data) <= _HEAD else part.data[: part.data.rfind(b"\n", 0, _HEAD) + 1]
         feed, named = self._feed, self._source.shape
         for data in (head or part.data, part.data):
-            form = delimited.settle(_shielded(data, part), feed.shapes, feed.dialect, named)
+            form = parts.settle(_shielded(data, part), feed.shapes, feed.dialect, named)
             if form is not None:
                 chosen = [shape for shape in form.shapes if shape.name == self._asked]
                 self._form = replace(form, shape=chosen[0]) if chosen else form
@@ -108,7 +108,7 @@ class Course:
         elif self._form is not None:
             total = _summed(tallies, [item.name for item in self._form.shapes])
             if total.rows:
-                shape = delimited.decide(total, self._form.shapes, self._source.shape).name
+                shape = fitting.decide(total, self._form.shapes, self._source.shape).name
         return End(shape, sequence_number(self._feed.sequence, self._source.sequence, nothing, file_name))
 
     @property
@@ -116,16 +116,16 @@ class Course:
         """The shape that the slices are read by."""
         return None if self._form is None else self._form.shape.name
 
-    def _parsed(self, data: bytes) -> tuple[Raw, delimited.Tally | documents.Tally]:
+    def _parsed(self, data: bytes) -> tuple[Raw, fitting.Tally | documents.Tally]:
         feed = self._feed
         if feed.reader == "documents":
             raw, tally = documents.parse_part(data, frozenset(feed.fields()))
             return known_words(raw, feed), tally
         if self._form is None:  # nothing but empty lines so far
-            return delimited.parse(data, feed.shapes, feed.dialect, self._source.shape, self._used), delimited.Tally(
+            return delimited.parse(data, feed.shapes, feed.dialect, self._source.shape, self._used), fitting.Tally(
                 0, {}, {}, {}
             )
-        return delimited.parse_part(data, self._form, feed.shapes, feed.dialect, self._used)
+        return parts.parse_part(data, self._form, feed.shapes, feed.dialect, self._used)
 
 
 def _shielded(data: bytes, part: Slice) -> bytes:
@@ -159,22 +159,22 @@ def _moved(sentence: str, before: int) -> str:
     return _ROW.sub(lambda found: f"row {int(found[1]) + before}", sentence)
 
 
-def _in_place(tally: delimited.Tally | documents.Tally, before: int) -> delimited.Tally | documents.Tally:
+def _in_place(tally: fitting.Tally | documents.Tally, before: int) -> fitting.Tally | documents.Tally:
     if isinstance(tally, documents.Tally):
         return replace(tally, cut=None if tally.cut is None else _moved(tally.cut, before))
     return replace(tally, cut={name: _moved(sentence, before) for name, sentence in tally.cut.items()})
 
 
-def _summed(tallies: Iterable[delimited.Tally | documents.Tally], names: Iterable[str]) -> delimited.Tally:
-    parts = [tally for tally in tallies if isinstance(tally, delimited.Tally) and tally.fits]
-    cut: Mapping[str, str] = {name: sentence for tally in parts for name, sentence in tally.cut.items()}
-    widths = {name: sum((Counter(tally.widths[name]) for tally in parts), Counter[int]()) for name in names}
-    fits = {name: sum(tally.fits[name] for tally in parts) for name in names}
-    return delimited.Tally(sum(tally.rows for tally in parts), fits, widths, cut)
+def _summed(tallies: Iterable[fitting.Tally | documents.Tally], names: Iterable[str]) -> fitting.Tally:
+    found = [tally for tally in tallies if isinstance(tally, fitting.Tally) and tally.fits]
+    cut: Mapping[str, str] = {name: sentence for tally in found for name, sentence in tally.cut.items()}
+    widths = {name: sum((Counter(tally.widths[name]) for tally in found), Counter[int]()) for name in names}
+    fits = {name: sum(tally.fits[name] for tally in found) for name in names}
+    return fitting.Tally(sum(tally.rows for tally in found), fits, widths, cut)
 
 
-def _summed_documents(tallies: Iterable[delimited.Tally | documents.Tally]) -> documents.Tally:
-    parts = [tally for tally in tallies if isinstance(tally, documents.Tally)]
-    bad = sum((Counter(tally.bad) for tally in parts), Counter[str]())
-    cuts = [tally.cut for tally in parts if tally.cut is not None]
-    return documents.Tally(sum(tally.rows for tally in parts), bad, cuts[0] if cuts else None)
+def _summed_documents(tallies: Iterable[fitting.Tally | documents.Tally]) -> documents.Tally:
+    found = [tally for tally in tallies if isinstance(tally, documents.Tally)]
+    bad = sum((Counter(tally.bad) for tally in found), Counter[str]())
+    cuts = [tally.cut for tally in found if tally.cut is not None]
+    return documents.Tally(sum(tally.rows for tally in found), bad, cuts[0] if cuts else None)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest import delimited
+from ingest import delimited, separation
 from ingest.delimited import parse
 from ingest.errors import FeedError, FileRefused, IngestError
 from ingest.raw import Dialect, Raw, Shape
@@ -46,8 +46,8 @@ def by_the_other_way(data: bytes, shapes: list[Shape], dialect: Dialect) -> Raw:
     """The file read by the reader's own cutting of lines, as where encodings are mixed, in slices of a few bytes."""
     with (
         mock.patch.object(delimited, "doubtful", lambda lines, _: np.array([len(lines.data) + 9])),
-        mock.patch.object(delimited, "_SLICE", 7),
-        mock.patch.object(delimited, "_parse_plain", lambda *_: None),
+        mock.patch.object(separation, "_SLICE", 7),
+        mock.patch.object(delimited, "parse_plain", lambda *_: None),
     ):
         return parse(data, shapes, dialect, None)
 

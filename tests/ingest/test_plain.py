@@ -118,7 +118,7 @@ def account(raw: Raw | str) -> object:
 
 def is_plain(data: bytes, shapes: list[Shape], dialect: Dialect) -> bool:
     """Whether a file is read at one go."""
-    return delimited._parse_plain(data, shapes, dialect, None, None) is not None
+    return delimited.parse_plain(data, shapes, dialect, None, None) is not None
 
 
 # --- one result -------------------------------------------------------------------------------------------------------
