@@ -8,11 +8,14 @@ the way has a name with `~`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import and_
 from typing import Final
 
 import polars as pl
 
 from ingest.conditions import Condition, holds
+from ingest.durations import whole
 from ingest.forms import wrong_word
 from ingest.rules import Rule
 from ingest.words import Words
@@ -36,6 +39,8 @@ class Columns:
         self._temporary = 0
         self._words: dict[str, Words | None] = {}
         self._conditions: dict[tuple[Condition, ...], str] = {}
+        self._numbers: dict[tuple[str, str], pl.Series] = {}
+        self._places: dict[str, tuple[pl.Series, pl.Series]] = {}
 
     def words(self, name: str) -> Words | None:
         """The few words that stand in the field `name`; None where they are many."""
@@ -63,7 +68,10 @@ class Columns:
 
     def put(self, name: str, value: pl.Expr | pl.Series) -> None:
         """Writes the column `name`, over one that has it."""
-        self.frame = self.frame.with_columns(value.alias(name))
+        if isinstance(value, pl.Series) and len(value) == self.frame.height and name not in self.frame.columns:
+            self.frame = self.frame.hstack([value.alias(name)])
+        else:
+            self.frame = self.frame.with_columns(value.alias(name))
 
     def keep(self, value: pl.Expr | pl.Series) -> str:
         """The name of a new temporary column that holds `value`."""
@@ -73,7 +81,10 @@ class Columns:
 
     def holds(self, conditions: tuple[Condition, ...]) -> pl.Expr:
         """Whether all `conditions` hold, worked out once for a file."""
-        if conditions not in self._conditions:
+        if conditions not in self._conditions and len(conditions) > 1:
+            each = [self.holds((condition,)) for condition in conditions]
+            self._conditions[conditions] = self.keep(reduce(and_, each))
+        elif conditions not in self._conditions:
             met = holds(conditions, self.names)
             used = {name for condition in conditions for name in condition.uses()} & self.names
             words = self.words(next(iter(used))) if len(used) == 1 else None
@@ -96,10 +107,18 @@ class Columns:
             return self.keep(found.gather(place[_PLACE]))
         if texts.null_count() < self.frame.height // 8:
             return self.keep(value)
-        present = texts.is_not_null()
-        found = self.frame.select(read).filter(present).select(value).to_series()
-        at = present.cum_sum().cast(pl.Int64) - 1
-        return self.keep(found.gather(at.set(~present, None)))
+        if text not in self._places:
+            present = pl.col(text).is_not_null()
+            spread = self.frame.select(there=present, at=pl.when(present).then(present.cum_sum() - 1))
+            self._places[text] = spread["there"], spread["at"]
+        there, at = self._places[text]
+        return self.keep(self.frame.select(read).filter(there).select(value).to_series().gather(at))
+
+    def whole(self, name: str, kind: str) -> pl.Series:
+        """The whole numbers of `kind` in the column `name`, worked out once for a file."""
+        if (name, kind) not in self._numbers:
+            self._numbers[name, kind] = whole(self.frame[name], kind)
+        return self._numbers[name, kind]
 
     def field(self, name: str) -> pl.Expr:
         """The field `name` as text, null where the file lacks it."""

@@ -59,7 +59,7 @@ def _value(raw: pl.Expr, is_of_form: Callable[[pl.Series], pl.Series]) -> pl.Exp
     def parts(given: pl.Series) -> pl.Series:
         digits, absent = _unfilled(given)
         ok = is_of_form(digits).fill_null(False)
-        value = digits if ok.all() else digits.set(~ok, None)
+        value = digits if ok.all() else pl.select(pl.when(ok).then(digits)).to_series()
         return pl.DataFrame({"value": value, "ok": ok | absent}).to_struct("value")
 
     return raw.cast(pl.String).map_batches(parts, return_dtype=VALUE)

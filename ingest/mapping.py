@@ -22,13 +22,12 @@ import polars as pl
 
 from ingest import countries, moments, nested
 from ingest.columns import Columns, out
-from ingest.durations import whole
 from ingest.errors import FeedError
 from ingest.forms import device, read_form
 from ingest.parties import Parties
 from ingest.raw import READ_NOTE, ROW
 from ingest.record import BY_NAME, CLASSES, DISCLOSABLE
-from ingest.rules import KINDS, PARTIES, TIME_KINDS, After, Rule
+from ingest.rules import DURATION_KINDS, KINDS, PARTIES, TIME_KINDS, After, Rule
 from ingest.source import Source
 
 if TYPE_CHECKING:
@@ -150,6 +149,8 @@ class _Mapping:
             raw = self.columns.field("imei_raw") if rule.canonical else pl.lit(None, dtype=pl.String)
             self.columns.put(out("imei_raw"), pl.coalesce(raw, found.field("imei_raw")))
             return found.field("imei")
+        if rule.kind in DURATION_KINDS:
+            return self.columns.whole(name, rule.kind)
         return read_form(self.columns.frame, rule, name)
 
     def _invalid(self, rule: Rule, text: str, value: str, before: list[str]) -> None:
@@ -244,7 +245,7 @@ class _Mapping:
     def _duration(self, rule: Rule, column: str) -> str:
         """The name of a temporary column with the milliseconds that `rule` takes."""
         text = self.columns.text(rule)
-        value = self.columns.keep(whole(self.columns.frame[text], rule.kind))
+        value = self.columns.keep(self.columns.whole(text, rule.kind))
         if self.columns.frame[value].null_count() > self.columns.frame[text].null_count():
             wrong = (pl.col(text).str.strip_chars() != "") & pl.col(value).is_null()
             self.columns.reject(wrong, f"a duration for {column} is not of its form")
@@ -296,7 +297,10 @@ class _Mapping:
             return
         self.columns.put(IDENTIFIED, pl.all_horizontal(pl.col(name).is_not_null() for name in needed))
         shown = [pl.col(name).fill_null("") for name in fields if name in self.columns.names and name not in hidden]
-        joined = pl.when(IDENTIFIED).then(pl.concat_str(shown, separator="/"))
+        if len(fields) == 1 and not hidden:
+            joined = pl.col(fields[0])
+        else:
+            joined = pl.when(IDENTIFIED).then(pl.concat_str(shown, separator="/"))
         given = [pl.col(out("record_id"))] if out("record_id") in self.columns.frame.columns and own is None else []
         self.columns.put(out("record_id"), pl.coalesce([*given, joined]))
 

@@ -25,16 +25,22 @@ class Words:
     @classmethod
     def of(cls, text: pl.Series) -> Words | None:
         """The words of `text`, null among them where a row has none; None where they are many."""
-        if text.head(_SOME).n_unique() > _FEW:
-            return None
-        words = text.unique()
+        words = text.head(_SOME).unique()
         if len(words) > _FEW:
             return None
         known = words.drop_nulls()
-        which = text.cast(pl.Enum(known)).to_physical().cast(pl.UInt32)
+        # The first rows mostly have them all: to look for the words of every row costs more than to place them.
+        which = text.cast(pl.Enum(known), strict=False)
+        if which.null_count() > text.null_count():
+            words = text.unique()
+            if len(words) > _FEW:
+                return None
+            known = words.drop_nulls()
+            which = text.cast(pl.Enum(known))
+        place = which.to_physical().cast(pl.UInt32)
         if text.null_count():
-            which = which.fill_null(len(known))
-        return cls(pl.concat([known, words.filter(words.is_null())]).to_frame(), which)
+            return cls(known.extend_constant(None, 1).to_frame(), place.fill_null(len(known)))
+        return cls(known.to_frame(), place)
 
     def spread(self, value: pl.Expr) -> pl.Series:
         """`value`, which reads this field alone, of every row."""
