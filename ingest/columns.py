@@ -104,7 +104,7 @@ class Columns:
             found = distinct.select(value).to_series()
             keys = distinct.with_row_index(_PLACE)
             place = self.frame.select(text).join(keys, on=text, how="left", nulls_equal=True, maintain_order="left")
-            return self.keep(found.gather(place[_PLACE]))
+            return self.keep(found.rechunk().gather(place[_PLACE]))
         if texts.null_count() < self.frame.height // 8:
             return self.keep(value)
         if text not in self._places:
@@ -112,7 +112,7 @@ class Columns:
             spread = self.frame.select(there=present, at=pl.when(present).then(present.cum_sum() - 1))
             self._places[text] = spread["there"], spread["at"]
         there, at = self._places[text]
-        return self.keep(self.frame.select(read).filter(there).select(value).to_series().gather(at))
+        return self.keep(self.frame.select(read).filter(there).select(value).to_series().rechunk().gather(at))
 
     def whole(self, name: str, kind: str) -> pl.Series:
         """The whole numbers of `kind` in the column `name`, worked out once for a file."""

@@ -195,10 +195,7 @@ class _Mapping:
                 self.columns.reject(wrong & ~struct.field("missing"), f"{column} is not a time")
             values.append(value)
             known = pl.col(value).is_not_null()
-            note = struct.field("note")
-            if rule.zone is not None:
-                note = pl.col(self.columns.where(text, moments.told_note(rule, note, self.columns.names)))
-            told["time_note"].append(pl.when(known).then(note))
+            told["time_note"].append(pl.when(known).then(struct.field("note")))
             told["time_precision"].append(pl.when(known).then(moments.told_precision(rule, text)))
             if rule.kind != "epoch":
                 told["utc_offset"].append(pl.when(known).then(struct.field("utc_offset").cast(pl.Int64)))

@@ -79,10 +79,13 @@ def read(
     offset = pl.col(rule.offset) if rule.offset in names else None
     end = pl.col(rule.end) if rule.end in names else None
     place = zone_of(pl.col(rule.zone)).fill_null(zone) if rule.zone in names else zone
-    return local(raw, rule.format or "", place, duration, hint, offset, end=end)
+    found = local(raw, rule.format or "", place, duration, hint, offset, end=end)
+    if rule.zone is None:
+        return found
+    return found.struct.with_fields(note=_told_note(rule, pl.field("note"), names))
 
 
-def told_note(rule: Rule, note: pl.Expr, names: frozenset[str]) -> pl.Expr:
+def _told_note(rule: Rule, note: pl.Expr, names: frozenset[str]) -> pl.Expr:
     """`note`, or how the zone of a time was found where the feed takes it from a country and no offset is told."""
     unzoned = pl.col(rule.offset).is_null() if rule.offset in names else pl.lit(value=True)
     how = pl.when(told_no_zone(rule, names)).then(pl.lit(ASSUMED)).when(unzoned).then(pl.lit(DERIVED))

@@ -107,12 +107,12 @@ def _parties(rows: pl.Series, plan: NumberPlan, region: str, owner: str) -> pl.S
     at = np.flatnonzero(rest)
     if not len(at):
         return out.to_struct("party")
-    own = pl.Series(at)
+    own = pl.Series(at, dtype=pl.UInt32)
     others, which = _distinct(frame.select(pl.all().gather(own)))
-    index = np.arange(len(raw), dtype=np.uint32)
-    index[at] = len(raw) + which
-    both = pl.concat([out, _interpreted(others, plan, region, owner)], rechunk=True)
-    return both.select(pl.all().gather(pl.Series(index))).to_struct("party")
+    read = _interpreted(others, plan, region, owner).select(pl.all().gather(pl.Series(which)))
+    if len(at) == len(raw):
+        return read.to_struct("party")
+    return pl.DataFrame([one.scatter(own, told) for one, told in zip(out, read, strict=True)]).to_struct("party")
 
 
 def _straight(raw: pl.Series, found: Meaning) -> pl.DataFrame:
