@@ -19,7 +19,7 @@ IMEI: Final = pl.Struct({"imei": pl.String, "imei_raw": pl.String, "ok": pl.Bool
 
 def imsi(raw: pl.Expr) -> pl.Expr:
     """IMSIs, 6 to 15 digits (TS 103 280 §6.5), as structs of type `VALUE`."""
-    return _value(raw, lambda digits: _is_number(digits, 6, 15))
+    return _value(raw, lambda digits, number: _is_number(digits, number, 6, 15))
 
 
 def imei(raw: pl.Expr) -> pl.Expr:
@@ -30,8 +30,8 @@ def imei(raw: pl.Expr) -> pl.Expr:
     """
 
     def parts(given: pl.Series) -> pl.Series:
-        digits, absent = _unfilled(given)
-        ok = _is_number(digits, 14, 16)
+        digits, number, absent = _unfilled(given)
+        ok = _is_number(digits, number, 14, 16)
         device = digits.str.slice(0, 14).set(~ok, None)
         kept = given.set(~ok | (given == device).fill_null(False), None)
         return pl.DataFrame({"imei": device, "imei_raw": kept, "ok": ok | absent}).to_struct("imei")
@@ -41,12 +41,12 @@ def imei(raw: pl.Expr) -> pl.Expr:
 
 def iccid(raw: pl.Expr) -> pl.Expr:
     """ICCIDs, 18 to 20 digits that start with 89 (ITU-T E.118), as structs of type `VALUE`."""
-    return _value(raw, lambda digits: digits.str.contains(r"^89[0-9]{16,18}$"))
+    return _value(raw, lambda digits, _: digits.str.contains(r"^89[0-9]{16,18}$"))
 
 
 def eid(raw: pl.Expr) -> pl.Expr:
     """EIDs of eUICCs, 32 digits that start with 89 (GSMA SGP.02), as structs of type `VALUE`."""
-    return _value(raw, lambda digits: digits.str.contains(r"^89[0-9]{30}$"))
+    return _value(raw, lambda digits, _: digits.str.contains(r"^89[0-9]{30}$"))
 
 
 def cell(raw: pl.Expr) -> pl.Expr:
@@ -55,27 +55,28 @@ def cell(raw: pl.Expr) -> pl.Expr:
     return pl.when(text != "").then(text)
 
 
-def _value(raw: pl.Expr, is_of_form: Callable[[pl.Series], pl.Series]) -> pl.Expr:
+def _value(raw: pl.Expr, is_of_form: Callable[[pl.Series, pl.Series], pl.Series]) -> pl.Expr:
     def parts(given: pl.Series) -> pl.Series:
-        digits, absent = _unfilled(given)
-        ok = is_of_form(digits).fill_null(False)
+        digits, number, absent = _unfilled(given)
+        ok = is_of_form(digits, number).fill_null(False)
         value = digits if ok.all() else pl.select(pl.when(ok).then(digits)).to_series()
         return pl.DataFrame({"value": value, "ok": ok | absent}).to_struct("value")
 
     return raw.cast(pl.String).map_batches(parts, return_dtype=VALUE)
 
 
-def _unfilled(given: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """The text without blanks around it and without one filler nibble behind it; and where there is none."""
-    if given.cast(pl.UInt64, strict=False).null_count() == given.null_count():
-        return given, given.is_null()
+def _unfilled(given: pl.Series) -> tuple[pl.Series, pl.Series, pl.Series]:
+    """The text without blanks around it and one filler nibble behind it, the same as integers, where there is none."""
+    number = given.cast(pl.UInt64, strict=False)
+    if number.null_count() == given.null_count():
+        return given, number, given.is_null()
     text = given.str.strip_chars()
     filled = (text.str.ends_with("f") | text.str.ends_with("F")).fill_null(False)
-    return text.str.head(-1).zip_with(filled, text) if filled.any() else text, (text == "").fill_null(True)
+    digits = text.str.head(-1).zip_with(filled, text) if filled.any() else text
+    return digits, digits.cast(pl.UInt64, strict=False), (text == "").fill_null(True)
 
 
-def _is_number(digits: pl.Series, least: int, most: int) -> pl.Series:
-    """Where `digits` are `least` to `most` (at most 18) digits; false for null."""
-    length = digits.str.len_bytes()
-    number = digits.cast(pl.UInt64, strict=False).is_not_null() & ~digits.str.starts_with("+")
-    return (number & (length >= least) & (length <= most)).fill_null(False)
+def _is_number(digits: pl.Series, number: pl.Series, least: int, most: int) -> pl.Series:
+    """Where `digits`, whose integers are `number`, are `least` to `most` (at most 18) digits; false for null."""
+    fits = digits.str.len_bytes().is_between(least, most)
+    return (fits & number.is_not_null() & ~digits.str.starts_with("+")).fill_null(False)

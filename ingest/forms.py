@@ -111,11 +111,11 @@ def _mail_lists(lists: pl.Series) -> pl.Series:
 
 
 _READ: Final[dict[str, Callable[[pl.Expr], pl.Expr]]] = {
-    "imsi": lambda text: _value(imsi(text)),
+    "imsi": lambda text: imsi(text).struct.field("value"),
     "imei": lambda text: device(text).struct.field("imei"),
-    "iccid": lambda text: _value(iccid(text)),
+    "iccid": lambda text: iccid(text).struct.field("value"),
     "mac": lambda text: _value(mac(text)),
     "mail": lambda text: _value(mail(text)),
-    "eid": lambda text: _value(eid(text)),
+    "eid": lambda text: eid(text).struct.field("value"),
     "cell": cell,
 }

@@ -173,6 +173,7 @@ class _Mapping:
         column = rules[0].column
         values: list[str] = []
         told: dict[str, list[pl.Expr]] = {"utc_offset": [], "time_note": [], "time_precision": []}
+        precise: list[tuple[pl.Expr, pl.Expr]] = []
         for rule in rules:
             if rule.after is not None:
                 values.append(self.columns.keep(self.columns.when(rule, self._moment(rule.after, column))))
@@ -186,7 +187,7 @@ class _Mapping:
             if rule.zone is not None and self.latest is not None:
                 found = self._eastmost(rule, text, found)
             struct = pl.col(found).struct
-            value = self.columns.keep(pl.when(struct.field("ok")).then(struct.field("utc")))
+            value = self.columns.keep(struct.field("utc"))
             if not self.columns.frame[found].struct.field("ok").all():
                 wrong = ~struct.field("ok")
                 if values:
@@ -194,11 +195,13 @@ class _Mapping:
                 self.columns.reject(wrong & struct.field("missing"), f"{column} is a local time that did not exist")
                 self.columns.reject(wrong & ~struct.field("missing"), f"{column} is not a time")
             values.append(value)
-            known = pl.col(value).is_not_null()
-            told["time_note"].append(pl.when(known).then(struct.field("note")))
-            told["time_precision"].append(pl.when(known).then(moments.told_precision(rule, text)))
+            told["time_note"].append(struct.field("note"))
+            precise.append((moments.told_precision(rule, text), pl.col(value).is_not_null()))
             if rule.kind != "epoch":
-                told["utc_offset"].append(pl.when(known).then(struct.field("utc_offset").cast(pl.Int64)))
+                told["utc_offset"].append(struct.field("utc_offset"))
+        if precise and all(one.meta.eq(precise[0][0]) for one, _ in precise):
+            precise = [(precise[0][0], pl.any_horizontal(known for _, known in precise))]
+        told["time_precision"] = [pl.when(known).then(one) for one, known in precise]
         self.columns.put(out(column), pl.coalesce(values))
         self.told[column] = told
 
@@ -255,7 +258,10 @@ class _Mapping:
             values = [value for time in times for value in self.told.get(time, {}).get(name, [])]
             if values:
                 before = [pl.col(out(name))] if out(name) in columns else []
-                self.columns.put(out(name), pl.coalesce([*before, *values]))
+                told = pl.coalesce(values)
+                if name == "utc_offset":
+                    told = told.cast(pl.Int64)
+                self.columns.put(out(name), pl.coalesce([*before, told]))
         if out("start") in columns and out("end") in columns:
             self.columns.reject(pl.col(out("end")) < pl.col(out("start")), "end before start")
 

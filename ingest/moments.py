@@ -82,7 +82,8 @@ def read(
     found = local(raw, rule.format or "", place, duration, hint, offset, end=end)
     if rule.zone is None:
         return found
-    return found.struct.with_fields(note=_told_note(rule, pl.field("note"), names))
+    note = pl.when(pl.field("utc").is_not_null()).then(_told_note(rule, pl.field("note"), names))
+    return found.struct.with_fields(note=note)
 
 
 def _told_note(rule: Rule, note: pl.Expr, names: frozenset[str]) -> pl.Expr:
