@@ -99,6 +99,9 @@ class Columns:
         read = list(dict.fromkeys(value.meta.root_names()))
         texts = self.frame[text]
         given = self.frame.height - texts.null_count()
+        if not given:
+            kind = self.frame.lazy().select(value).collect_schema().dtypes()[0]
+            return self.keep(pl.Series([], dtype=kind).clear(self.frame.height))
         if read == [text] and self.frame.select(pl.col(text).approx_n_unique()).item() < given // 3:
             distinct = texts.unique().alias(text).to_frame()
             found = distinct.select(value).to_series()

@@ -6,11 +6,14 @@ that starts with any other code is not an E.164 number. A code that is reserved 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+
+from ingest.words import by_word
 
 COUNTRY_CODES: Final = frozenset(
     str(code)
@@ -123,18 +126,22 @@ def country_zone(tadig: pl.Expr) -> pl.Expr:
     A zone found so is derived, not told: whoever uses it marks the record `derived`. Countries of several zones (the
     United States, Russia, Australia, Indonesia, …) and codes of ships and aircraft give null.
     """
-    return _country(tadig).replace_strict(_ZONES, default=None, return_dtype=pl.String)
+    return _of_country(tadig, _ZONES)
 
 
 def has_one_zone(tadig: pl.Expr) -> pl.Expr:
     """Whether `country_zone` gives a zone; false for no code."""
-    return _country(tadig).is_in(list(_ZONES)).fill_null(value=False)
+    return country_zone(tadig).is_not_null()
 
 
 def eastmost(tadig: pl.Expr) -> pl.Expr:
     """The eastmost zone of a country of several; null for any other code."""
-    return _country(tadig).replace_strict(_EASTMOST, default=None, return_dtype=pl.String)
+    return _of_country(tadig, _EASTMOST)
 
 
-def _country(tadig: pl.Expr) -> pl.Expr:
-    return tadig.str.strip_chars().str.slice(0, 3).str.to_uppercase()
+def _of_country(tadig: pl.Expr, zones: Mapping[str, str]) -> pl.Expr:
+    def zone(code: pl.Expr) -> pl.Expr:
+        country = code.str.strip_chars().str.slice(0, 3).str.to_uppercase()
+        return country.replace_strict(zones, default=None, return_dtype=pl.String)
+
+    return by_word(tadig, zone, pl.String())

@@ -5,6 +5,7 @@ What depends on such a field alone is worked out once per word and spread over t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -13,6 +14,17 @@ import polars as pl
 _FEW: Final = 256
 _SOME: Final = 2048
 """A field has few words where it has at most so many of them, which its first rows must not contradict."""
+
+
+def by_word(text: pl.Expr, rule: Callable[[pl.Expr], pl.Expr], kind: pl.DataType) -> pl.Expr:
+    """What `rule` gives for `text`, of type `kind`, worked out once per word where the words are few."""
+
+    def values(rows: pl.Series) -> pl.Series:
+        words = Words.of(rows)
+        value = rule(pl.col(rows.name))
+        return rows.to_frame().select(value).to_series() if words is None else words.spread(value)
+
+    return text.map_batches(values, return_dtype=kind)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
