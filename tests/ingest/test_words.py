@@ -6,7 +6,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.words import Words
+from ingest.words import Words, by_word
 
 TEXTS = st.lists(st.none() | st.sampled_from(["", " ", "GP", "+0100", "é"]), max_size=40)
 
@@ -20,6 +20,27 @@ def test_spread_is_the_same_as_row_by_row(texts: list[str | None]) -> None:
 
     for value in (pl.col("one").str.len_bytes(), pl.col("one").is_null(), pl.col("one") == "GP"):
         assert words.spread(value).to_list() == column.to_frame().select(value).to_series().to_list()
+
+
+@given(TEXTS, st.booleans())
+def test_by_word_is_the_same_as_row_by_row(texts: list[str | None], many: bool) -> None:
+    """A rule by word gives what it gives row by row, of few words and of many."""
+    column = pl.Series("one", texts + [str(number) for number in range(300 * many)], dtype=pl.String)
+
+    def first(text: pl.Expr) -> pl.Expr:
+        return text.str.slice(0, 1).fill_null("none")
+
+    found = column.to_frame().select(by_word(pl.col("one"), first, pl.String()))
+    assert found.to_series().to_list() == column.to_frame().select(first(pl.col("one"))).to_series().to_list()
+
+
+def test_words_that_come_late_are_among_them() -> None:
+    """A word that the first rows lack, and an empty field behind them, have their place too."""
+    column = pl.Series("one", ["first"] * 5000 + ["second", None])
+    words = Words.of(column)
+    assert words is not None
+
+    assert words.spread(pl.col("one")).to_list() == column.to_list()
 
 
 def test_many_words_are_not_few() -> None:
