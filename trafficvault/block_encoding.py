@@ -8,25 +8,28 @@ number follows. Everything is done for a whole frame at once; only the putting t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from itertools import pairwise
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from trafficvault import block_form, prefixes
+from trafficvault import block_form, numerals, prefixes
 from trafficvault.block_form import COLUMN, HEAD, NUMBERS, RELATIVE, ROWS, SCALES, Bits, Whole
 
-_SAMPLE = 2048
-_NUMBER_FORM = r"^(.*?)([1-9][0-9]{0,17})$"
 _PRESENCE = 1 << 22
 """Up to so many (block, text) pairs, a table tells which of them occur; beyond, they are sorted."""
+_REFERRED_TO = frozenset(block_form.RELATIVES.values())
 
 _Any = TypeVar("_Any", bound=np.generic)
 Octets = npt.NDArray[np.uint8]
+Tags = npt.NDArray[np.unsignedinteger[Any]]
+"""Of the narrowest type that holds them."""
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(slots=True)
@@ -35,24 +38,20 @@ class _Pool:
 
     bounds: Whole
     """Where each block's entries begin, and the last one's end."""
-    ends: Whole
-    """Where each entry's bytes begin, and the last one's end."""
-    content: bytes
-
-    def of(self, block: int) -> tuple[Whole, bytes]:
-        first, last = self.bounds[block : block + 2]
-        ends = self.ends[first : last + 1]
-        return ends[1:] - ends[:-1], self.content[ends[0] : ends[-1]]
+    sizes: Whole
+    """How many bytes each entry has."""
+    content: list[bytes]
+    """Each block's texts, one behind the other."""
 
 
 @dataclass(slots=True)
 class _Column:
     heads: npt.NDArray[np.void]
-    streams: list[Callable[[int, int], bytes]]
-    """From block and rows to the bytes of the tags and of the numbers."""
+    streams: list[list[bytes]]
+    """Block by block, the bytes of the tags and of the numbers; a stream that has none in any block is left out."""
     pool: _Pool | None
-    numbers: Whole
-    """What a reader will see in every row, null or not: what another column may be relative to."""
+    numbers: Whole | None
+    """What a reader will see in every row, null or not, where another column may be relative to it."""
 
 
 class Frame:
@@ -62,9 +61,9 @@ class Frame:
         self._rows = rows
         self.height = rows.height
         self.blocks = -(-rows.height // ROWS)
-        self._starts = np.arange(0, max(self.height, 1), ROWS)
-        self._counts = np.diff(np.append(self._starts, self.height))
-        self._block = np.repeat(np.arange(self.blocks), self._counts)
+        self._counts = np.full(self.blocks, ROWS)
+        self._counts[-1:] = rows.height - (self.blocks - 1) * ROWS
+        self._block = np.repeat(np.arange(self.blocks, dtype=np.int32), self._counts)
 
     def sections(self, names: tuple[str, ...]) -> Iterator[bytes | None]:
         """The section of each block, of the columns `names`; None where all of them are null."""
@@ -72,30 +71,28 @@ class Frame:
         for name in names:
             if name in self._rows.columns and self._rows[name].null_count() < self.height:
                 columns[name] = self._column(name, columns)
-        there = [(names.index(name), column) for name, column in columns.items()]
-        for block in range(self.blocks):
-            yield self._section(block, len(names), there) if there else None
-
-    def _section(self, block: int, width: int, there: list[tuple[int, _Column]]) -> bytes:
-        rows = min(ROWS, self.height - block * ROWS)
-        heads = np.zeros(width, COLUMN)
-        streams: list[bytes] = []
-        lengths: list[Whole] = []
-        texts: list[bytes] = []
-        entries = 0
-        for index, column in there:
-            heads[index] = column.heads[block]
-            streams += [stream(block, rows) for stream in column.streams]
+        if not columns:
+            yield from [None] * self.blocks
+            return
+        heads = np.zeros((self.blocks, len(names)), COLUMN)
+        entries = np.zeros(self.blocks, np.int64)
+        pools = []
+        for name, column in columns.items():
+            index = names.index(name)
+            heads[:, index] = column.heads
             if column.pool is not None:
-                sizes, content = column.pool.of(block)
-                heads[index]["pool"], heads[index]["entries"] = entries, len(sizes)
-                entries += len(sizes)
-                lengths.append(sizes)
-                texts.append(content)
-        sizes = np.concatenate(lengths).astype("<u4") if lengths else np.zeros(0, "<u4")
-        planes = np.ascontiguousarray(sizes.view(np.uint8).reshape(-1, 4).T).tobytes()
-        head = np.array([(rows, entries)], HEAD).tobytes()
-        return b"".join([head, heads.tobytes(), *streams, planes, *texts])
+                pools.append(column.pool)
+                counts = np.diff(column.pool.bounds)
+                heads["pool"][:, index], heads["entries"][:, index] = entries, counts
+                entries += counts
+        first = np.zeros(self.blocks, HEAD)
+        first["rows"], first["entries"] = self._counts, entries
+        octets = [first.view(np.uint8).reshape(self.blocks, -1), heads.view(np.uint8).reshape(self.blocks, -1)]
+        tops = np.concatenate(octets, axis=1)
+        parts = [_cut(tops.tobytes(), range(0, tops.size + 1, tops.shape[1]))]
+        parts += [stream for column in columns.values() for stream in column.streams]
+        parts += [_sizes(pools, entries), *(pool.content for pool in pools)]
+        yield from map(b"".join, zip(*parts, strict=True))
 
     def _column(self, name: str, earlier: dict[str, _Column]) -> _Column:
         series = self._rows[name]
@@ -104,10 +101,10 @@ class Frame:
                 values = series.to_physical().cast(pl.Int64)
                 if not series.null_count() and values.min() == values.max():
                     return self._one_number(values)
-                tags = values.is_not_null().to_numpy().astype(np.uint64)
-                return self._made(name, tags, values.fill_null(0).to_numpy(), None, None, earlier)
+                there = values.is_not_null().to_numpy()
+                return self._made(name, there.view(np.uint8), values.fill_null(0).to_numpy(), there, None, earlier)
             case block_form.TRUTH:
-                tags = (series.cast(pl.Int64) + 1).fill_null(0).to_numpy().astype(np.uint64)
+                tags = (series.cast(pl.UInt8) + 1).fill_null(0).to_numpy()
                 return self._made(name, tags, None, None, None, earlier)
             case block_form.ADDRESS:
                 return self._address(name, series, earlier)
@@ -122,8 +119,7 @@ class Frame:
         heads = np.zeros(self.blocks, COLUMN)
         heads["least"] = 1
         octets = text.encode()
-        every = np.arange(self.blocks + 1)
-        pool = _Pool(every, every * len(octets), octets * self.blocks)
+        pool = _Pool(np.arange(self.blocks + 1), np.full(self.blocks, len(octets)), [octets] * self.blocks)
         return _Column(heads, [], pool, np.zeros(self.height, np.int64))
 
     def _one_number(self, values: pl.Series) -> _Column:
@@ -136,130 +132,126 @@ class Frame:
         v4 = series.bin.starts_with(prefixes.V4_PREFIX).fill_null(False)
         number = series.bin.slice(12, 4).bin.reinterpret(dtype=pl.UInt32, endianness="big").cast(pl.Int64)
         rest = series.bin.encode("hex").zip_with(~v4, _nulls(series))
-        return self._mixed(name, v4, number, rest, "", earlier)
+        return self._mixed(name, v4.to_numpy(), number.fill_null(0).to_numpy(), rest, "", earlier)
 
     def _text(self, name: str, series: pl.Series, earlier: dict[str, _Column]) -> _Column:
         if series[0] is not None and (series == series[0]).all(ignore_nulls=False):
             return self._constant(series[0])
-        prefix = _prefix(series)
+        prefix = numerals.prefix_of(series)
         if prefix is None:
-            return self._mixed(name, None, None, series, "", earlier)
-        bare = series.str.strip_prefix(prefix) if prefix else series
-        number = bare.cast(pl.Int64, strict=False)
-        # Back and forth: what does not come back the same (a leading zero, a sign, a blank) is text.
-        fits = (number.cast(pl.String) == bare) & (number >= 0)
-        if prefix:
-            fits = fits & series.str.starts_with(prefix)
-        fits = fits.fill_null(False)
-        return self._mixed(name, fits, number, series.zip_with(~fits, _nulls(series)), prefix, earlier)
+            return self._mixed(name, np.zeros(self.height, np.bool_), None, series, "", earlier)
+        there = series.is_not_null().to_numpy()
+        fits, number = numerals.numbers(series.drop_nulls(), prefix)
+        if not there.all():
+            fits, number = _scattered(fits, there), _scattered(number, there)
+        rest = None if np.array_equal(fits, there) else series.zip_with(pl.Series(~fits), _nulls(series))
+        return self._mixed(name, fits, number, rest, prefix, earlier)
 
     def _mixed(
         self,
         name: str,
-        fits: pl.Series | None,
-        number: pl.Series | None,
-        rest: pl.Series,
+        is_number: Mask,
+        number: Whole | None,
+        rest: pl.Series | None,
         prefix: str,
         earlier: dict[str, _Column],
     ) -> _Column:
-        """A column of numbers behind `prefix` where `fits`, and of the texts `rest` elsewhere."""
-        is_number = np.zeros(self.height, np.bool_) if fits is None else fits.to_numpy()
-        blocks_with = np.bincount(self._block[is_number], minlength=self.blocks) > 0
-        if rest.null_count() == self.height:
+        """A column of numbers behind `prefix` where `is_number`, and of the texts `rest` elsewhere."""
+        blocks_with = self._folded(np.max, is_number)
+        if rest is None or rest.null_count() == self.height:
             texts = pa.array([prefix], pa.large_string())
             bounds = np.concatenate([np.zeros(1, np.int64), np.cumsum(blocks_with)])
-            entries, tags = np.zeros(int(bounds[-1]), np.int64), is_number.astype(np.uint64)
+            entries, tags = np.zeros(int(bounds[-1]), np.int64), is_number.view(np.uint8)
         else:
             texts, tags, bounds, entries = self._entries(rest, prefix, blocks_with)
-            tags[is_number] = 1
+            if number is not None:
+                tags[is_number] = 1
         taken = texts.take(pa.array(entries))
         ends = np.frombuffer(taken.buffers()[1], np.int64)[: len(entries) + 1]
-        pool = _Pool(bounds, ends, taken.buffers()[2].to_pybytes() if taken.buffers()[2] is not None else b"")
-        values = None if number is None else number.fill_null(0).to_numpy()
-        return self._made(name, tags, values, is_number, pool, earlier, blocks_with)
+        content = taken.buffers()[2].to_pybytes() if taken.buffers()[2] is not None else b""
+        pool = _Pool(bounds, np.diff(ends), _cut(content, ends[bounds].tolist()))
+        return self._made(name, tags, number, is_number, pool, earlier, blocks_with)
 
-    def _entries(
-        self, rest: pl.Series, prefix: str, blocks_with: npt.NDArray[np.bool_]
-    ) -> tuple[pa.Array, Bits, Whole, Whole]:
+    def _entries(self, rest: pl.Series, prefix: str, blocks_with: Mask) -> tuple[pa.Array, Tags, Whole, Whole]:
         """Texts, the tag of each row, and where each block's entries begin among those of all blocks."""
         encoded = rest.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(pa.large_string()).dictionary_encode()
         texts = pa.concat_arrays([pa.array([prefix], pa.large_string()), encoded.dictionary.cast(pa.large_string())])
-        is_text = rest.is_not_null().to_numpy()
-        codes = np.where(is_text, encoded.indices.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64) + 1, 0)
-        rank, bounds, entries = self._ranked(codes, is_text, len(texts), blocks_with)
-        return texts, np.where(is_text, rank + 1, 0).astype(np.uint64), bounds, entries
+        codes = np.frombuffer(encoded.indices.buffers()[1], np.int32)[encoded.offset :][: self.height] + np.int32(1)
+        if rest.null_count():
+            # What stands in the place of a null is anything.
+            codes *= rest.is_not_null().to_numpy()
+        return texts, *self._ranked(codes, len(texts), blocks_with)
 
-    def _ranked(
-        self, codes: Whole, there: npt.NDArray[np.bool_], count: int, first: npt.NDArray[np.bool_]
-    ) -> tuple[Whole, Whole, Whole]:
-        """The place of each code among those of its block, where each block's begin, and the codes of all blocks.
+    def _ranked(self, codes: npt.NDArray[np.int32], count: int, first: Mask) -> tuple[Tags, Whole, Whole]:
+        """The place of each code among those of its block, from 1; where each block's begin, and the codes of all.
 
-        Code 0 is among those of a block where `first` holds, and is its first.
+        Code 0 is a null, of tag 0, and stands as well for what is among those of a block where `first` holds, and is
+        its first.
         """
-        keys = self._block * count + codes
         if self.blocks * count <= _PRESENCE:
-            present = np.zeros(self.blocks * count, np.bool_)
-            present[keys[there]] = True
-            table = present.reshape(self.blocks, count)
+            keys = self._block * np.int32(count) + codes
+            table = np.zeros((self.blocks, count), np.bool_)
+            table.reshape(-1)[keys] = True
             table[:, 0] = first
-            ranks = np.cumsum(table, axis=1) - 1
-            bounds = np.concatenate([[0], np.cumsum(table.sum(axis=1))])
-            return ranks.reshape(-1)[keys], bounds, np.nonzero(table)[1]
-        heads = np.flatnonzero(first) * count
-        distinct = np.unique(np.concatenate([keys[there], heads]))
+            ranks = np.cumsum(table, axis=1, dtype=np.int32)
+            ranks[:, 0] = 0
+            bounds = np.concatenate([np.zeros(1, np.int64), np.cumsum(table.sum(axis=1))])
+            return ranks.astype(_type_for(int(ranks.max()))).reshape(-1)[keys], bounds, np.nonzero(table)[1]
+        there = np.flatnonzero(codes)
+        pairs = self._block[there].astype(np.int64) * count + codes[there]
+        distinct, places = np.unique(np.concatenate([pairs, np.flatnonzero(first) * count]), return_inverse=True)
         bounds = np.searchsorted(distinct, np.arange(self.blocks + 1) * count)
-        return np.searchsorted(distinct, keys) - bounds[self._block], bounds, distinct % count
+        ranks = places[: len(there)] - bounds[self._block[there]] + 1
+        tags = np.zeros(self.height, _type_for(int(ranks.max())))
+        tags[there] = ranks
+        return tags, bounds, distinct % count
 
     def _made(
         self,
         name: str,
-        tags: Bits,
+        tags: Tags,
         values: Whole | None,
-        valid: npt.NDArray[np.bool_] | None,
+        valid: Mask | None,
         pool: _Pool | None,
         earlier: dict[str, _Column],
-        numbered: npt.NDArray[np.bool_] | None = None,
+        numbered: Mask | None = None,
     ) -> _Column:
         """The streams of a column from its tags and numbers. `valid` says which rows have a number."""
         heads = np.zeros(self.blocks, COLUMN)
-        least = np.minimum.reduceat(tags, self._starts)
-        tags = tags - self._by_row(least)
+        least, most = self._folded(np.min, tags), self._folded(np.max, tags)
+        if least.any():
+            tags = tags - self._by_row(least)
         heads["least"] = least
-        heads["tag_width"] = _widths(np.maximum.reduceat(tags, self._starts))
+        heads["tag_width"] = _widths(most - least)
         if numbered is not None:
             heads["flags"] |= np.where(numbered, NUMBERS, 0).astype(np.uint8)
-        numbers = np.zeros(self.height, np.int64)
-        streams: list[Callable[[int, int], bytes]] = [_Stream(tags, heads["tag_width"]).of]
-        if values is not None:
-            valid = tags + self._by_row(least) == 1 if valid is None else valid
+        numbers = np.zeros(self.height, np.int64) if name in _REFERRED_TO else None
+        streams = [self._stream(tags, heads["tag_width"])]
+        if values is not None and valid is not None:
             stored, numbers = self._stored(name, heads, values, valid, earlier)
-            streams.append(_Stream(stored, heads["width"]).of)
-        return _Column(heads, streams, pool, numbers)
+            streams.append(self._stream(stored, heads["width"]))
+        return _Column(heads, [stream for stream in streams if stream], pool, numbers)
 
     def _stored(
-        self,
-        name: str,
-        heads: npt.NDArray[np.void],
-        values: Whole,
-        valid: npt.NDArray[np.bool_],
-        earlier: dict[str, _Column],
-    ) -> tuple[Bits, Whole]:
+        self, name: str, heads: npt.NDArray[np.void], values: Whole, valid: Mask, earlier: dict[str, _Column]
+    ) -> tuple[Bits, Whole | None]:
         """The numbers of the stream, and what a reader makes of them; fills `heads` in."""
-        base, spread = self._spread(values, valid)
-        seen_as = np.where(valid, values, self._by_row(base))
-        basis = np.zeros(self.height, np.int64)
-        other = block_form.RELATIVES.get(name)
-        if other in earlier:
-            away = values - earlier[other].numbers
-            near, near_spread = self._spread(away, valid)
+        full = bool(valid.all())
+        base, spread = self._spread(values, None if full else valid)
+        other = earlier.get(block_form.RELATIVES.get(name, ""))
+        if other is not None and other.numbers is not None:
+            away = values - other.numbers
+            near, near_spread = self._spread(away, None if full else valid)
             closer = near_spread < spread
-            heads["flags"] |= np.where(closer, RELATIVE, 0).astype(np.uint8)
-            rows = self._by_row(closer)
-            values = np.where(rows, away, values)
-            base, spread = np.where(closer, near, base), np.where(closer, near_spread, spread)
-            basis = np.where(rows, earlier[other].numbers, basis)
-            seen_as = np.where(valid, values, self._by_row(base)) + basis
-        offsets = np.where(valid, values - self._by_row(base), 0).view(np.uint64)
+            if closer.any():
+                heads["flags"] |= np.where(closer, RELATIVE, 0).astype(np.uint8)
+                values = away if closer.all() else np.where(self._by_row(closer), away, values)
+                base, spread = np.where(closer, near, base), np.where(closer, near_spread, spread)
+        by_row = self._by_row(base)
+        seen_as = np.where(valid, values, by_row) if name in _REFERRED_TO else None
+        offsets = (values - by_row).view(np.uint64)
+        if not full:
+            offsets *= valid
         scale = next(index for index in (3, 2, 1, 0) if _is_multiple(offsets, np.uint64(SCALES[index])))
         if scale:
             offsets //= np.uint64(SCALES[scale])
@@ -269,55 +261,97 @@ class Frame:
         heads["width"] = _widths(spread)
         return offsets, seen_as
 
+    def _stream(self, values: Tags, widths: Octets) -> list[bytes]:
+        """Numbers as byte planes and a rest of 1, 2 or 4 bits, as wide as each block needs; empty where none is."""
+        most = int(widths.max())
+        if not most:
+            return []
+        if self.height < self.blocks * ROWS:
+            values = np.concatenate([values, np.zeros(self.blocks * ROWS - self.height, values.dtype)])
+        octets = values.view(np.uint8).reshape(self.blocks, ROWS, values.itemsize)
+        planes = np.ascontiguousarray(octets[:, :, : -(-most // 8)].transpose(0, 2, 1))
+        content, step = planes.tobytes(), planes.shape[1] * ROWS
+        # A block's lower planes stand first, so it takes as many as it needs.
+        found = [
+            content[at : at + wide]
+            for at, wide in zip(range(0, len(content), step), ((widths >> 3).astype(int) * ROWS).tolist(), strict=True)
+        ]
+        for width in np.unique(widths[widths & 7 != 0]).tolist():
+            those = np.flatnonzero(widths == width)
+            packed = _packed(planes[those, width >> 3], width & 7)
+            for block, rest in zip(those.tolist(), packed, strict=True):
+                found[block] += rest.tobytes()
+        rows = self.height - (self.blocks - 1) * ROWS
+        if rows < ROWS:
+            whole, rest = divmod(int(widths[-1]), 8)
+            last = [planes[-1, index, :rows].tobytes() for index in range(whole)]
+            if rest:
+                last.append(_packed(planes[-1:, whole], rest)[0, : -(-rows * rest // 8)].tobytes())
+            found[-1] = b"".join(last)
+        return found
+
     def _by_row(self, by_block: npt.NDArray[_Any]) -> npt.NDArray[_Any]:
         """What belongs to each row's block."""
         return np.repeat(by_block, self._counts)
 
-    def _spread(self, values: Whole, valid: npt.NDArray[np.bool_]) -> tuple[Whole, Bits]:
+    def _spread(self, values: Whole, valid: Mask | None) -> tuple[Whole, Bits]:
         """Least value and range of each block."""
-        low = np.minimum.reduceat(np.where(valid, values, np.iinfo(np.int64).max), self._starts)
-        high = np.maximum.reduceat(np.where(valid, values, np.iinfo(np.int64).min), self._starts)
-        empty = low > high
-        low[empty] = high[empty] = 0
+        if valid is None:
+            low, high = self._folded(np.min, values), self._folded(np.max, values)
+        else:
+            low = self._folded(np.min, np.where(valid, values, np.iinfo(np.int64).max))
+            high = self._folded(np.max, np.where(valid, values, np.iinfo(np.int64).min))
+            empty = low > high
+            low[empty] = high[empty] = 0
         return low, high.view(np.uint64) - low.view(np.uint64)
 
+    def _folded(self, fold: Callable[..., Any], values: npt.NDArray[_Any]) -> npt.NDArray[_Any]:
+        """Least or greatest value of each block."""
+        whole = self.height // ROWS
+        found = np.empty(self.blocks, values.dtype)
+        found[:whole] = fold(values[: whole * ROWS].reshape(whole, ROWS), axis=1)
+        if whole < self.blocks:
+            found[whole] = fold(values[whole * ROWS :])
+        return found
 
-class _Stream:
-    """Numbers of one column, cut into byte planes and a rest of 1, 2 or 4 bits, as wide as each block needs."""
 
-    def __init__(self, values: Bits, widths: Octets) -> None:
-        self._values = np.ascontiguousarray(values)
-        self._widths = widths.tolist()
-        self._planes: dict[int, Octets] = {}
-        self._rests: dict[tuple[int, int], Octets] = {}
+def _cut(content: bytes, ends: Sequence[int]) -> list[bytes]:
+    """The parts of `content` between neighbours in `ends`."""
+    return [content[begin:end] for begin, end in pairwise(ends)]
 
-    def of(self, block: int, rows: int) -> bytes:
-        whole, rest = divmod(self._widths[block], 8)
-        start = block * ROWS
-        parts = [self._plane(index)[start : start + rows].tobytes() for index in range(whole)]
-        if rest:
-            packed = self._rest(whole, rest)
-            per = 8 // rest
-            parts.append(packed[start // per : start // per + -(-rows // per)].tobytes())
-        return b"".join(parts)
 
-    def _plane(self, index: int) -> Octets:
-        if index not in self._planes:
-            self._planes[index] = np.ascontiguousarray(self._values.view(np.uint8).reshape(-1, 8)[:, index])
-        return self._planes[index]
+def _sizes(pools: Sequence[_Pool], entries: Whole) -> list[bytes]:
+    """Block by block, the sizes of the entries of all pools, as four byte planes."""
+    blocks = np.arange(len(entries))
+    of = np.concatenate([np.zeros(0, np.int64), *(np.repeat(blocks, np.diff(pool.bounds)) for pool in pools)])
+    sizes = np.concatenate([np.zeros(0, np.int64), *(pool.sizes for pool in pools)])
+    sizes = sizes[np.argsort(of, kind="stable")].astype("<u4")
+    planes = [
+        _cut(sizes.view(np.uint8)[place::4].tobytes(), np.append(0, np.cumsum(entries)).tolist()) for place in range(4)
+    ]
+    return list(map(b"".join, zip(*planes, strict=True)))
 
-    def _rest(self, index: int, bits: int) -> Octets:
-        if (index, bits) not in self._rests:
-            plane = self._plane(index) & np.uint8((1 << bits) - 1)
-            per = 8 // bits
-            padded = np.zeros(-(-len(plane) // per) * per, np.uint8)
-            padded[: len(plane)] = plane
-            groups = padded.reshape(-1, per)
-            packed = np.zeros(len(groups), np.uint8)
-            for place in range(per):
-                packed |= groups[:, place] << np.uint8(place * bits)
-            self._rests[index, bits] = packed
-        return self._rests[index, bits]
+
+def _packed(plane: Octets, bits: int) -> Octets:
+    """Block by block, numbers of 1, 2 or 4 bits, several in a byte, the first in its lowest bits."""
+    plane = plane & np.uint8((1 << bits) - 1)
+    if bits == 1:
+        return np.packbits(plane, axis=1, bitorder="little")
+    per = 8 // bits
+    packed = plane[:, ::per].copy()
+    for place in range(1, per):
+        packed |= plane[:, place::per] << np.uint8(place * bits)
+    return packed
+
+
+def _scattered(values: npt.NDArray[_Any], there: Mask) -> npt.NDArray[_Any]:
+    found = np.zeros(len(there), values.dtype)
+    found[there] = values
+    return found
+
+
+def _type_for(most: int) -> type[np.unsignedinteger[Any]]:
+    return np.uint8 if most < 1 << 8 else np.uint16 if most < 1 << 16 else np.uint32
 
 
 def _is_multiple(values: Bits, of: np.uint64) -> bool:
@@ -325,22 +359,8 @@ def _is_multiple(values: Bits, of: np.uint64) -> bool:
     return of == 1 or not (np.any(values[:ROWS] % of) or np.any(values % of))
 
 
-def _widths(most: Bits) -> Octets:
+def _widths(most: Tags) -> Octets:
     return np.array([block_form.rounded(value.bit_length()) for value in most.tolist()], np.uint8)
-
-
-def _prefix(series: pl.Series) -> str | None:
-    """The prefix that most texts of the column have before a number; None when most are not of that form."""
-    sample = series.drop_nulls()
-    sample = sample.gather_every(max(1, len(sample) // _SAMPLE)).unique()
-    if len(sample) < 2:
-        return None
-    found = sample.str.extract(_NUMBER_FORM, 1).drop_nulls()
-    if not len(found):
-        return None
-    counts = found.value_counts(sort=True)
-    prefix, count = counts.row(0)
-    return str(prefix) if 2 * count > len(sample) else None
 
 
 def _nulls(series: pl.Series) -> pl.Series:

@@ -30,7 +30,7 @@ from trafficvault.block_form import (
 from trafficvault.errors import FaultError
 from trafficvault.sealed_parquet import Place, polars_type, require_granted
 
-_SLAB = 256 * ROWS
+_SLAB = 128 * ROWS
 """Rows that are encoded at once."""
 _MOST_BLOCKS = 1 << postings.BLOCK_BITS
 _ORDER = "_order"

@@ -37,6 +37,8 @@ BLOCK_BITS = 24
 HASH_BITS = 64 - BLOCK_BITS
 CHUNK = 2048
 """Pairs that are sealed together."""
+_SHORT, _KINDS = 64, 8
+"""Texts of no more bytes than this, and of no more different lengths, are hashed length by length."""
 _SPARE_BITS = 6
 """Bits of a kept hash beyond those that number the pairs: one lookup in 2 ** 6 finds a block in vain."""
 _BLOCKS = np.uint64((1 << BLOCK_BITS) - 1)
@@ -52,12 +54,34 @@ def hashes(family: str, values: pa.Array) -> Hashes:
     if len(data) and ends[-1] > ends[0]:
         content = np.frombuffer(data.buffers()[2], np.uint8)[ends[0] : ends[-1]]
         starts = ends[:-1] - ends[0]
-        place = np.arange(len(content)) - np.repeat(starts, lengths)
-        terms = (content + np.uint64(1)) * _weights(1 << int(lengths.max()).bit_length())[place]
-        filled = np.flatnonzero(lengths)
-        sums[filled] = np.add.reduceat(terms, starts[filled])
+        counts = np.bincount(lengths) if lengths.max() <= _SHORT else np.ones(_KINDS + 1, np.int64)
+        if np.count_nonzero(counts) > _KINDS:
+            sums = _sums_of_any(content, starts, lengths)
+        else:
+            for length in np.flatnonzero(counts).tolist():
+                those = slice(None) if counts[length] == len(data) else np.flatnonzero(lengths == length)
+                sums[those] = _sums_of(content, starts[those], length)
     seed = _seed(family)
     return _mixed(sums + lengths.astype(np.uint64) * np.uint64(0xD1B54A32D192ED03) + seed)
+
+
+def _sums_of(content: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], length: int) -> Hashes:
+    """The sums of texts that have all the same length: place by place, which is quicker than byte by byte."""
+    sums = np.zeros(len(starts), np.uint64)
+    for place, weight in enumerate(_weights(1 << length.bit_length())[:length]):
+        sums += (content[starts + place] + np.uint64(1)) * weight
+    return sums
+
+
+def _sums_of_any(
+    content: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]
+) -> Hashes:
+    sums = np.zeros(len(starts), np.uint64)
+    place = np.arange(len(content)) - np.repeat(starts, lengths)
+    terms = (content + np.uint64(1)) * _weights(1 << int(lengths.max()).bit_length())[place]
+    filled = np.flatnonzero(lengths)
+    sums[filled] = np.add.reduceat(terms, starts[filled])
+    return sums
 
 
 def hash_of(family: str, value: str) -> int:
