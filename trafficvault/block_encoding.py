@@ -23,6 +23,8 @@ from trafficvault.block_form import COLUMN, HEAD, NUMBERS, RELATIVE, ROWS, SCALE
 
 _PRESENCE = 1 << 22
 """Up to so many (block, text) pairs, a table tells which of them occur; beyond, they are sorted."""
+_CATEGORIES = 1024
+"""A categorical column of more values is looked at as text, for they may be numbers."""
 _REFERRED_TO = frozenset(block_form.RELATIVES.values())
 
 _Any = TypeVar("_Any", bound=np.generic)
@@ -135,6 +137,11 @@ class Frame:
         return self._mixed(name, v4.to_numpy(), number.fill_null(0).to_numpy(), rest, "", earlier)
 
     def _text(self, name: str, series: pl.Series, earlier: dict[str, _Column]) -> _Column:
+        if isinstance(series.dtype, pl.Categorical):
+            texts = series.dtype.categories.to_series()
+            if len(texts) <= _CATEGORIES:
+                return self._categorical(name, series, texts, earlier)
+            series = series.cast(pl.String)
         if series[0] is not None and (series == series[0]).all(ignore_nulls=False):
             return self._constant(series[0])
         prefix = numerals.prefix_of(series)
@@ -146,6 +153,14 @@ class Frame:
             fits, number = _scattered(fits, there), _scattered(number, there)
         rest = None if np.array_equal(fits, there) else series.zip_with(pl.Series(~fits), _nulls(series))
         return self._mixed(name, fits, number, rest, prefix, earlier)
+
+    def _categorical(self, name: str, series: pl.Series, values: pl.Series, earlier: dict[str, _Column]) -> _Column:
+        """A column whose few texts are numbered already."""
+        codes = series.to_physical()
+        if not series.null_count() and codes.min() == codes.max():
+            return self._constant(values[codes[0]])
+        texts = pa.array(["", *values.to_list()], pa.large_string())
+        return self._pooled(name, texts, (codes.cast(pl.Int32) + 1).fill_null(0).to_numpy(), earlier)
 
     def _mixed(
         self,
@@ -166,11 +181,12 @@ class Frame:
             texts, tags, bounds, entries = self._entries(rest, prefix, blocks_with)
             if number is not None:
                 tags[is_number] = 1
-        taken = texts.take(pa.array(entries))
-        ends = np.frombuffer(taken.buffers()[1], np.int64)[: len(entries) + 1]
-        content = taken.buffers()[2].to_pybytes() if taken.buffers()[2] is not None else b""
-        pool = _Pool(bounds, np.diff(ends), _cut(content, ends[bounds].tolist()))
-        return self._made(name, tags, number, is_number, pool, earlier, blocks_with)
+        return self._made(name, tags, number, is_number, _pool(texts, bounds, entries), earlier, blocks_with)
+
+    def _pooled(self, name: str, texts: pa.Array, codes: npt.NDArray[np.int32], earlier: dict[str, _Column]) -> _Column:
+        """A column of texts alone, by their codes."""
+        tags, bounds, entries = self._ranked(codes, len(texts), np.zeros(self.blocks, np.bool_))
+        return self._made(name, tags, None, None, _pool(texts, bounds, entries), earlier)
 
     def _entries(self, rest: pl.Series, prefix: str, blocks_with: Mask) -> tuple[pa.Array, Tags, Whole, Whole]:
         """Texts, the tag of each row, and where each block's entries begin among those of all blocks."""
@@ -313,6 +329,14 @@ class Frame:
         if whole < self.blocks:
             found[whole] = fold(values[whole * ROWS :])
         return found
+
+
+def _pool(texts: pa.Array, bounds: Whole, entries: Whole) -> _Pool:
+    """The texts of those codes."""
+    taken = texts.take(pa.array(entries))
+    ends = np.frombuffer(taken.buffers()[1], np.int64)[: len(entries) + 1]
+    content = taken.buffers()[2].to_pybytes() if taken.buffers()[2] is not None else b""
+    return _Pool(bounds, np.diff(ends), _cut(content, ends[bounds].tolist()))
 
 
 def _cut(content: bytes, ends: Sequence[int]) -> list[bytes]:

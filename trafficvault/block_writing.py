@@ -74,7 +74,9 @@ class Builder:
         """
         for name in rows.columns:
             require_granted(name, self._place.record_class, self._keys)
-        rows = rows.select(pl.col(name).cast(polars_type(name)) for name in rows.columns)
+        # A text column may be categorical: its few values are then known before its rows are looked at.
+        kept = [name for name in rows.columns if isinstance(rows.schema[name], pl.Categorical)]
+        rows = rows.with_columns(pl.col(name).cast(polars_type(name)) for name in rows.columns if name not in kept)
         rows = rows.with_columns(order_key(rows.columns).alias(_ORDER))
         keys = rows[_ORDER]
         if rows.height and not (keys.is_sorted() and self._last_key <= keys[0]):

@@ -102,16 +102,15 @@ def merge(
     expected = digest = ""
 
     def fill(part: Path) -> None:
-        nonlocal expected, digest
+        nonlocal expected, digest, hashes
         writer = sealed_parquet.Writer(part, schema, place, keys, _LEVEL)
         try:
-            totals = _Totals(opened)
+            totals = _Totals(opened, seen.hashed_columns(record_class) if keep_seen else None)
             for rows in _whole_groups(_in_order(opened, schema.names, totals, target.spill)):
                 writer.append(rows.to_arrow(compat_level=pl.CompatLevel.oldest()))
-                if keep_seen:
-                    hashes.append(seen.row_hashes(rows, seen.hashed_columns(record_class)))
                 told(rows.height)
             total = totals.require(custody)
+            hashes = totals.seen
             expected = partitions.row_sum_of(custody, place, sum(source.rows for source in sources), total)
         except BaseException:
             writer.abandon()
@@ -135,8 +134,11 @@ def merge(
 class _Totals:
     """The rows that were taken from each source, and the sum of their hashes."""
 
-    def __init__(self, opened: Sequence[_Opened]) -> None:
-        self._opened = opened
+    def __init__(self, opened: Sequence[_Opened], seen_by: tuple[str, ...] | None) -> None:
+        """`seen_by` are the columns that make a record itself, if that is to be kept."""
+        self._opened, self._seen_by = opened, seen_by
+        self.seen: list[seen.Hashes] = []
+        """Of all rows, in the order in which they were taken."""
         self._rows = dict.fromkeys((one.place.file_id for one in opened), 0)
         self._sums = dict.fromkeys(self._rows, 0)
 
@@ -144,6 +146,8 @@ class _Totals:
         """Counts `rows`, which were taken from `one`."""
         self._rows[one.place.file_id] += rows.height
         self._sums[one.place.file_id] += partitions.total_of(rows, rows.columns)
+        if self._seen_by is not None:
+            self.seen.append(seen.row_hashes(rows, self._seen_by))
 
     def require(self, custody: Custody) -> int:
         """The sum over all sources. Raises `FaultError` when one gave other records than the catalogue says it has."""

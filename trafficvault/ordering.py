@@ -23,7 +23,7 @@ import polars as pl
 from trafficvault import sealing
 from trafficvault.errors import FaultError
 
-BUDGET = 160 * 2**20
+BUDGET = 384 * 2**20
 """Bytes that the rows of a range take in memory; sorting and writing them takes some three times as much."""
 CHUNK = 131_072
 """Rows that are handed on at once."""
@@ -54,14 +54,16 @@ BY_START = Order(pl.lit(""), ())
 def in_order(
     read: Read, read_keys: Read, order: Order, rows: int, weight: float, spill: Path
 ) -> Iterator[pl.DataFrame]:
-    """The `rows` rows that `read` gives, in `order`; a row takes about `weight` bytes.
+    """The `rows` rows that `read` gives, in `order`; a row takes about `weight` bytes. Text columns in which few values
+    repeat come as categorical ones, all of one kind.
 
     `read` is called once, and `read_keys`, which may leave out all columns but `start` and those of the order, at most
     once before it. `spill` is a directory that exists and is used by nobody else; nothing is left in it.
     """
     most = max(1, int(BUDGET / max(weight, 1.0)))
+    packing = _Packing(order.columns)
     if rows <= most:
-        yield from _sorted(list(read()), order)
+        yield from _sorted([packing.pack(frame) for frame in read()], order)
         return
     bounds = _bounds(read_keys, order, rows, most)
     with ExitStack() as stack:
@@ -73,41 +75,44 @@ def in_order(
             for number in ranges.unique(maintain_order=True):
                 spills[number].add(frame.filter(ranges == number))
         for one in spills:
-            yield from _sorted(list(one.frames()), order)
+            yield from _sorted([packing.pack(frame) for frame in one.frames()], order)
             one.close()
 
 
 def weight_of(rows: pl.DataFrame) -> float:
     """Bytes that a row takes in memory while it waits, by the first rows of many."""
     head = rows.head(_HEAD)
-    return head.with_columns(_packed(_repeating(head, ()))).estimated_size() / max(1, head.height)
+    return _Packing(()).pack(head).estimated_size() / max(1, head.height)
 
 
-def _repeating(rows: pl.DataFrame, but: Sequence[str]) -> list[str]:
-    """Text columns of few different values, by the first rows; none of the columns `but`."""
-    head = rows.head(_HEAD)
-    texts = [name for name, kind in rows.schema.items() if kind == pl.String and name not in but]
-    return [name for name in texts if head[name].n_unique() <= _FEW]
+class _Packing:
+    """Text columns of few different values become numbers of their values: a quarter of the memory, less to move."""
 
+    def __init__(self, but: Sequence[str]) -> None:
+        """None of the columns `but`."""
+        self._but = but
+        self._kinds: dict[str, pl.Categorical] | None = None
 
-def _packed(names: Sequence[str]) -> list[pl.Expr]:
-    """The columns as numbers of their values: a quarter of the memory, and less to move about."""
-    # Categories of their own, not those of the process: these values go when the rows go.
-    kind = pl.Categorical(pl.Categories.random())
-    return [pl.col(name).cast(kind) for name in names]
+    def pack(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows, packed; which columns have few values is told by those that come first."""
+        if self._kinds is None:
+            head = rows.head(_HEAD)
+            texts = [name for name, kind in rows.schema.items() if kind == pl.String and name not in self._but]
+            few = [name for name in texts if head[name].n_unique() <= _FEW]
+            # Categories of their own, not those of the process: these values go when the rows go.
+            self._kinds = {name: pl.Categorical(pl.Categories.random()) for name in few}
+        return rows.with_columns(pl.col(name).cast(kind) for name, kind in self._kinds.items())
 
 
 def _sorted(frames: list[pl.DataFrame], order: Order) -> Iterator[pl.DataFrame]:
     """The rows of `frames`, which it empties, in order. Chunk by chunk, so that there is never a second copy of all."""
     if not frames:
         return
-    names = _repeating(frames[0], order.columns)
-    packed = _packed(names)
-    rows = pl.concat([frames.pop(0).with_columns(packed) for _ in range(len(frames))], rechunk=True)
+    rows = pl.concat([frames.pop(0) for _ in range(len(frames))], rechunk=True)
     by = [pl.col("start")] if not order.columns else [pl.col("text"), pl.col("start")]
     places = _keys(rows, order, 0).select(pl.arg_sort_by(by, maintain_order=True)).to_series()
     for offset in range(0, rows.height, CHUNK):
-        yield rows[places[offset : offset + CHUNK]].with_columns(pl.col(name).cast(pl.String) for name in names)
+        yield rows[places[offset : offset + CHUNK]]
 
 
 def _keys(rows: pl.DataFrame, order: Order, came: int) -> pl.DataFrame:
