@@ -26,7 +26,7 @@ from trafficvault.layout import Layout
 from trafficvault.ordering import Order
 from trafficvault.sealed_parquet import Place
 
-_SLICE = 2 * sealed_parquet.ROW_GROUP
+_SLICE = sealed_parquet.ROW_GROUP
 """Rows that are read at once."""
 
 

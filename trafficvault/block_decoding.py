@@ -59,6 +59,11 @@ class Sections:
             self._rows_of_all = self._every(np.arange(len(self.rows)))
         return self._rows_of_all
 
+    def of(self, positions: Whole) -> tuple[Whole, Whole]:
+        """Section and place of the rows at those positions in `every`."""
+        section = np.searchsorted(self._first, positions, "right") - 1
+        return section, positions - self._first[section]
+
     def is_absent(self, column: str) -> bool:
         """Whether the column is null in every row."""
         return not self._heads["tag_width"][:, self._names[column]].any() and not (
@@ -70,6 +75,8 @@ class Sections:
         type_ = polars_type(column)
         if not len(row) or self.is_absent(column):
             return pl.Series(column, [None], dtype=type_).new_from_index(0, len(row))
+        if (constant := self._constant(column, len(row))) is not None:
+            return constant
         tags = self._tags(column, section, row)
         there = tags != 0
         match block_form.kind_of(column):
@@ -90,20 +97,42 @@ class Sections:
             case _:
                 return self._text(column, section, row, tags).alias(column)
 
+    def _constant(self, column: str, count: int) -> pl.Series | None:
+        """So many times the one value that `column`, a text or a number, has in every row; None where
+        it has several or may have.
+        """
+        index, kind = self._names[column], block_form.kind_of(column)
+        if kind not in (block_form.TEXT, block_form.NUMBER) or self._tag_width[:, index].any():
+            return None
+        heads = self._heads[:, index]
+        if kind == block_form.NUMBER:
+            same = not self._width[:, index].any() and not (heads["flags"] & RELATIVE).any()
+            if not same or (heads["least"] != 1).any() or (heads["base"] != heads["base"][0]).any():
+                return None
+            value = pl.Series(column, heads["base"][:1]).cast(polars_type(column))
+        else:
+            if (heads["flags"] & NUMBERS).any() or not heads["least"].all():
+                return None
+            texts = self._pool().gather(self._pool_base(index) + heads["least"].astype(np.int64) - 1)
+            if not (texts == texts[0]).all():
+                return None
+            value = texts[:1]
+        return value.new_from_index(0, count).alias(column)
+
     def holds(self, column: str, values: Collection[str]) -> Mask:
         """Row by row of `every`, whether the text of `column`, or one of its elements, is one of `values`."""
-        section, row = self.every()
-        found = np.zeros(len(row), np.bool_)
+        found = np.zeros(int(self.rows.sum()), np.bool_)
         index = self._names[column]
         flags = self._heads["flags"][:, index]
         entries = self._entries_with(column, values)
         if entries.any():
+            section, row = self.every()
             tags = self._tags(column, section, row)
             place = np.maximum(self._pool_base(index)[section] + tags.view(np.int64) - 1, 0)
             found |= (tags != 0) & ~((tags == 1) & (flags[section] & NUMBERS != 0)) & entries[place]
         for sections, those in self._numbers_of(index, values):
             for near in self._near(index, sections, those):
-                here, place = section[near], row[near]
+                here, place = self.of(near)
                 same = np.isin(self._numbers(column, here, place), those) & (self._tags(column, here, place) == 1)
                 found[near[same]] = True
         return found
@@ -122,8 +151,10 @@ class Sections:
             lowest = (away // scale).astype(np.uint8)
             begins, rows = self._numbers_at[fits, index].tolist(), self.rows[fits].tolist()
             octets = b"".join([self._content[at : at + count] for at, count in zip(begins, rows, strict=True)])
-            same = np.frombuffer(octets, np.uint8) == np.repeat(lowest[fits], self.rows[fits])
-            yield self._positions(fits)[same]
+            same = np.flatnonzero(np.frombuffer(octets, np.uint8) == np.repeat(lowest[fits], self.rows[fits]))
+            ends = np.cumsum(self.rows[fits])
+            at = np.searchsorted(ends, same, "right")
+            yield same + (self._first[fits] + self.rows[fits] - ends)[at]
 
     def _positions(self, sections: Whole) -> Whole:
         """The positions in `every` of the rows of `sections`."""

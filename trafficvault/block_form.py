@@ -182,6 +182,7 @@ def unpacked(contents: Sequence[bytes]) -> tuple[bytes, list[int]]:
     return bytes(_CODEC.decompress(frames, sum(lengths), asbytes=True)) if contents else b"", lengths
 
 
+@cache
 def of_nulls(rows: int, columns: int) -> bytes:
     """A section whose columns are all null, as `packed` makes it: such a section is not written."""
     return packed(np.array([(rows, 0)], HEAD).tobytes() + bytes(columns * COLUMN.itemsize))

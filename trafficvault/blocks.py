@@ -31,8 +31,10 @@ from trafficvault.sealed_parquet import Place, polars_type
 _TAIL = 64 * 1024
 """What is read of a file's end at first: mostly its whole directory."""
 _TRAILER = SALT_BYTES + 4 + len(MAGIC)
-_BATCH = 256
-"""Blocks that are open at once."""
+_BATCH = 1024
+"""Blocks that are looked into at once."""
+_EVERY = 256
+"""Blocks of which all rows are read at once."""
 _FAMILY_OF_TYPE = {
     **dict.fromkeys(("msisdn", "extension", "uri"), "number"),
     **dict.fromkeys(("ip", "ip_port"), "ip"),
@@ -154,8 +156,8 @@ class BlockFile:
     def every(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """All rows in the order of the file, many blocks at a time."""
         _require(self, columns)
-        for start in range(0, self._directory.blocks, _BATCH):
-            blocks = range(start, min(start + _BATCH, self._directory.blocks))
+        for start in range(0, self._directory.blocks, _EVERY):
+            blocks = range(start, min(start + _EVERY, self._directory.blocks))
             with self._reading() as handle:
                 loaded = [(0, self, block, sealed) for block, sealed in self._sealed(handle, blocks, CATEGORIES[-1])]
             yield _decoded(loaded, None, columns)[0]
@@ -259,7 +261,7 @@ def _decoded(
         left = list(loaded)
         of = np.repeat(numbers, [file._directory.rows_of(block) for _, file, block, _ in loaded])
     else:
-        within, row = (part[_matching(who, wanted)] for part in who.every())
+        within, row = who.of(np.flatnonzero(_matching(who, wanted)))
         kept, section = np.unique(within, return_inverse=True)
         left, of = [loaded[index] for index in kept.tolist()], numbers[within]
     for category in CATEGORIES if left else ():

@@ -31,7 +31,7 @@ from trafficvault.layout import Layout
 from trafficvault.partitions import WrittenFile
 from trafficvault.sealed_parquet import ROW_GROUP, DataKeys, Place
 
-_SLICE = 2 * ROW_GROUP
+_SLICE = ROW_GROUP
 """Rows that are read at once."""
 _LEVEL = 3
 """How hard zstd tries: the file stays as it is for the whole of its term."""

@@ -23,7 +23,7 @@ import polars as pl
 from trafficvault import sealing
 from trafficvault.errors import FaultError
 
-BUDGET = 384 * 2**20
+BUDGET = 256 * 2**20
 """Bytes that the rows of a range take in memory; sorting and writing them takes some three times as much."""
 CHUNK = 131_072
 """Rows that are handed on at once."""
@@ -108,11 +108,25 @@ def _sorted(frames: list[pl.DataFrame], order: Order) -> Iterator[pl.DataFrame]:
     """The rows of `frames`, which it empties, in order. Chunk by chunk, so that there is never a second copy of all."""
     if not frames:
         return
-    rows = pl.concat([frames.pop(0) for _ in range(len(frames))], rechunk=True)
-    by = [pl.col("start")] if not order.columns else [pl.col("text"), pl.col("start")]
-    places = _keys(rows, order, 0).select(pl.arg_sort_by(by, maintain_order=True)).to_series()
+    rows = _joined(frames)
+    places = _places(_keys(rows, order, 0), order)
     for offset in range(0, rows.height, CHUNK):
         yield rows[places[offset : offset + CHUNK]]
+
+
+def _joined(frames: list[pl.DataFrame]) -> pl.DataFrame:
+    """The rows of `frames`, which it empties: column by column, so that there is only ever one column twice."""
+    parts = [frames.pop(0).get_columns() for _ in range(len(frames))]
+    return pl.DataFrame([pl.concat([part.pop(0) for part in parts], rechunk=True) for _ in range(len(parts[0]))])
+
+
+def _places(keys: pl.DataFrame, order: Order) -> pl.Series:
+    """Where the rows with these keys stand when they are in order."""
+    # Rows that come in the order of `start` keep it among equal texts, and two keys are dearer than one.
+    by = ["text", "start"] if order.columns else ["start"]
+    if order.columns and keys["start"].is_sorted():
+        by = ["text"]
+    return keys.select(pl.arg_sort_by(by, maintain_order=True)).to_series()
 
 
 def _keys(rows: pl.DataFrame, order: Order, came: int) -> pl.DataFrame:
@@ -174,7 +188,8 @@ class _Spill:
         content = io.BytesIO()
         rows.write_ipc_stream(content, compression="lz4")
         blob = sealing.seal(self._key, content.getvalue(), self._place(self._count))
-        self._file.write(len(blob).to_bytes(_LENGTH_BYTES, "little") + blob)
+        self._file.write(len(blob).to_bytes(_LENGTH_BYTES, "little"))
+        self._file.write(blob)
         self._count += 1
 
     def frames(self) -> Iterator[pl.DataFrame]:
