@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
@@ -55,6 +56,8 @@ class Builder:
         self._pairs: list[postings.Hashes] = []
         self._prefixes: set[int] = set()
         self._file = path.open("wb")
+        self._sealer = ThreadPoolExecutor(1)
+        self._sealing: Future[None] | None = None
 
     def __enter__(self) -> Builder:
         """The builder itself."""
@@ -64,6 +67,7 @@ class Builder:
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Closes the file."""
+        self._sealer.shutdown(cancel_futures=True)
         self._file.close()
 
     def add(self, rows: pl.DataFrame) -> None:
@@ -94,6 +98,7 @@ class Builder:
             self._write(self._rest)
         if not self._rows:
             raise FaultError(f"writing the blocks of {self._place}: there are no rows to write")
+        self._settle()
         bits, chunks = self._write_postings()
         content = block_directory.dump(self._rows, self._lengths, self._first_keys, self._prefixes, bits, chunks)
         sealed = self._seals.seal(WHO, DIRECTORY, 0, content)
@@ -105,11 +110,10 @@ class Builder:
         first = self._rows // ROWS
         if first + frame.blocks > _MOST_BLOCKS:
             raise FaultError(f"writing the blocks of {self._place}: it has more than {_MOST_BLOCKS} blocks")
-        sections = [self._sections(frame, category, first) for category in CATEGORIES]
-        for block in zip(*sections, strict=True):
-            for sealed in block:
-                self._file.write(sealed)
-                self._lengths.append(len(sealed))
+        record_class = self._place.record_class
+        sections = [list(frame.sections(block_form.names(category, record_class))) for category in CATEGORIES]
+        self._settle()
+        self._sealing = self._sealer.submit(self._put, sections, first)
         keys = rows[_ORDER].gather(np.arange(0, rows.height, ROWS)).to_list()
         self._first_keys += [key.encode()[:FIRST_KEY_BYTES] for key in keys]
         self._rows += rows.height
@@ -117,10 +121,20 @@ class Builder:
         found = [np.zeros(0, np.uint64), *self._posted(rows, blocks)]
         self._pairs.append(postings.distinct(np.concatenate(found)))
 
-    def _sections(self, frame: Frame, category: str, first: int) -> Iterator[bytes]:
-        names = block_form.names(category, self._place.record_class)
-        for index, content in enumerate(frame.sections(names), first):
-            yield b"" if content is None else self._seals.seal(category, SECTION, index, block_form.packed(content))
+    def _put(self, sections: list[list[bytes | None]], first: int) -> None:
+        """Seals and writes blocks from the `first` on, given category by category, while the next are encoded."""
+        for index, block in enumerate(zip(*sections, strict=True), first):
+            for category, content in zip(CATEGORIES, block, strict=True):
+                packed = None if content is None else block_form.packed(content)
+                sealed = b"" if packed is None else self._seals.seal(category, SECTION, index, packed)
+                self._file.write(sealed)
+                self._lengths.append(len(sealed))
+
+    def _settle(self) -> None:
+        """Waits for the blocks that are being written. Raises what went wrong with them."""
+        if self._sealing is not None:
+            self._sealing.result()
+            self._sealing = None
 
     def _posted(self, rows: pl.DataFrame, blocks: postings.Hashes) -> Iterator[postings.Hashes]:
         """The pairs of each column that is looked up by. What a row is ordered by is found by the order."""

@@ -150,10 +150,9 @@ _CODEC = pa.Codec("zstd", compression_level=5)
 
 
 def _joined(planes: npt.NDArray[np.uint8], width: int, count: int) -> Hashes:
-    values = np.zeros(count, np.uint64)
-    for index in range(width):
-        values |= planes[index * count : (index + 1) * count].astype(np.uint64) << np.uint64(8 * index)
-    return values
+    octets = np.zeros((count, 8), np.uint8)
+    octets[:, :width] = planes.reshape(width, count).T
+    return octets.view("<u8").reshape(-1)
 
 
 def _bytes_for(values: Hashes) -> int:
