@@ -23,6 +23,8 @@ from trafficvault.block_form import COLUMN, HEAD, NUMBERS, RELATIVE, ROWS, SCALE
 
 _PRESENCE = 1 << 22
 """Up to so many (block, text) pairs, a table tells which of them occur; beyond, they are sorted."""
+_POWERS = np.uint64(1) << np.arange(64, dtype=np.uint64)
+_ROUNDED = np.array([block_form.rounded(bits) for bits in range(65)], np.uint8)
 _CATEGORIES = 1024
 """A categorical column of more values is looked at as text, for they may be numbers."""
 _REFERRED_TO = frozenset(block_form.RELATIVES.values())
@@ -384,7 +386,8 @@ def _is_multiple(values: Bits, of: np.uint64) -> bool:
 
 
 def _widths(most: Tags) -> Octets:
-    return np.array([block_form.rounded(value.bit_length()) for value in most.tolist()], np.uint8)
+    bits = np.searchsorted(_POWERS, most.astype(np.uint64), "right")
+    return np.asarray(_ROUNDED[bits])
 
 
 def _nulls(series: pl.Series) -> pl.Series:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-_SAMPLE = 2048
+_SAMPLE = 512
 _FORM = r"^(.*?)([1-9][0-9]{0,17})$"
 _DIGITS = 19
 """A number of more digits is text."""

@@ -24,7 +24,7 @@ from trafficvault import sealing
 from trafficvault.errors import FaultError
 
 BUDGET = 256 * 2**20
-"""Bytes that the rows of a range take in memory; sorting and writing them takes some three times as much."""
+"""Bytes that the rows of a range take in memory; sorting and writing them takes some twice as much again."""
 CHUNK = 131_072
 """Rows that are handed on at once."""
 _SAMPLE = 100_000
