@@ -14,6 +14,7 @@ from __future__ import annotations
 import itertools
 import secrets
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -106,7 +107,7 @@ def merge(
         writer = sealed_parquet.Writer(part, schema, place, keys, _LEVEL)
         try:
             totals = _Totals(opened, seen.hashed_columns(record_class) if keep_seen else None)
-            for rows in _whole_groups(_in_order(opened, schema.names, totals, target.spill)):
+            for rows in _ahead(_whole_groups(_in_order(opened, schema.names, totals, target.spill))):
                 writer.append(rows.to_arrow(compat_level=pl.CompatLevel.oldest()))
                 told(rows.height)
             total = totals.require(custody)
@@ -197,6 +198,16 @@ def _weight(opened: Sequence[_Opened], columns: Sequence[str]) -> float:
     largest = max(opened, key=lambda one: one.keys.rows)
     lazy = sealed_parquet.scan(largest.path, largest.keys, columns).head(4096)
     return ordering.weight_of(sealed_parquet.collect(lazy, largest.place))
+
+
+def _ahead(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The same frames; the next is made while one is at work."""
+    # Not the writing goes to the other thread: pyarrow asks for its keys on the one that waits for them.
+    with ThreadPoolExecutor(1) as other:
+        coming = other.submit(next, frames, None)
+        while (frame := coming.result()) is not None:
+            coming = other.submit(next, frames, None)
+            yield frame
 
 
 def _whole_groups(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:

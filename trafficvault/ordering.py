@@ -23,7 +23,7 @@ import polars as pl
 from trafficvault import sealing
 from trafficvault.errors import FaultError
 
-BUDGET = 256 * 2**20
+BUDGET = 208 * 2**20
 """Bytes that the rows of a range take in memory; sorting and writing them takes some twice as much again."""
 CHUNK = 131_072
 """Rows that are handed on at once."""

@@ -21,7 +21,7 @@ from queries.scope import Target
 from tests.trafficvault import block_house as house
 from tests.trafficvault.block_house import KEYS, PLACE, busy, frames, opened, write
 from tests.trafficvault.sealed_store import full_table
-from trafficvault import block_encoding, block_form, blocks
+from trafficvault import block_encoding, block_form, block_writing, blocks
 from trafficvault.block_writing import Builder
 from trafficvault.blocks import BlockFile
 from trafficvault.errors import FaultError, RefusedError, UsageError
@@ -151,6 +151,28 @@ def test_many_different_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     )
 
     assert_frame_equal(pl.concat(opened(tmp_path / "x.blocks", rows).every(rows.columns)), rows)
+
+
+@pytest.mark.parametrize("most", [0, 1024])
+def test_texts_may_come_numbered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """Categorical columns are those of text, whether their values are few or not, constant, or null in places."""
+    monkeypatch.setattr(block_encoding, "_CATEGORIES", most)
+    rows = busy(3000)
+    names = ("source", "record_id", "b_kind", "visited_country", "subscriber")
+    numbered = rows.with_columns(pl.col(name).cast(pl.Categorical(pl.Categories.random())) for name in names)
+
+    file = opened(tmp_path / "x.blocks", numbered[:2048], numbered[2048:])
+
+    assert pl.concat(file.every(rows.columns)).equals(rows)
+
+
+def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though blocks are written while the next are encoded, no fault of that is lost."""
+    monkeypatch.setattr(block_writing, "_SLAB", 2 * block_form.ROWS)
+    builder = Builder(Path("/dev/full"), PLACE, KEYS)
+    with pytest.raises(OSError, match="No space left"), builder:
+        builder.add(busy(8000))
+        builder.finish()
 
 
 def test_frames_may_differ_in_their_columns(tmp_path: Path) -> None:
