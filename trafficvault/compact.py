@@ -13,7 +13,7 @@ It needs no person. Called by the command line.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 
@@ -24,6 +24,7 @@ from trafficvault.compaction import EVERYTHING, Holding, Item, Selection, Stored
 from trafficvault.errors import BusyError, FaultError, SpaceError
 from trafficvault.layout import day_key_id
 from trafficvault.merging import Merged, Source
+from trafficvault.progress import Progress, Watch
 from trafficvault.sweep import clear_staging
 from trafficvault.vault import Vault
 
@@ -54,18 +55,6 @@ class Compacted:
             "bytes_after": self.bytes_after,
             "blocks": self.blocks,
         }
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a run is: partitions done of all, and of the one at hand rows written and bytes to read."""
-
-    done: int
-    total: int
-    partition: str
-    rows: int
-    rows_in_all: int
-    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +99,7 @@ def plan(vault: Vault, selection: Selection = EVERYTHING) -> list[Item]:
     return compaction.plan(holdings, now, selection)
 
 
-def compact(
-    vault: Vault, selection: Selection = EVERYTHING, progress: Callable[[Progress], None] = lambda step: None
-) -> Compaction:
+def compact(vault: Vault, selection: Selection = EVERYTHING, watch: Watch = lambda step: None) -> Compaction:
     """Carries out `plan`. The caller does not hold the writer's lock.
 
     Raises `BusyError` when another process compacts, or keeps the writer's lock; `SpaceError` when there is no room for
@@ -128,9 +115,9 @@ def compact(
         clear_staging(vault)
         _follow(vault)
         items = plan(vault, selection)
-        for number, item in enumerate(items):
+        for number, item in enumerate(items, start=1):
             try:
-                done = _one(vault, item, lambda *at, n=number: progress(Progress(n, len(items), *at)))
+                done = _one(vault, item, f"{number} of {len(items)} partitions", watch)
             except FaultError as fault:
                 clear_staging(vault)
                 faults.append(str(fault))
@@ -149,7 +136,7 @@ def compact(
     return Compaction(tuple(compacted), tuple(left), tuple(faults), retired)
 
 
-def _one(vault: Vault, item: Item, progress: Callable[[str, int, int, int], None]) -> Compacted | Item:
+def _one(vault: Vault, item: Item, place: str, watch: Watch) -> Compacted | Item:
     if not item.files:
         return item
     record_class, day, layout = item.record_class, item.day, vault.layout
@@ -167,7 +154,7 @@ def _one(vault: Vault, item: Item, progress: Callable[[str, int, int, int], None
         def told(more: int) -> None:
             nonlocal written
             written += more
-            progress(f"{record_class} {day.isoformat()}", written, count, size)
+            watch(Progress(f"{place}, {record_class} {day.isoformat()}", written, written, count, "records"))
 
         told(0)
         done = merging.merge(

@@ -13,7 +13,6 @@ Called by the command line (`warrant run`).
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,6 +29,7 @@ from trafficvault.durable import NO_SPACE
 from trafficvault.errors import RefusedError, UsageError
 from trafficvault.keys import SignedWarrant
 from trafficvault.people import Person, require_role
+from trafficvault.progress import Watch
 from trafficvault.vault import Vault
 
 MARK = "These records are retained traffic data, disclosed under the warrant named here; the receiver keeps this mark."
@@ -52,7 +52,7 @@ def run(
     warrant_id: str,
     out: Path,
     question_name: str | None = None,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Watch = lambda step: None,
 ) -> Disclosure:
     """Answers one question of the warrant into the new directory `out`.
 
@@ -119,7 +119,7 @@ def _answer(
     question: Question,
     out: Path,
     moment: datetime,
-    progress: Callable[[str], None],
+    progress: Watch,
 ) -> Disclosure:
     document = order.document
     wanted = warrants.scope_of(document, question.classes)

@@ -11,7 +11,7 @@ hardly appears. What comes of a day does not depend on its stretch: each row say
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
@@ -24,6 +24,7 @@ from queries.scope import ANSWER_DAY, Scope
 from trafficvault import blocks
 from trafficvault.holdings import StoredFile
 from trafficvault.keys import SignedWarrant
+from trafficvault.progress import Progress, Watch
 from trafficvault.reading import FILE_DAY, Reader, nothing
 from trafficvault.slicing import slices
 from trafficvault.vault import Vault
@@ -70,7 +71,7 @@ class Search:
         )
         return Grant(self._scope.categories, columns)
 
-    def stretches(self, progress: Callable[[str], None], *, with_neighbours: bool) -> Iterator[pa.Table]:
+    def stretches(self, progress: Watch, *, with_neighbours: bool) -> Iterator[pa.Table]:
         """The rows in scope, one table per stretch that has any, with the columns of `queries.scope.TARGET_SCHEMA`.
 
         With `with_neighbours` there are also, for each day, the parts on the days beside it of calls that touch the
@@ -87,7 +88,7 @@ class Search:
                 rows = self._matched(reader, days)
                 found = pl.concat([found, rows], how="diagonal_relaxed") if found.height else rows
                 read, count = read + len(days), count + rows.height
-                progress(f"{days[-1].isoformat()}: {read} of {len(self._days)} days, {count} rows found")
+                progress(Progress(days[-1].isoformat(), count, read, len(self._days), "days"))
             stretch = [day for day in given if read == len(self._days) or day + _DAY < self._days[read]]
             rows = self._given(reader, found, stretch, with_neighbours=with_neighbours)
             given = given[len(stretch) :]

@@ -27,6 +27,7 @@ from trafficvault.durable import PART
 from trafficvault.errors import FaultError, VaultError
 from trafficvault.keys import Custody
 from trafficvault.layout import day_key_id, held_key_id, rejections_key_id
+from trafficvault.progress import Progress, Watch
 from trafficvault.sealed_parquet import Place
 from trafficvault.vault import Vault
 
@@ -61,7 +62,7 @@ class Verification:
             raise FaultError(f"verifying the vault: {len(self.faults)} faults; the first: {self.faults[0].sentence}")
 
 
-def verify(vault: Vault, progress: Callable[[str], None] = lambda step: None) -> Verification:
+def verify(vault: Vault, progress: Watch = lambda step: None) -> Verification:
     """Checks the whole vault. Never raises for a fault: it is in the result."""
     checked: dict[str, int] = {}
     faults: list[Fault] = []
@@ -81,7 +82,7 @@ def verify(vault: Vault, progress: Callable[[str], None] = lambda step: None) ->
     except FaultError as fault:
         # What the catalogue says can't be believed, so nothing can be compared with it.
         return Verification((*faults, Fault("changed", "catalogue", str(fault))), checked)
-    run("records", _records(vault, files, checked))
+    run("records", _records(vault, files, checked, progress))
     run("leftovers", _leftovers(vault, leftovers, checked))
     known = _Known.of(vault, files, leftovers, parts, batches, certificates)
     run("strangers", _strangers(vault, replace(known, paths=known.paths | replaced)))
@@ -124,12 +125,16 @@ def audit_faults(vault: Vault) -> tuple[int | None, list[Fault]]:
         return None, [Fault(kind, "audit", sentence) for kind, sentence in found]
 
 
-def _records(vault: Vault, files: list[Row], checked: dict[str, int]) -> Iterator[Fault]:
+def _records(vault: Vault, files: list[Row], checked: dict[str, int], progress: Watch) -> Iterator[Fault]:
     custody = vault.keys.custody("verify")
     digests = {str(row["digest"]): str(row["id"]) for row in files}
     checked["record files"] = len(files)
     checked["records"] = 0
+    whole = sum(int(str(row["bytes"])) for row in files)
+    done = 0
     for row in files:
+        progress(Progress("records", checked["records"], done, whole, "bytes"))
+        done += int(str(row["bytes"]))
         record_class, day, file_id = str(row["record_class"]), date.fromisoformat(str(row["day"])), str(row["id"])
         path = vault.layout.record_file(record_class, day, file_id)
         fault = _compare(custody, path, row, digests)

@@ -19,6 +19,7 @@ from trafficvault.clock import SetClock
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError
 from trafficvault.layout import Layout, day_key_id
+from trafficvault.progress import Progress
 from trafficvault.sealed_parquet import Place
 from trafficvault.vault import Vault
 from trafficvault.verify import STEPS, verify
@@ -280,9 +281,12 @@ def test_a_file_that_cannot_be_read_is_unreadable(vault: Vault, pattern: str, mo
 
 def test_the_steps_are_as_many_as_are_told(vault: Vault) -> None:
     """A progress bar that counts to the number of `STEPS` ends when the run does."""
-    told: list[str] = []
+    told: list[str | Progress] = []
     verify(vault, told.append)
-    assert tuple(told) == STEPS
+    assert tuple(step for step in told if isinstance(step, str)) == STEPS
+    files = [step for step in told if isinstance(step, Progress)]
+    assert [step.rows for step in files] == sorted(step.rows for step in files)
+    assert all(step.done < step.whole for step in files)
 
 
 def test_a_removed_audit_entry_is_found(vault: Vault) -> None:

@@ -14,11 +14,11 @@ import pytest
 from tests.support import NOW, FullDisk, Usage, ingest, opened, signed_in, usage
 from trafficvault import compact, expire, locks, status, superseded, sweep
 from trafficvault.catalogue import Row
-from trafficvault.compact import Progress
 from trafficvault.compaction import Selection
 from trafficvault.durable import Disk
 from trafficvault.errors import BusyError, FaultError, SpaceError
 from trafficvault.layout import day_key_id
+from trafficvault.progress import Progress
 from trafficvault.vault import Vault
 from trafficvault.verify import verify
 
@@ -135,12 +135,12 @@ def test_a_day_that_is_due_is_left_to_die(busy: Vault) -> None:
 
 def test_progress_tells_partitions_and_rows(busy: Vault) -> None:
     """Of each partition the beginning and its end."""
-    seen: list[Progress] = []
-    compact.compact(busy, progress=seen.append)
-    assert {(at.done, at.total) for at in seen} == {(0, 3), (1, 3), (2, 3)}
-    assert [(at.rows, at.rows_in_all) for at in seen if at.done == 0] == [(0, 5), (5, 5)]
-    assert seen[0].partition == f"{CLASS} 2026-11-10"
-    assert seen[0].bytes > 0
+    told: list[str | Progress] = []
+    compact.compact(busy, watch=told.append)
+    seen = [at for at in told if isinstance(at, Progress)]
+    assert {at.step.partition(",")[0] for at in seen} == {f"{number} of 3 partitions" for number in (1, 2, 3)}
+    assert [(at.rows, at.done, at.whole) for at in seen if at.step.startswith("1 ")] == [(0, 0, 5), (5, 5, 5)]
+    assert seen[0].step == f"1 of 3 partitions, {CLASS} 2026-11-10"
 
 
 def test_only_one_compacts_at_a_time(busy: Vault) -> None:
@@ -175,12 +175,12 @@ def test_ingest_goes_on_meanwhile(busy: Vault) -> None:
     """The writer's lock is free while a partition is merged; what comes in between stays beside it."""
     came: list[int] = []
 
-    def more(at: Progress) -> None:
+    def more(at: str | Progress) -> None:
         if not came:
             with locks.writing(busy.layout):
                 came.append(ingest(busy, "mvno_pipe", usage([Usage(at="20261110200000")]), "S4PGWM000010").stored)
 
-    done = compact.compact(busy, progress=more)
+    done = compact.compact(busy, watch=more)
     assert came == [1]
     assert done.compacted[0].files == 2
     assert sorted(row["rows"] for row in rows_of(busy)) == [1, 5]
@@ -190,7 +190,7 @@ def test_ingest_goes_on_meanwhile(busy: Vault) -> None:
 def test_an_expiry_that_was_quicker_wins(busy: Vault) -> None:
     """A partition that began to expire while it was merged is not touched, and the result says so."""
 
-    def dying(at: Progress) -> None:
+    def dying(at: str | Progress) -> None:
         with busy.catalogue.transaction() as tx:
             row = tx.get("partitions", record_class=CLASS, day="2026-11-10")
             assert row is not None

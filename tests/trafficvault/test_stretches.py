@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from tests.trafficvault.block_vault import give_blocks
 from trafficvault import docket, expire, partitions, search, warrants
 from trafficvault.errors import RefusedError
 from trafficvault.keys import KeyStore
+from trafficvault.progress import Progress, Watch
 from trafficvault.sealed_parquet import Place
 from trafficvault.search import Search
 from trafficvault.vault import Vault
@@ -120,7 +120,7 @@ def test_days_are_given_one_by_one_where_each_fills_a_stretch(busy: Vault, monke
     monkeypatch.setattr(search, "STRETCH_ROWS", 0)
     monkeypatch.setattr(search, "_FEW_ROWS", 0)
     monkeypatch.setattr(search, "_FIRST_DAYS", 1)
-    steps: list[str] = []
+    steps: list[str | Progress] = []
     found = search_of(busy, Order(start=FIRST.isoformat(), end=(FIRST + timedelta(days=DAYS)).isoformat()))
     days = [set(table["answer_day"].to_pylist()) for table in found.stretches(steps.append, with_neighbours=True)]
     # The last stretch has the day after it too, to which only neighbours are given.
@@ -128,7 +128,9 @@ def test_days_are_given_one_by_one_where_each_fills_a_stretch(busy: Vault, monke
     assert [day for one in days for day in sorted(one)] == sorted(set.union(*days))
     # The sessions of the last day may end on the next.
     assert len(steps) in (DAYS, DAYS + 1)
-    assert steps[0].startswith(f"2026-11-01: 1 of {len(steps)} days, ")
+    first = steps[0]
+    assert isinstance(first, Progress)
+    assert (first.step, first.done, first.whole, first.unit) == ("2026-11-01", 1, len(steps), "days")
 
 
 @pytest.fixture
@@ -148,7 +150,7 @@ def spring(reference: str = "PV-1", targets: list[tuple[str, str]] | None = None
     return whole
 
 
-def days_of(found: Search, before: Callable[[str], None] = lambda step: None) -> list[date]:
+def days_of(found: Search, before: Watch = lambda step: None) -> list[date]:
     """The days to whose answer a search gave rows."""
     return [day for table in found.stretches(before, with_neighbours=False) for day in table["answer_day"].to_pylist()]
 
@@ -222,9 +224,9 @@ def test_keys_destroyed_amid_a_search_stop_it(three: Vault, monkeypatch: pytest.
     """Between two days of one answer the ring is looked at again."""
     monkeypatch.setattr(search, "STRETCH_ROWS", 0)
     monkeypatch.setattr(search, "_FIRST_DAYS", 1)
-    steps: list[str] = []
+    steps: list[str | Progress] = []
 
-    def amid(step: str) -> None:
+    def amid(step: str | Progress) -> None:
         if not steps:
             expire.expire(opened(three, NOW + timedelta(days=6)))
         steps.append(step)

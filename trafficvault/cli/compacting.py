@@ -11,7 +11,6 @@ from ingest.record import CLASSES
 from trafficvault import compact as merging
 from trafficvault.cli.door import AsJson, door
 from trafficvault.cli.screen import print_lines, print_object, print_table, progress
-from trafficvault.compact import Progress
 from trafficvault.compaction import Selection
 from trafficvault.errors import UsageError
 
@@ -35,11 +34,7 @@ def compact(
     """Merge the files of each class and day into one, with what makes lookups quick; answers stay the same."""
     selection = _selection(unsettled, classes or [], days or [])
     with progress("compact") as step:
-
-        def told(at: Progress) -> None:
-            step(f"{at.done + 1} of {at.total} partitions, {at.partition}: {at.rows:,} of {at.rows_in_all:,} records")
-
-        done = merging.compact(door(context).open(), selection, told)
+        done = merging.compact(door(context).open(), selection, step)
     left = [{"class": item.record_class, "day": item.day.isoformat(), "reason": item.reason} for item in done.left]
     if as_json:
         told_of = {"left": left, "faults": list(done.faults), "replaced_files_gone": done.retired}

@@ -106,7 +106,7 @@ def progress(title: str, total: int | None = None) -> Iterator[Callable[[str | P
             steps += 1
             if isinstance(news, str):
                 told = f"{steps}/{total}" if total else str(steps)
-                bar.update(task, description=f"{title}: {news}", completed=steps, told=told)
+                bar.update(task, description=f"{title}: {news}", completed=steps, total=total, told=told)
                 return
             told = _told(news, time.monotonic() - began)
             whole = news.whole or None
