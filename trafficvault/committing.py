@@ -131,17 +131,8 @@ def _put_file(tx: Transaction, file: WrittenFile, batch_id: str, arrived: dateti
     tx.put("partitions", record_class=file.record_class, day=day, state="live", certificate=None)
     tx.put(
         "files",
-        id=file.file_id,
-        record_class=file.record_class,
-        day=day,
+        **file.as_row(),
         batch=batch_id,
-        rows=file.rows,
-        bytes=file.bytes,
-        digest=file.digest,
-        row_sum=file.row_sum,
-        reach_from=file.reach_from.isoformat(),
-        reach_to=file.reach_to.isoformat(),
-        columns=signing.canonical(list(file.columns)).decode(),
         created_at=signing.instant(arrived),
     )
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from ingest.record import CATEGORIES
-from trafficvault import compaction, locks, merging, partitions, retention, signing, superseded
+from trafficvault import compaction, locks, merging, partitions, retention, superseded
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.compaction import EVERYTHING, Holding, Item, Selection, Stored
 from trafficvault.errors import BusyError, FaultError, SpaceError
@@ -219,17 +219,8 @@ def _exchange(vault: Vault, rows: list[Row], done: Merged) -> None:
             tx.delete("files", id=row["id"])
         tx.put(
             "files",
-            id=file.file_id,
-            record_class=file.record_class,
-            day=file.day.isoformat(),
+            **file.as_row(),
             batch=None,
-            rows=file.rows,
-            bytes=file.bytes,
-            digest=file.digest,
-            row_sum=file.row_sum,
-            reach_from=file.reach_from.isoformat(),
-            reach_to=file.reach_to.isoformat(),
-            columns=signing.canonical(list(file.columns)).decode(),
             merged=sum(row["merged"] or 1 for row in rows),
             blocks=done.blocks,
             blocks_bytes=done.blocks_bytes,

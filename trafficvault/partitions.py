@@ -23,7 +23,7 @@ import polars as pl
 import pyarrow as pa
 
 from ingest.record import BY_NAME, CATEGORIES, FRAME, HOW_MUCH, INTERVAL_CLASSES, SCHEMA, WHEN, WHO, category_of
-from trafficvault import sealed_parquet, sealing, seen
+from trafficvault import sealed_parquet, sealing, seen, signing
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError, RefusedError
 from trafficvault.keys import Custody, Released
@@ -56,6 +56,21 @@ class WrittenFile:
     reach_from: date
     reach_to: date
     columns: tuple[str, ...]
+
+    def as_row(self) -> dict[str, object]:
+        """The file's columns of the catalogue's row, without what its commit adds."""
+        return {
+            "id": self.file_id,
+            "record_class": self.record_class,
+            "day": self.day.isoformat(),
+            "rows": self.rows,
+            "bytes": self.bytes,
+            "digest": self.digest,
+            "row_sum": self.row_sum,
+            "reach_from": self.reach_from.isoformat(),
+            "reach_to": self.reach_to.isoformat(),
+            "columns": signing.canonical(list(self.columns)).decode(),
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from tests.support import FAST, NOW, PASSWORD, FullDisk, layout_at, new_vault, o
 from trafficvault import app
 from trafficvault.clock import SetClock, SystemClock
 from trafficvault.durable import Disk
-from trafficvault.errors import FaultError, RefusedError, UsageError
+from trafficvault.errors import FaultError, RefusedError, UsageError, VaultError
 from trafficvault.reserve import RESERVE_BYTES
 from trafficvault.vault import Vault
 from trafficvault.verify import verify
@@ -71,7 +71,7 @@ def test_without_its_last_step_there_is_no_vault(tmp_path: Path, at: int) -> Non
         assert not layout_at(tmp_path).settings.exists()
         with pytest.raises(UsageError, match="there is none"):
             app.open_vault(layout_at(tmp_path), Disk(), SetClock(NOW))
-    except Exception as problem:
+    except VaultError as problem:
         # What the audit log says of a full disk is an error of ours.
         assert "No space left" in str(problem)
         assert not layout_at(tmp_path).settings.exists()
