@@ -148,6 +148,22 @@ warrants = _table(
 )
 """Warrants and the two persons who vouch for them."""
 
+proposals = _table(
+    "proposals",
+    ("id",),
+    _text("id"),
+    _text("kind"),
+    _text("state"),  # open, approved, done, dropped
+    _text("sealed"),  # the canonical body
+    _text("proposed_by"),
+    _text("proposed_at"),
+    _text("proposed_signature"),
+    _text("approved_by", optional=True),
+    _text("approved_at", optional=True),
+    _text("approved_signature", optional=True),
+)
+"""Acts beside the warrant that take two persons, and who vouches for them."""
+
 disclosures = _table(
     "disclosures",
     ("id",),
