@@ -75,6 +75,11 @@ class Layout:
         return self.vault / "spill"
 
     @property
+    def schedule_lock(self) -> Path:
+        """Held by the one process that keeps the schedule."""
+        return self.vault / "schedule.lock"
+
+    @property
     def compaction_lock(self) -> Path:
         """Held by the one process that compacts."""
         return self.vault / "compacting.lock"

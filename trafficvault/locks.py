@@ -1,10 +1,10 @@
-"""The three locks that keep processes out of each other's way. All are `flock`s: they end with their process, however
+"""The four locks that keep processes out of each other's way. All are `flock`s: they end with their process, however
 it ends.
 
 `writing` is held by the one process that adds or removes records (receive, accept, expire), from before it opens the
 keys. `reading` is the lease of a process that reads records; `destroying` waits a bounded time for all leases to end.
 `compacting` is held by the one process that prepares merged files; who wants to clear away what a killed one left takes
-it for a moment.
+it for a moment. `scheduling` is held by the one process that keeps the schedule.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from trafficvault.errors import BusyError
 from trafficvault.layout import Layout
@@ -41,11 +42,15 @@ def writing(layout: Layout, wait: float = 0.0) -> Iterator[None]:
 @contextmanager
 def compacting(layout: Layout) -> Iterator[bool]:
     """Takes the lock of compaction if nobody has it, and yields whether it was free."""
-    handle = os.open(layout.compaction_lock, os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        yield _taken(handle)
-    finally:
-        os.close(handle)
+    with _tried(layout.compaction_lock) as free:
+        yield free
+
+
+@contextmanager
+def scheduling(layout: Layout) -> Iterator[bool]:
+    """Takes the lock of the schedule if nobody has it, and yields whether it was free."""
+    with _tried(layout.schedule_lock) as free:
+        yield free
 
 
 @contextmanager
@@ -67,6 +72,15 @@ def destroying(layout: Layout, seconds: float) -> Iterator[bool]:
     handle = os.open(layout.lease, os.O_CREAT | os.O_RDWR, 0o600)
     try:
         yield _taken_within(handle, seconds)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _tried(path: Path) -> Iterator[bool]:
+    handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        yield _taken(handle)
     finally:
         os.close(handle)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from trafficvault.errors import UsageError
@@ -25,6 +26,10 @@ QUESTION_SECONDS: Final = 600
 LEASE_SECONDS: Final = 60
 DELIVERY_WINDOW: Final = Period(days=35)
 """So long after its day a record may still be delivered, or delivered again, in the ordinary way."""
+EXPIRE_EVERY: Final = Period(seconds=3_600)
+COMPACT_EVERY: Final = Period(seconds=6 * 3_600)
+VERIFY_EVERY: Final = Period(days=1)
+CANARY_EVERY: Final = Period(days=1)
 LEAST_QUESTION_MEMORY: Final = 64 * 2**20
 
 _FILE = "vault.toml"
@@ -40,7 +45,8 @@ class Settings:
     `max_unpacked` one that is read in slices, unpacked. A question gets `question_memory`,
     a text with a unit as DuckDB reads it too, and `question_seconds`; `lease_seconds` is the time that an expiry waits
     for those who still read. Until `delivery_window` after its day a partition keeps its seen blocks; a record that
-    comes again later is recognised all the same, more slowly.
+    comes again later is recognised all the same, more slowly. The schedule expires, compacts, verifies a sample and
+    sends the canary `…_every` so often; no time at all means never, which expiry can't be.
     """
 
     id: str
@@ -51,6 +57,10 @@ class Settings:
     question_seconds: int = QUESTION_SECONDS
     lease_seconds: int = LEASE_SECONDS
     delivery_window: Period = DELIVERY_WINDOW
+    expire_every: Period = EXPIRE_EVERY
+    compact_every: Period = COMPACT_EVERY
+    verify_every: Period = VERIFY_EVERY
+    canary_every: Period = CANARY_EVERY
 
 
 def new_text(vault_id: str, public_key: str) -> str:
@@ -68,6 +78,11 @@ question_memory = "{QUESTION_MEMORY}"         # memory of a running question
 question_seconds = {QUESTION_SECONDS}           # and its time
 lease_seconds = {LEASE_SECONDS}              # how long an expiry waits for those who still read
 delivery_window = "{DELIVERY_WINDOW}"        # how long after its day a record may still come, or come again
+
+expire_every = "{EXPIRE_EVERY}"           # how often the schedule expires what has reached its term,
+compact_every = "{COMPACT_EVERY}"          # compacts,
+verify_every = "{VERIFY_EVERY}"            # verifies a sample of the record files,
+canary_every = "{CANARY_EVERY}"            # and sends a test record all the way through; "PT0S": never
 """
 
 
@@ -89,12 +104,18 @@ def parse(text: str) -> Settings:
         question_memory=_memory(table),
         question_seconds=table.whole_or("question_seconds", QUESTION_SECONDS, 1, 86_400),
         lease_seconds=table.whole_or("lease_seconds", LEASE_SECONDS, 0, 3_600),
-        delivery_window=_window(table),
+        delivery_window=_fixed(table, "delivery_window", DELIVERY_WINDOW),
+        expire_every=_fixed(table, "expire_every", EXPIRE_EVERY),
+        compact_every=_fixed(table, "compact_every", COMPACT_EVERY),
+        verify_every=_fixed(table, "verify_every", VERIFY_EVERY),
+        canary_every=_fixed(table, "canary_every", CANARY_EVERY),
     )
     table.finish()
     for name, most in (("max_file", found.max_file), ("max_unpacked", found.max_unpacked)):
         if most == 0:
             raise table.fault(f"{name} is 0; no file could be taken in")
+    if found.expire_every.delta() <= timedelta():
+        raise table.fault(f"expire_every is {found.expire_every}; with no time at all nothing would ever expire")
     return found
 
 
@@ -107,10 +128,10 @@ def faults(text: str) -> list[str]:
     return []
 
 
-def _window(table: Table) -> Period:
-    found = table.period_or("delivery_window", DELIVERY_WINDOW)
+def _fixed(table: Table, key: str, default: Period) -> Period:
+    found = table.period_or(key, default)
     if found.months:
-        raise table.fault(f"delivery_window is {found}; write it in days or hours, months have no one length")
+        raise table.fault(f"{key} is {found}; write it in days or hours, months have no one length")
     return found
 
 

@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from trafficvault import compact, completeness, people, retention
+from trafficvault import compact, completeness, people, retention, runs
 from trafficvault.errors import FaultError
 from trafficvault.expire import lateness, plan
 from trafficvault.sources import overdue
@@ -50,6 +50,7 @@ def status(vault: Vault) -> Status:
     with vault.catalogue.reading() as tx:
         files, batches = tx.select("files"), tx.select("batches")
         parts = tx.select("partitions")
+        ran = {run.job: run for run in runs.listing(tx)}
         administrators = [item for item in people.listing(tx) if "administrator" in item.roles and not item.disabled]
     due = [item for item in items if item.action == "expire"]
     late = [item for item in due if lateness(item, now) > MOST_LATE]
@@ -74,6 +75,7 @@ def status(vault: Vault) -> Status:
         f"class {name} is stored and no entry of the policy covers it; add one, so that it ends"
         for name in sorted({item.record_class for item in items if item.due is None})
     ]
+    wrong += runs.complaints(ran, now)
     attention = list(wrong)
     if len(administrators) == 1:
         attention.append("there is one administrator, who alone can grant every role; add a second with `user add`")
@@ -94,6 +96,7 @@ def status(vault: Vault) -> Status:
         "due": len(due),
         "free_bytes": shutil.disk_usage(vault.layout.vault).free,
         "administrators": len(administrators),
+        "schedule": {job: {"last": run.started.isoformat(), "next": run.next.isoformat()} for job, run in ran.items()},
     }
     return Status(facts, _classes(vault, files, due), attention, wrong)
 

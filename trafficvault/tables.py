@@ -192,6 +192,19 @@ certificates = _table(
 )
 """Certificates of deletion."""
 
+runs = _table(
+    "runs",
+    ("job",),
+    _text("job"),
+    _text("state"),  # running, done, failed
+    _text("told"),
+    _text("started_at"),
+    _text("ended_at", optional=True),
+    _text("succeeded_at", optional=True),
+    _text("next_at"),
+)
+"""The last run of each job of the schedule."""
+
 outbox = _table("outbox", ("seq",), _number("seq"), _text("line"))
 """Audit entries that are committed and not yet known to be in their segment."""
 

@@ -62,8 +62,12 @@ class Verification:
             raise FaultError(f"verifying the vault: {len(self.faults)} faults; the first: {self.faults[0].sentence}")
 
 
-def verify(vault: Vault, progress: Watch = lambda step: None) -> Verification:
-    """Checks the whole vault. Never raises for a fault: it is in the result."""
+def verify(
+    vault: Vault, progress: Watch = lambda step: None, wanted: Callable[[Row], bool] = lambda row: True
+) -> Verification:
+    """Checks the whole vault; of record files those that are `wanted` by their row. Never raises for a fault: it is in
+    the result.
+    """
     checked: dict[str, int] = {}
     faults: list[Fault] = []
 
@@ -82,7 +86,7 @@ def verify(vault: Vault, progress: Watch = lambda step: None) -> Verification:
     except FaultError as fault:
         # What the catalogue says can't be believed, so nothing can be compared with it.
         return Verification((*faults, Fault("changed", "catalogue", str(fault))), checked)
-    run("records", _records(vault, files, checked, progress))
+    run("records", _records(vault, [row for row in files if wanted(row)], checked, progress))
     run("leftovers", _leftovers(vault, leftovers, checked))
     known = _Known.of(vault, files, leftovers, parts, batches, certificates)
     run("strangers", _strangers(vault, replace(known, paths=known.paths | replaced)))
@@ -321,7 +325,7 @@ def _vault_names(vault: Vault) -> frozenset[str]:
     paths = (
         *(layout.settings, layout.policy, layout.sources, layout.feeds, layout.catalogue, layout.audit),
         *(layout.records, layout.rejections, layout.held, layout.lock, layout.lease, layout.reserve),
-        *(layout.staging.vault, layout.compaction_lock),
+        *(layout.staging.vault, layout.compaction_lock, layout.schedule_lock),
     )
     # Of SQLite: its write-ahead log, and the memory that processes share over it.
     beside = {f"{layout.catalogue.name}{suffix}" for suffix in ("-wal", "-shm")}

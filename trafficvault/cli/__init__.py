@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from trafficvault import __version__
-from trafficvault.cli import compacting, intake, keeping, orders, proposing, setup
+from trafficvault.cli import compacting, intake, keeping, orders, proposing, scheduling, setup
 from trafficvault.cli.door import Door, layout_of
 from trafficvault.durable import NO_SPACE
 from trafficvault.errors import SpaceError, VaultError
@@ -61,6 +61,7 @@ orders.add_to(app)
 proposing.add_to(app)
 compacting.add_to(app)
 keeping.add_to(app)
+scheduling.add_to(app)
 
 
 def main() -> None:

@@ -39,10 +39,12 @@ class Door:
             return house.open_vault(self.layout, Disk(), SystemClock())
 
     @contextmanager
-    def writing(self, *, on_reserve: bool = False) -> Iterator[Vault]:
-        """The vault, opened under the writer's lock, `on_reserve` if need be. Raises `BusyError` when it is taken."""
+    def writing(self, *, on_reserve: bool = False, wait: float = 0.0) -> Iterator[Vault]:
+        """The vault, opened under the writer's lock, `on_reserve` if need be. Raises `BusyError` when another process
+        keeps it for `wait` seconds.
+        """
         house.require_vault(self.layout)
-        with locks.writing(self.layout):
+        with locks.writing(self.layout, wait):
             if on_reserve:
                 # Before anything is opened: on a full disk the catalogue itself needs room.
                 reserve.release(self.layout, Disk())
