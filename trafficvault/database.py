@@ -53,6 +53,12 @@ def connect(path: Path) -> sqlite3.Connection:
     except sqlite3.Error:
         connection.close()
         raise
+    except UnicodeDecodeError as problem:
+        # SQLite's refusal of a damaged schema quotes it, and the driver can't make text of that.
+        connection.close()
+        damaged = sqlite3.DatabaseError("the schema is damaged")
+        damaged.sqlite_errorcode, damaged.sqlite_errorname = sqlite3.SQLITE_CORRUPT, "SQLITE_CORRUPT"
+        raise damaged from problem
     return connection
 
 

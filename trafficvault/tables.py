@@ -105,6 +105,7 @@ files = _table(
     _number("merged", optional=True),  # how many delivered files it was made of by compaction
     _text("blocks", optional=True),  # keyed digest of its block file
     _number("blocks_bytes", optional=True),
+    _number("generation", optional=True),  # of the day keys that it lies under; null is the first
     _text("created_at"),
 )
 """Record files (Parquet) of living partitions, and the block files that are derived from them."""
@@ -116,6 +117,7 @@ partitions = _table(
     _text("day"),
     _text("state"),  # live, expiring, tombstone
     _text("certificate", optional=True),
+    _number("generation", optional=True),  # of the day keys that new files of the day take; null is the first
 )
 """Class × day, alive or dead. A tombstone stays for good: nothing brings its day back."""
 

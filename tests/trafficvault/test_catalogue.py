@@ -174,7 +174,9 @@ def test_put_replaces_a_row_whole(catalogue: Catalogue) -> None:
     with catalogue.reading() as tx:
         rows = tx.select("partitions")
 
-    assert rows == [{"record_class": "voip", "day": "2026-11-01", "state": "live", "certificate": None}]
+    assert rows == [
+        {"record_class": "voip", "day": "2026-11-01", "state": "live", "certificate": None, "generation": None}
+    ]
     assert catalogue.check() == []
 
 
@@ -564,11 +566,11 @@ def test_what_is_no_database_is_named(copy: Path) -> None:
 def test_an_unknown_version_is_refused(catalogue: Catalogue, tmp_path: Path) -> None:
     """A catalogue of a later program is not guessed at."""
     meta = TABLES["meta"]
-    row: dict[str, object] = {"key": TALLY, "value": json.dumps({"v": 3, "tables": {}})}
+    row: dict[str, object] = {"key": TALLY, "value": json.dumps({"v": 4, "tables": {}})}
     seal = tables.seal_of(KEY, meta, row)
     tamper(tmp_path / "catalogue.db", "UPDATE meta SET value = ?, seal = ? WHERE key = 'tally'", row["value"], seal)
 
-    with pytest.raises(VaultError, match="version 3"), catalogue.reading():
+    with pytest.raises(VaultError, match="version 4"), catalogue.reading():
         pass
 
 
