@@ -96,6 +96,8 @@ class Batch:
         self._workers = workers
         self._landings: list[Landing] = []
         self._days: dict[tuple[str, date], _Day] = {}
+        self._generations: dict[tuple[str, date], int] = {}
+        """Of the day keys of the days that rows were removed from."""
         self._earlier: dict[str, Earlier] = {}
         self._waiting: dict[tuple[str, date], list[tuple[pl.DataFrame, tuple[str, ...]]]] = {}
         self._waiting_rows = 0
@@ -138,7 +140,14 @@ class Batch:
             own = [item.file_id for item in self.files if (item.record_class, item.day) == (record_class, day)]
             stored = [*self._days[record_class, day].file_ids, *own]
             double = duplicates.duplicates(
-                self._vault.layout, self._custody, record_class, day, rows, stored, self._vault.disk
+                self._vault.layout,
+                self._custody,
+                record_class,
+                day,
+                rows,
+                stored,
+                self._vault.disk,
+                self._generations.get((record_class, day), 1),
             )
             self.duplicate += int(double.sum())
             fresh = rows.filter(~pl.Series(double))
@@ -210,7 +219,8 @@ class Batch:
             self._constants["batch"] = batch
             vault = self._vault
             self._landings = [
-                Landing(vault.disk, vault.layout, self._custody, self._constants) for _ in range(self._workers)
+                Landing(vault.disk, vault.layout, self._custody, self._constants, (), self._generations)
+                for _ in range(self._workers)
             ]
 
     def _account(self, reading: Reading) -> None:
@@ -242,13 +252,19 @@ class Batch:
                 rows = tx.select("files", record_class=record_class, day=day.isoformat()) if known and live else []
                 ids = tuple(str(row["id"]) for row in rows)
                 found[record_class, day] = _Day(live, ids, np.zeros(0, np.uint64))
+                if known and known["generation"]:
+                    self._generations[record_class, day] = known["generation"]
         living = [key for key, state in found.items() if state.live]
-        vault.keys.ensure([day_key_id(*key, category) for key in living for category in CATEGORIES])
+        generations = self._generations
+        vault.keys.ensure(
+            [day_key_id(*key, category, generations.get(key, 1)) for key in living for category in CATEGORIES]
+        )
         for record_class, day in living:
             state = found[record_class, day]
             if state.file_ids:
+                generation = generations.get((record_class, day), 1)
                 state.hashes = vault.recent.of(
-                    vault.layout, self._custody, record_class, day, state.file_ids, vault.disk
+                    vault.layout, self._custody, record_class, day, state.file_ids, vault.disk, generation
                 )
         self._days |= found
 

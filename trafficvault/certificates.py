@@ -56,14 +56,48 @@ def issue(
         "final_at": signing.instant(destroyed.at + vault.policy.key_copies_within.delta()),
         "leases_ended": destroyed.leases_ended,
     }
+    return _signed(vault, tx, body)
+
+
+def issue_rows(vault: Vault, tx: Transaction, removed: dict[str, Any], destroyed: Destruction) -> dict[str, Any]:
+    """Signs and stores the certificate that rows of a living day were `removed`, as `trafficvault.rewrite` tells them.
+
+    It says how many went and how many stay, and under which rule; never whose they were.
+    """
+    body: dict[str, Any] = {
+        "kind": "certificate-of-deletion",
+        "v": 1,
+        "vault": vault.settings.id,
+        "what": "rows",
+        "class": removed["class"],
+        "day": removed["day"],
+        "categories": list(CATEGORIES),
+        "records": removed["removed"],
+        "kept": removed["kept"],
+        "files": [_file(row) for row in removed["files"]],
+        "keys": removed["keys"],
+        "generation": destroyed.generation,
+        "key_provider": vault.keys.provider_name,
+        "term": None,
+        "rule": removed["rule"],
+        "policy": vault.policy.digest,
+        "due": None,
+        "deleted_at": signing.instant(destroyed.at),
+        "final_at": signing.instant(destroyed.at + vault.policy.key_copies_within.delta()),
+        "leases_ended": destroyed.leases_ended,
+    }
+    return _signed(vault, tx, body)
+
+
+def _signed(vault: Vault, tx: Transaction, body: dict[str, Any]) -> dict[str, Any]:
     identity = signing.digest(body)[:32]
     signature = signing.sign(vault.keys.signing_key(), signing.canonical(body))
     tx.put(
         "certificates",
         id=identity,
-        record_class=item.record_class,
-        day=item.day.isoformat(),
-        kind=item.kind,
+        record_class=body["class"],
+        day=body["day"],
+        kind=body["what"],
         body=signing.canonical(body).decode(),
         signature=signature,
         issued_at=signing.instant(vault.clock.now()),

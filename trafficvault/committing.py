@@ -128,7 +128,16 @@ def _put_file(tx: Transaction, file: WrittenFile, batch_id: str, arrived: dateti
         raise RefusedError(
             f"storing batch {batch_id}: day {day} of {file.record_class} began to expire; ingest the file again"
         )
-    tx.put("partitions", record_class=file.record_class, day=day, state="live", certificate=None)
+    generation = state["generation"] if state else None
+    if file.generation != (generation or 1):
+        raise RefusedError(
+            f"storing batch {batch_id}: rows of day {day} of {file.record_class} were removed meanwhile, and its keys "
+            f"are others now; ingest the file again"
+        )
+    tx.put(
+        "partitions",
+        **(state or {"record_class": file.record_class, "day": day, "state": "live", "certificate": None}),
+    )
     tx.put(
         "files",
         **file.as_row(),

@@ -94,7 +94,8 @@ def plan(vault: Vault, selection: Selection = EVERYTHING) -> list[Item]:
             continue  # it is about to die
         checked = selection.days is not None and selection.covers(record_class, day)
         stored = tuple(_stored(vault, one, checked=checked) for one in kept.get((record_class, row["day"]), []))
-        whole = all(custody.has(day_key_id(record_class, day, category)) for category in CATEGORIES)
+        generation = row["generation"] or 1
+        whole = all(custody.has(day_key_id(record_class, day, category, generation)) for category in CATEGORIES)
         holdings.append(Holding(record_class, day, stored, whole))
     return compaction.plan(holdings, now, selection)
 
@@ -165,6 +166,7 @@ def _one(vault: Vault, item: Item, place: str, watch: Watch) -> Compacted | Item
             record_class,
             day,
             [Source(row["id"], row["rows"], row["digest"], row["row_sum"]) for row in rows],
+            generation=rows[0]["generation"] or 1,
             keep_seen=compaction.may_still_come(day, vault.settings.delivery_window.delta(), vault.clock.now()),
             told=told,
         )
@@ -195,7 +197,8 @@ def _still(tx: Transaction, item: Item) -> list[Row] | None:
     if state is None or state["state"] != "live":
         return None
     rows = [tx.get("files", id=file_id) for file_id in item.files]
-    found = [row for row in rows if row is not None]
+    # A day's files lie under day keys of one generation: what removes rows writes them all anew.
+    found = [row for row in rows if row is not None and row["generation"] == state["generation"]]
     return found if len(found) == len(rows) else None
 
 

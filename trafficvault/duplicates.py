@@ -55,13 +55,22 @@ class Recent:
             self._generation = generation
 
     def of(
-        self, layout: Layout, custody: Custody, record_class: str, day: date, file_ids: Iterable[str], disk: Disk
+        self,
+        layout: Layout,
+        custody: Custody,
+        record_class: str,
+        day: date,
+        file_ids: Iterable[str],
+        disk: Disk,
+        generation: int = 1,
     ) -> seen.Hashes:
-        """The sorted hashes of all of `file_ids`. A seen block that can't be used is written anew."""
+        """The sorted hashes of all of `file_ids`, files under day keys of `generation`. A seen block that can't be used
+        is written anew.
+        """
         wanted = frozenset(file_ids)
         known = self._days.get((record_class, day))
         if known is None or known[0] != wanted:
-            places = [Place(record_class, day, file_id) for file_id in sorted(wanted)]
+            places = [Place(record_class, day, file_id, generation) for file_id in sorted(wanted)]
             known = wanted, _united([_seen_of(layout, custody, place, disk) for place in places])
         self._keep(record_class, day, *known)
         return known[1]
@@ -88,8 +97,10 @@ def duplicates(
     rows: pl.DataFrame,
     file_ids: Iterable[str],
     disk: Disk | None = None,
+    generation: int = 1,
 ) -> Mask:
-    """Which of `rows` are already in the files `file_ids` of that class and day, or earlier in `rows` itself.
+    """Which of `rows` are already in the files `file_ids` of that class and day, or earlier in `rows` itself. The files
+    lie under day keys of `generation`.
 
     With `disk`, a seen block that can't be used is written anew.
     """
@@ -98,7 +109,7 @@ def duplicates(
     found = repeated(rows, full, compared)
     short = seen.shorten(seen.row_hashes(rows, seen.hashed_columns(record_class)))
     for file_id in file_ids:
-        place = Place(record_class, day, file_id)
+        place = Place(record_class, day, file_id, generation)
         candidates = np.flatnonzero(~found)
         candidates = candidates[is_in(short[candidates], _seen_of(layout, custody, place, disk))]
         if len(candidates):

@@ -13,13 +13,13 @@ A clock that jumped or went back stops the run before anything is planned: a per
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
 from ingest.record import CATEGORIES
-from trafficvault import certificates, locks, reserve, retention
+from trafficvault import certificates, locks, reserve, retention, rewrite
 from trafficvault.catalogue import Transaction
 from trafficvault.certificates import Destruction
 from trafficvault.errors import DecisionError, RefusedError
@@ -80,6 +80,7 @@ def expire(
     require_clock(vault, accepted_by)
     reserve.release(vault.layout, vault.disk)
     sweep(vault)
+    rewrite.finish(vault)
     due = [item for item in plan(vault) if item.action == "expire"]
     # (1) From here no reader or writer takes these partitions; a crash below is finished by the next run. Without
     # anything due, the entry moves the trusted time on, so that a quiet vault's next run is no jump of the clock.
@@ -90,7 +91,8 @@ def expire(
         vault.audit.enter(tx, "expire-intent", None, intent)
     vault.audit.flush()
     # (2) Keys: the ring without the dead under a new epoch key; then the old epoch key is destroyed.
-    dead = {key for item in due for key in key_ids(item)} | ownerless
+    generations = _generations(vault)
+    dead = {key for item in due for key in key_ids(item, generations)} | ownerless
     progress("destroying keys")
     leases_ended = True
     if vault.keys.has_any(dead):
@@ -116,15 +118,27 @@ def expire(
     return Expiry(tuple(due), issued, vault.keys.generation, leases_ended, emptied)
 
 
-def key_ids(item: Item | Partition) -> list[str]:
-    """The ring keys that die with `item`."""
+def key_ids(item: Item | Partition, generations: Mapping[tuple[str, date], int]) -> list[str]:
+    """The ring keys that die with `item`: those of the generation of its day keys that `generations` says, where it is
+    not the first. The earlier ones died when rows of the day were removed.
+    """
     match item.kind:
         case "rejections":
             return [rejections_key_id(item.record_class, item.day)]
         case "held":
             return [held_key_id(item.record_class, item.day)]
         case _:
-            return [day_key_id(item.record_class, item.day, category) for category in CATEGORIES]
+            generation = generations.get((item.record_class, item.day), 1)
+            return [day_key_id(item.record_class, item.day, category, generation) for category in CATEGORIES]
+
+
+def _generations(vault: Vault) -> dict[tuple[str, date], int]:
+    """Of the day keys of each partition that rows were removed from."""
+    with vault.catalogue.reading() as tx:
+        rows = tx.select("partitions")
+    return {
+        (row["record_class"], date.fromisoformat(row["day"])): row["generation"] for row in rows if row["generation"]
+    }
 
 
 def _holdings(tx: Transaction) -> list[Partition]:
@@ -149,8 +163,10 @@ def _holdings(tx: Transaction) -> list[Partition]:
 
 def _ownerless(vault: Vault) -> set[str]:
     """Dated keys in the ring that nothing lies under: of a batch that broke off, or that held duplicates only."""
+    generations = _generations(vault)
     with vault.catalogue.reading() as tx:
-        owned = {key for part in _holdings(tx) if part.state != "tombstone" for key in key_ids(part)}
+        living = [part for part in _holdings(tx) if part.state != "tombstone"]
+    owned = {key for part in living for key in key_ids(part, generations)}
     return {name for name in vault.keys.key_ids() if name not in owned and name not in UNDATED}
 
 
@@ -196,7 +212,10 @@ def _certify(vault: Vault, tx: Transaction, item: Item) -> dict[str, Any]:
     told = json.loads(tx.meta(_DESTROYED) or "{}").get(_name(item), [vault.keys.generation, True])
     # The moment is this one, also when an earlier run was killed: the certificate never claims a deletion too early.
     destroyed = Destruction(vault.clock.now(), *told)
-    certificate = certificates.issue(vault, tx, item, rows, key_ids(item), destroyed)
+    known = tx.get("partitions", record_class=item.record_class, day=day) if item.kind == "records" else None
+    generation = known["generation"] if known else None
+    keys = key_ids(item, {(item.record_class, item.day): generation or 1})
+    certificate = certificates.issue(vault, tx, item, rows, keys, destroyed)
     for row in rows:
         if item.kind == "records":
             tx.delete("files", id=row["id"])
@@ -209,6 +228,7 @@ def _certify(vault: Vault, tx: Transaction, item: Item) -> dict[str, Any]:
             day=day,
             state="tombstone",
             certificate=certificate["id"],
+            generation=generation,
         )
     for row in tx.select("batches", die_class=item.record_class, die_day=day):
         if item.kind == "rejections":

@@ -20,7 +20,7 @@ from trafficvault.catalogue import Row, Transaction
 @dataclass(frozen=True, slots=True)
 class StoredFile:
     """One file of records: whose it is, the days that its records touch, its columns, its number of rows, and
-    whether it has blocks."""
+    whether it has blocks; and the generation of the day keys that it lies under."""
 
     file_id: str
     record_class: str
@@ -29,6 +29,7 @@ class StoredFile:
     columns: tuple[str, ...]
     rows: int
     has_blocks: bool
+    generation: int = 1
 
 
 class Holdings:
@@ -58,7 +59,8 @@ def _file(row: Row) -> StoredFile:
     reach = date.fromisoformat(row["reach_from"]), date.fromisoformat(row["reach_to"])
     columns = _columns(row["columns"])
     day = date.fromisoformat(row["day"])
-    return StoredFile(row["id"], row["record_class"], day, reach, columns, row["rows"], row["blocks"] is not None)
+    has_blocks, generation = row["blocks"] is not None, row["generation"] or 1
+    return StoredFile(row["id"], row["record_class"], day, reach, columns, row["rows"], has_blocks, generation)
 
 
 @lru_cache(maxsize=1024)

@@ -30,7 +30,7 @@ from trafficvault.layout import Layout, day_key_id
 from trafficvault.provider import KeyProvider
 from trafficvault.ring import UNDATED, Ring, open_ring, plan_recovery, require_key_id, ring_generations, seal_ring
 
-_ACTS_WITH_RECORDS = frozenset({"receive", "compact", "verify"})
+_ACTS_WITH_RECORDS = frozenset({"receive", "compact", "rewrite", "verify"})
 _ACTS = _ACTS_WITH_RECORDS | {"expire", "audit", "catalogue"}
 """Only these get keys of records, rejections and held batches; the others get keys of what has no day."""
 
@@ -68,6 +68,8 @@ class Released:
     day: date
     category: str
     _store: KeyStore = field(repr=False, compare=False)
+    day_generation: int = 1
+    """Of the day key, among those that its day has had."""
 
     @property
     def generation(self) -> int:
@@ -77,7 +79,7 @@ class Released:
     @property
     def key(self) -> bytes:
         """The day key. Raises `RefusedError` when it was destroyed since."""
-        return self._store._key(day_key_id(self.record_class, self.day, self.category))
+        return self._store._key(day_key_id(self.record_class, self.day, self.category, self.day_generation))
 
 
 class KeyStore:
@@ -234,7 +236,7 @@ class KeyStore:
         self._destroy(old.generation)  # (4)
 
     def custody(self, act: str) -> Custody:
-        """The keys for an act of the house: receive, compact, verify, expire, audit or catalogue."""
+        """The keys for an act of the house: receive, compact, rewrite, verify, expire, audit or catalogue."""
         if act not in _ACTS:
             raise RefusedError(f"taking keys into custody: {act} is not one of {', '.join(sorted(_ACTS))}")
         return Custody(act, self)
@@ -258,14 +260,16 @@ class KeyStore:
         day: date,
         category: str,
         reach: tuple[date, date],
+        day_generation: int = 1,
     ) -> Released:
-        """The key of `category` for a file of that class and day whose records touch the UTC dates `reach`.
+        """The key of `category` for a file of that class and day whose records touch the UTC dates `reach`, and which
+        lies under day keys of `day_generation`.
 
         Checks everything itself: that this store admitted the warrant (or, given the warrant, its signatures), and that
         the signed document covers class, category and time (a day on either side is for parts of calls). Raises
         `RefusedError` saying which of them failed.
         """
-        released = Released(record_class, day, category, self)
+        released = Released(record_class, day, category, self, day_generation)
         try:
             admission = self._admit(warrant) if isinstance(warrant, SignedWarrant) else warrant
             generation, covers = self._admitted.get(admission, (None, None))

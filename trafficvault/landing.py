@@ -63,11 +63,22 @@ class Landing:
     """The open files of one worker. For use by one thread at a time."""
 
     def __init__(
-        self, disk: Disk, layout: Layout, custody: Custody, constants: Mapping[str, str], given: Sequence[str] = ()
+        self,
+        disk: Disk,
+        layout: Layout,
+        custody: Custody,
+        constants: Mapping[str, str],
+        given: Sequence[str] = (),
+        generations: Mapping[tuple[str, date], int] | None = None,
     ) -> None:
-        """For records that have the values `constants` throughout, and may have the columns `given`."""
+        """For records that have the values `constants` throughout, and may have the columns `given`.
+
+        `generations` says under day keys of which generation a class and day is written where it is not the first. It
+        may grow until a day is first given.
+        """
         self._disk, self._layout, self._custody, self._constants = disk, layout, custody, dict(constants)
         self._given = frozenset(given)
+        self._generations: Mapping[tuple[str, date], int] = {} if generations is None else generations
         self._open: OrderedDict[tuple[str, date], _Growing] = OrderedDict()
         self._paths: list[Path] = []
         self.files: list[WrittenFile] = []
@@ -129,7 +140,7 @@ class Landing:
         return found
 
     def _begun(self, record_class: str, day: date, columns: set[str] | frozenset[str]) -> _Growing:
-        place = Place(record_class, day, secrets.token_hex(16))
+        place = Place(record_class, day, secrets.token_hex(16), self._generations.get((record_class, day), 1))
         path = self._layout.record_file(record_class, day, place.file_id)
         schema = pa.schema([column for column in SCHEMA if column.name in columns])
         self._disk.make_directory(path.parent)
@@ -174,6 +185,7 @@ class Landing:
                 min(growing.reach),
                 max(growing.reach),
                 tuple(name for name in SCHEMA.names if name in growing.filled),
+                place.generation,
             )
         )
 

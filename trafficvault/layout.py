@@ -141,9 +141,15 @@ class Layout:
         return self.keys / f"ring-{generation}"
 
 
-def day_key_id(record_class: str, day: date, category: str) -> str:
-    """The id of a day key in the ring."""
-    return f"{record_class}/{day.isoformat()}/{category}"
+def day_key_id(record_class: str, day: date, category: str, generation: int = 1) -> str:
+    """The id of a day key in the ring. A day has keys of a further `generation` each time that rows of it go."""
+    return f"{record_class}/{day.isoformat()}/{category}{f'/g{generation}' if generation > 1 else ''}"
+
+
+def day_key_generation(key_id: str) -> tuple[str, int]:
+    """The inverse of `day_key_id` as to the generation: the id that the first generation has, and which one it is."""
+    first, mark, number = key_id.rpartition("/g")
+    return (first, int(number)) if mark and number.isdecimal() else (key_id, 1)
 
 
 def rejections_key_id(record_class: str, day: date) -> str:

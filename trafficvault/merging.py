@@ -85,18 +85,21 @@ def merge(
     sources: Sequence[Source],
     *,
     keep_seen: bool,
+    generation: int = 1,
     told: Told = lambda rows: None,
 ) -> Merged:
     """Merges `sources`, files of `layout`, into a new file of `target`, with its block file, and with its seen block if
-    that is to be kept.
+    that is to be kept. All of them lie under day keys of `generation`.
 
     Raises `FaultError` when a source is not what the catalogue says or the merged file does not hold the same records;
     no source was touched then. Raises `RefusedError` when a category of the day was destroyed.
     """
-    opened = [_opened(layout, custody, Place(record_class, day, source.file_id), source) for source in sources]
+    opened = [
+        _opened(layout, custody, Place(record_class, day, source.file_id, generation), source) for source in sources
+    ]
     names = {name for one in opened for name in one.keys.present}
     schema = pa.schema([field for field in SCHEMA if field.name in names])
-    place = Place(record_class, day, secrets.token_hex(16))
+    place = Place(record_class, day, secrets.token_hex(16), generation)
     keys = partitions.file_keys(custody, place)
     path = target.record_file(record_class, day, place.file_id)
     hashes: list[seen.Hashes] = []
@@ -127,7 +130,7 @@ def merge(
         partitions.write_seen(disk, target, custody, place, np.concatenate(hashes))
     rows, size = sum(source.rows for source in sources), path.stat().st_size
     file = WrittenFile(
-        record_class, day, place.file_id, rows, size, digest, expected, *arranged.reach, tuple(schema.names)
+        record_class, day, place.file_id, rows, size, digest, expected, *arranged.reach, tuple(schema.names), generation
     )
     return Merged(file, arranged.digest, arranged.bytes)
 

@@ -27,7 +27,7 @@ from trafficvault import sealed_parquet, sealing, seen, signing
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError, RefusedError
 from trafficvault.keys import Custody, Released
-from trafficvault.layout import Layout, day_key_id
+from trafficvault.layout import Layout
 from trafficvault.sealed_parquet import Place
 
 CONSERVED = f"{sealed_parquet.TOLD}conserved"
@@ -56,6 +56,7 @@ class WrittenFile:
     reach_from: date
     reach_to: date
     columns: tuple[str, ...]
+    generation: int = 1
 
     def as_row(self) -> dict[str, object]:
         """The file's columns of the catalogue's row, without what its commit adds."""
@@ -70,6 +71,7 @@ class WrittenFile:
             "reach_from": self.reach_from.isoformat(),
             "reach_to": self.reach_to.isoformat(),
             "columns": signing.canonical(list(self.columns)).decode(),
+            "generation": None if self.generation == 1 else self.generation,
         }
 
 
@@ -122,9 +124,10 @@ def canonical(table: pa.Table) -> pa.Table:
 
 
 def write_file(
-    disk: Disk, layout: Layout, custody: Custody, record_class: str, day: date, table: pa.Table
+    disk: Disk, layout: Layout, custody: Custody, record_class: str, day: date, table: pa.Table, generation: int = 1
 ) -> WrittenFile:
-    """Writes `table` as a new file of that class and day, and its seen block. The day's keys must be in the ring.
+    """Writes `table` as a new file of that class and day, and its seen block, under day keys of `generation`, which
+    must be in the ring.
 
     The commit is the catalogue's: a file that it never names is swept. Raises `FaultError` when there are no rows, a
     row belongs to another day, or a column has no category.
@@ -135,7 +138,7 @@ def write_file(
     require_day(rows, record_class, day)
     if "start" in rows.columns:
         rows = rows.sort("start", nulls_last=True, maintain_order=True)
-    place = Place(record_class, day, secrets.token_hex(16))
+    place = Place(record_class, day, secrets.token_hex(16), generation)
     keys = file_keys(custody, place)
     path = layout.record_file(record_class, day, place.file_id)
     sealed = canonical(rows.to_arrow())
@@ -151,7 +154,9 @@ def write_file(
     write_seen(disk, layout, custody, place, seen.row_hashes(rows, seen.hashed_columns(record_class)))
     row_sum = row_sum_of(custody, place, rows.height, total_of(rows, rows.columns))
     size, (first, last), columns = path.stat().st_size, reach_of(rows, record_class, day), tuple(rows.columns)
-    return WrittenFile(record_class, day, place.file_id, rows.height, size, digest, row_sum, first, last, columns)
+    return WrittenFile(
+        record_class, day, place.file_id, rows.height, size, digest, row_sum, first, last, columns, generation
+    )
 
 
 def read_released(
@@ -175,11 +180,12 @@ def released_keys(released: Sequence[Released], file_id: str) -> tuple[Place, di
 
     Raises `RefusedError` unless they are the `frame` key and others of one class and day, all of them living.
     """
-    days = {(one.record_class, one.day) for one in released}
+    days = {(one.record_class, one.day, one.day_generation) for one in released}
     if len(days) != 1 or FRAME not in {one.category for one in released}:
         raise RefusedError("reading a file: the released keys are not the frame key and others of one class and day")
     keys = {one.category: sealing.derive(one.key, "file", file_id) for one in released}
-    return Place(*days.pop(), file_id), keys
+    record_class, day, generation = days.pop()
+    return Place(record_class, day, file_id, generation), keys
 
 
 def read_in_custody(
@@ -190,19 +196,22 @@ def read_in_custody(
     file_id: str,
     columns: Sequence[str],
     only: pl.Expr | None = None,
+    generation: int = 1,
 ) -> pl.DataFrame:
     """As `read_released`, for an act of the house: with every category whose key still lives. Never for a package."""
-    place = Place(record_class, day, file_id)
+    place = Place(record_class, day, file_id, generation)
     return _read(layout, place, file_keys(custody, place), columns, only)
 
 
-def measure(layout: Layout, custody: Custody, record_class: str, day: date, file_id: str) -> Measured:
+def measure(
+    layout: Layout, custody: Custody, record_class: str, day: date, file_id: str, generation: int = 1
+) -> Measured:
     """Reads the whole file and recomputes what the catalogue keeps of its records. Raises `FaultError` when it can't.
 
     Where a category of the day was destroyed, the records can only be counted: `row_sum` is empty and differs from
     none.
     """
-    place = Place(record_class, day, file_id)
+    place = Place(record_class, day, file_id, generation)
     keys = file_keys(custody, place)
     opened = sealed_parquet.unwrap(layout.record_file(record_class, day, file_id), place, keys, ())
     columns = [name for name in opened.present if category_of(name, record_class) in keys]
@@ -215,14 +224,16 @@ def measure(layout: Layout, custody: Custody, record_class: str, day: date, file
     return Measured(count, row_sum, min(reach), max(reach), opened.present, opened.told.get(CONSERVED))
 
 
-def seen_fault(layout: Layout, custody: Custody, record_class: str, day: date, file_id: str) -> str | None:
+def seen_fault(
+    layout: Layout, custody: Custody, record_class: str, day: date, file_id: str, generation: int = 1
+) -> str | None:
     """`missing` or `bit flip` when the seen block of a file is not the one that its records give; None when it is.
 
     One that another version of Polars made is no fault: it can't be compared, and is made again when it is next used.
     """
-    if not all(custody.has(day_key_id(record_class, day, category)) for category in _SEEN_CATEGORIES):
+    place = Place(record_class, day, file_id, generation)
+    if not all(custody.has(place.day_key_id(category)) for category in _SEEN_CATEGORIES):
         return None  # it died with the first of its keys
-    place = Place(record_class, day, file_id)
     path = layout.seen_file(record_class, day, file_id)
     if not path.is_file():
         return "missing"
@@ -238,7 +249,7 @@ def seen_fault(layout: Layout, custody: Custody, record_class: str, day: date, f
 
 def file_keys(custody: Custody, place: Place) -> dict[str, bytes]:
     """The file's key of every category whose day key lives. Raises `RefusedError` when `frame` does not."""
-    ids = {category: day_key_id(place.record_class, place.day, category) for category in CATEGORIES}
+    ids = {category: place.day_key_id(category) for category in CATEGORIES}
     return {
         category: sealing.derive(custody.key(name), "file", place.file_id)
         for category, name in ids.items()
@@ -270,7 +281,7 @@ def slices(layout: Layout, place: Place, keys: Mapping[str, bytes], columns: Seq
 
 def seen_key(custody: Custody, place: Place) -> bytes:
     """Of three categories together: with one of them destroyed, nothing opens the block."""
-    days = (custody.key(day_key_id(place.record_class, place.day, name)) for name in _SEEN_CATEGORIES)
+    days = (custody.key(place.day_key_id(name)) for name in _SEEN_CATEGORIES)
     return sealing.derive(b"".join(days), "seen", place.file_id)
 
 
@@ -296,7 +307,7 @@ def row_sum_of(custody: Custody, place: Place, rows: int, total: int) -> str:
     """Which records a file holds: their number and the `total` of their hashes, keyed.
 
     Keyed by all five day keys: nobody can guess a destroyed value and try it against what the catalogue kept."""
-    days = b"".join(custody.key(day_key_id(place.record_class, place.day, category)) for category in CATEGORIES)
+    days = b"".join(custody.key(place.day_key_id(category)) for category in CATEGORIES)
     key = sealing.derive(days, "row-sum", place.file_id)
     keyed = hmac.new(key, f"{rows}/{total:016x}".encode(), hashlib.sha256).hexdigest()
     return f"{seen.algorithm()}:{keyed}"

@@ -138,7 +138,11 @@ class Reader:
         """The keys of the categories `needed`, for that file."""
         keys = self._vault.keys
         keys.require_unrenewed()
-        return [keys.release(self._admission, file.record_class, file.day, category, file.reach) for category in needed]
+        admission, generation = self._admission, file.generation
+        return [
+            keys.release(admission, file.record_class, file.day, category, file.reach, generation)
+            for category in needed
+        ]
 
     def _within_term(self, rows: pl.DataFrame, record_class: str) -> pl.DataFrame:
         """`rows` without those that have reached their own term: only the days about its edge are looked at."""

@@ -31,6 +31,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ingest.record import BY_NAME, FRAME, SCHEMA, category_of, leaf_paths
 from trafficvault.errors import FaultError, RefusedError, UsageError
+from trafficvault.layout import day_key_id
 
 ROW_GROUP = 131_072
 TOLD = "trafficvault."
@@ -71,6 +72,12 @@ class Place:
     record_class: str
     day: date
     file_id: str
+    generation: int = 1
+    """Of the day keys that its own keys come from. The file does not say it: with others it does not open."""
+
+    def day_key_id(self, category: str) -> str:
+        """The id of the day key that its key of `category` comes from."""
+        return day_key_id(self.record_class, self.day, category, self.generation)
 
     def key_id(self, category: str, column: str) -> str:
         """The id of the data key of the leaf path `column`."""

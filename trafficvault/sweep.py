@@ -64,7 +64,8 @@ def clear_staging(vault: Vault) -> None:
 
 def _expired(vault: Vault, tx: Transaction) -> set[Path]:
     """Where the files lay, without their suffix, that a certificate names. The same id elsewhere is another file."""
-    roots = {"records": vault.layout.records, "rejections": vault.layout.rejections, "held": vault.layout.held}
+    records = vault.layout.records
+    roots = {"records": records, "rows": records, "rejections": vault.layout.rejections, "held": vault.layout.held}
     bodies = [json.loads(row["body"]) for row in tx.select("certificates")]
     return {roots[body["what"]] / body["class"] / body["day"] / item["id"] for body in bodies for item in body["files"]}
 

@@ -22,11 +22,11 @@ from datetime import date
 from pathlib import Path
 
 from ingest.record import CATEGORIES, CLASSES
-from trafficvault import arranging, compaction, locks, partitions, signing, superseded
+from trafficvault import arranging, compaction, locks, partitions, rewrite, signing, superseded
 from trafficvault.durable import PART
 from trafficvault.errors import FaultError, VaultError
 from trafficvault.keys import Custody
-from trafficvault.layout import day_key_id, held_key_id, rejections_key_id
+from trafficvault.layout import day_key_generation, day_key_id, held_key_id, rejections_key_id
 from trafficvault.progress import Progress, Watch
 from trafficvault.sealed_parquet import Place
 from trafficvault.vault import Vault
@@ -146,7 +146,7 @@ def _records(vault: Vault, files: list[Row], checked: dict[str, int], progress: 
             yield fault
             continue
         try:
-            found = partitions.measure(vault.layout, custody, record_class, day, file_id)
+            found = partitions.measure(vault.layout, custody, record_class, day, file_id, _generation(row))
         except VaultError as problem:
             yield Fault("unreadable", path.name, f"{_place(path)}: {problem}")
             continue
@@ -158,19 +158,25 @@ def _records(vault: Vault, files: list[Row], checked: dict[str, int], progress: 
         elif found.differs_from(str(row["row_sum"])) or (row["batch"] is None and found.told != row["row_sum"]):
             yield Fault("content", path.name, f"{_place(path)}: its records are not those that were committed")
         else:
-            yield from _seen(vault, custody, record_class, day, file_id)
+            yield from _seen(vault, custody, Place(record_class, day, file_id, _generation(row)))
             yield from _blocks(vault, custody, row)
 
 
-def _seen(vault: Vault, custody: Custody, record_class: str, day: date, file_id: str) -> Iterator[Fault]:
-    path = vault.layout.seen_file(record_class, day, file_id)
+def _generation(row: Row) -> int:
+    """Of the day keys that a file, or the new files of a partition, lie under."""
+    return int(str(row["generation"] or 1))
+
+
+def _seen(vault: Vault, custody: Custody, place: Place) -> Iterator[Fault]:
+    file = place.record_class, place.day, place.file_id
+    path = vault.layout.seen_file(*file)
     try:
-        kind = partitions.seen_fault(vault.layout, custody, record_class, day, file_id)
+        kind = partitions.seen_fault(vault.layout, custody, *file, place.generation)
     except OSError as problem:
         yield _unreadable(path, problem)
         return
     if kind == "missing":
-        if not compaction.may_still_come(day, vault.settings.delivery_window.delta(), vault.clock.now()):
+        if not compaction.may_still_come(place.day, vault.settings.delivery_window.delta(), vault.clock.now()):
             return  # compaction drops it once nothing comes any more in the ordinary way
         yield Fault(kind, path.name, f"{_place(path)} is missing; it is made again from the records beside it")
     elif kind is not None:
@@ -182,7 +188,7 @@ def _blocks(vault: Vault, custody: Custody, row: Row) -> Iterator[Fault]:
     if row["blocks"] is None:
         return
     day = date.fromisoformat(str(row["day"]))
-    place = Place(str(row["record_class"]), day, str(row["id"]))
+    place = Place(str(row["record_class"]), day, str(row["id"]), _generation(row))
     path = vault.layout.blocks_file(place.record_class, day, place.file_id)
     again = f"no record is lost: `compact --class {place.record_class} --day {day.isoformat()}` makes it again"
     fault = _compare(custody, path, {"digest": row["blocks"], "bytes": row["blocks_bytes"]}, {})
@@ -262,7 +268,9 @@ class _Known:
         for root in (layout.rejections, layout.held):
             directories |= {root / str(row["die_class"]) / str(row["die_day"]) for row in batches}
         bodies = [json.loads(str(row["body"])) for row in certificates]
-        directories -= {roots[body["what"]] / body["class"] / body["day"] for body in bodies}
+        # A day that rows were removed from lives on.
+        directories -= {roots[body["what"]] / body["class"] / body["day"] for body in bodies if body["what"] in roots}
+        roots["rows"] = layout.records
         expired = frozenset(
             roots[body["what"]] / body["class"] / body["day"] / item["id"] for body in bodies for item in body["files"]
         )
@@ -344,15 +352,26 @@ def _keys(vault: Vault, parts: list[Row], leftovers: list[Row], checked: dict[st
     for sentence in vault.keys.problems():
         yield Fault("keys", "key directory", sentence)
     held = vault.keys.key_ids()
+    generations = {day_key_generation(key_id) for key_id in held}
+    ages = sorted({number for _, number in generations})
+    unfinished = rewrite.unfinished(vault)
     for row in parts:
         day = date.fromisoformat(str(row["day"]))
-        ids = {day_key_id(str(row["record_class"]), day, category) for category in CATEGORIES}
+        record_class, living = str(row["record_class"]), _generation(row)
+        ids = {day_key_id(record_class, day, category, living) for category in CATEGORIES}
         name = f"{row['record_class']} {day.isoformat()}"
         if row["state"] == "live" and not ids <= held:
             yield Fault("key missing", name, f"{name}: {len(ids - held)} of its day keys are not in the ring")
-        if row["state"] == "tombstone" and ids & held:
+        of_day = {(day_key_id(record_class, day, category), number) for category in CATEGORIES for number in ages}
+        of_day &= generations
+        if row["state"] == "tombstone" and of_day:
+            yield Fault("key restored", name, f"{name} has expired and {len(of_day)} of its day keys are in the ring")
+        retired = {key for key in of_day if key[1] < living}
+        if row["state"] == "live" and retired and (record_class, day.isoformat()) not in unfinished:
             yield Fault(
-                "key restored", name, f"{name} has expired and {len(ids & held)} of its day keys are in the ring"
+                "key restored",
+                name,
+                f"rows of {name} were removed and {len(retired)} keys that opened them are in the ring",
             )
     for row in leftovers:
         day = date.fromisoformat(str(row["day"]))

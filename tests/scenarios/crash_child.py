@@ -1,7 +1,7 @@
 """Run by the crash tests in a process of its own: one act on a vault, killed at a step, or run to its end.
 
-Arguments: directory, act (receive, receive slices, accept, expire or compact), step to be killed at (0: never). Prints
-one JSON object: the number of steps, and after a run to the end what is stored and what `verify` says.
+Arguments: directory, act (receive, receive slices, accept, expire, compact or remove), step to be killed at (0: never).
+Prints one JSON object: the number of steps, and after a run to the end what is stored and what `verify` says.
 """
 
 from __future__ import annotations
@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import nullcontext
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
 from tests.support import KillingDisk, ingest, layout_at
-from trafficvault import app, compact, expire, intake, locks, receive, verify
+from trafficvault import app, compact, expire, intake, locks, receive, rewrite, verify
 from trafficvault.clock import SetClock
 from trafficvault.delivered import Delivered
 from trafficvault.receive import Pace
+from trafficvault.rewrite import Why
+from trafficvault.thinning import Going
 
 
 def main(directory: Path, act: str, at: int) -> None:
@@ -40,6 +42,10 @@ def main(directory: Path, act: str, at: int) -> None:
                     intake.accept(vault, "otto", held.batch_id)
         elif act == "compact":
             compact.compact(vault)
+        elif act == "remove":
+            days = [("mobile_usage", date(2026, 11, number)) for number in (10, 11, 12)]
+            going = Going(("start",), lambda record_class, rows: rows["start"].dt.second() == 1)
+            rewrite.remove(vault, days, going, Why("remove-test", "a test took them out", None, {}))
         else:
             expire.expire(vault)
     steps = disk.steps
