@@ -157,7 +157,7 @@ def known_gaps(vault: Vault, batches: Sequence[dict[str, object]] | None = None)
             batches = vault.holdings.rows(tx, "batches")
     by_source: dict[str, list[dict[str, object]]] = {}
     for row in batches:
-        if row["sequence"] is not None and row["status"] != "refused":
+        if row["sequence"] is not None and row["status"] not in ("refused", "withdrawn"):
             by_source.setdefault(str(row["source"]), []).append(row)
     found = []
     for source, rows in sorted(by_source.items()):

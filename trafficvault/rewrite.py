@@ -37,6 +37,12 @@ _CERTIFIED = ("id", "batch", "rows", "bytes", "digest", "merged", "blocks")
 
 Day = tuple[str, date]
 """Class and day."""
+Note = Callable[[Transaction], None]
+"""Puts what an act has to keep into the transaction that takes its rows out."""
+
+
+def no_note(tx: Transaction) -> None:
+    """Of an act that keeps nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,7 @@ def remove(
     days: Iterable[Day],
     going: Going,
     why: Why,
-    note: Callable[[Transaction], None] = lambda tx: None,
+    note: Note = no_note,
 ) -> Removal:
     """Removes the rows that are `going` from the living partitions among `days`, and notes what the act has to keep in
     the transaction that does it. Nothing to remove is not a failure: the act is noted all the same.

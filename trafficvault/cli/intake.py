@@ -8,13 +8,16 @@ from typing import Annotated
 
 import typer
 
-from trafficvault import completeness
+from trafficvault import completeness, withdrawal
 from trafficvault import intake as taking
 from trafficvault.cli.door import AsJson, door
+from trafficvault.cli.proposing import CARRIERS, told
 from trafficvault.cli.screen import plain, print_lines, print_object, print_table, progress
 from trafficvault.errors import BatchError
-from trafficvault.people import require_role
+from trafficvault.people import Person, require_role
+from trafficvault.proposals import Proposal
 from trafficvault.receipts import COUNTS, Receipt
+from trafficvault.vault import Vault
 
 feed_verbs = typer.Typer(invoke_without_command=True, help="Feeds: the formats that this vault reads.")
 source_verbs = typer.Typer(invoke_without_command=True, help="Sources: who delivers which feed.")
@@ -191,6 +194,34 @@ def batch_accept(
     show_receipts([receipt], as_json=as_json)
 
 
+@batch_verbs.command("withdraw")
+def batch_withdraw(
+    context: typer.Context,
+    batch: Annotated[str, typer.Argument(help="A batch id.")],
+    reason: Annotated[str, typer.Option(help="Why it was wrong to take it in.")],
+    as_json: AsJson = False,
+) -> None:
+    """Propose to remove a batch's rows, rejections and held file for good (role operator); another person approves."""
+    with door(context).writing() as vault:
+        found = withdrawal.propose(vault, door(context).person(vault), batch, reason)
+    if as_json:
+        print_object({"proposal_id": found.proposal_id, "kind": found.kind, "batch_id": batch})
+    else:
+        print_lines([told(found)])
+
+
+def _withdraw(vault: Vault, person: Person, proposal: Proposal) -> list[str]:
+    done = withdrawal.carry_out(vault, person, proposal)
+    lines = [f"withdrew batch {done.batch_id}: {done.rows} records are gone, certified by {len(done.certificates)}"]
+    lines += [f"disclosure {name} may have used records of it" for name in done.disclosures]
+    return lines + [
+        f"batch {name} had duplicates: what it shared with the withdrawn one went with that" for name in done.doubled
+    ]
+
+
+CARRIERS[withdrawal.KIND] = _withdraw
+
+
 def show_receipts(receipts: list[Receipt], *, as_json: bool) -> None:
     """Prints receipts, with the reason of each that has one."""
     if as_json:
@@ -200,5 +231,5 @@ def show_receipts(receipts: list[Receipt], *, as_json: bool) -> None:
     counts = [name for name in COUNTS if name in ("read", "stored") or any(getattr(item, name) for item in receipts)]
     columns = ("batch_id", "file", "status", *counts)
     print_table("receipts", columns, [[getattr(item, name) for name in columns] for item in receipts])
-    told = [(item, ", although" if item.status == "committed" else "") for item in receipts if item.reason]
-    print_lines([f"{item.batch_id} {item.status}{although}: {item.reason}" for item, although in told])
+    reasons = [(item, ", although" if item.status == "committed" else "") for item in receipts if item.reason]
+    print_lines([f"{item.batch_id} {item.status}{although}: {item.reason}" for item, although in reasons])

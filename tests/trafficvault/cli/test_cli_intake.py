@@ -309,3 +309,16 @@ def test_a_held_batch_whose_feed_changed_is_not_accepted(line: CommandLine, prep
     assert done.code == 4
     assert "as the feed reads it today" in done.err
     assert line("batch", "show", prepared.held, "--json").object["status"] == "held"
+
+
+def test_withdrawing_a_batch_takes_two_persons(line: CommandLine, prepared: Prepared) -> None:
+    """An operator proposes it, an administrator approves it, and the list says so."""
+    proposed = line("batch", "withdraw", prepared.committed, "--reason", "wrong", "--json", user="otto")
+    proposal = proposed.object["proposal_id"]
+    assert line("proposal", "approve", proposal, user="otto").code == 3
+    done = line("proposal", "approve", proposal, user="ada")
+    assert done.out.startswith(f"withdrew batch {prepared.committed}: 4 records are gone, certified by 2")
+    assert {item["status"] for item in receipts(line) if item["batch_id"] == prepared.committed} == {"withdrawn"}
+    assert line("batch", "withdraw", prepared.committed, "--reason", "wrong", user="otto").code == 3
+    assert line("batch", "withdraw", prepared.held, "--reason", "wrong", user="otto").out.startswith("proposed")
+    assert line("verify").code == 0
