@@ -27,7 +27,7 @@ from ingest.occurrences import Earlier
 from ingest.read import Reading, anchor, counted
 from ingest.record import CATEGORIES, WHERE, category_of
 from ingest.source import Source
-from trafficvault import duplicates, retention, seen
+from trafficvault import duplicates, ended, retention, seen
 from trafficvault.crew import Turn
 from trafficvault.keys import Custody
 from trafficvault.landing import Landing
@@ -90,6 +90,7 @@ class Batch:
         """Terms are held against `now`, which the caller believes."""
         self._vault, self._custody, self._now = vault, custody, now
         self._name, self._new_rejections, self._progress = name, rejections, progress
+        self._ended = ended.of(vault)
         self._constants = {"source": source.name, "feed_digest": feed.digest}
         if source.customer is not None:
             self._constants["customer"] = source.customer
@@ -195,6 +196,7 @@ class Batch:
         moments = anchor(rows, record_class)
         term = self._vault.policy.require_term(record_class)
         gone = retention.expired_mask(moments, term, self._vault.policy.zone, self._now)
+        gone |= self._ended.mask(record_class, rows, self._now)
         if gone.any():
             rows, moments = rows.filter(~gone), moments.filter(~gone)
             known = None if known is None else known.filter(~gone)

@@ -19,7 +19,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from ingest.record import CATEGORIES
-from trafficvault import certificates, locks, reserve, retention, rewrite
+from trafficvault import certificates, endings, locks, reserve, retention, rewrite
 from trafficvault.catalogue import Transaction
 from trafficvault.certificates import Destruction
 from trafficvault.errors import DecisionError, RefusedError
@@ -115,10 +115,12 @@ def expire(
         vault.audit.flush()
     emptied = vault.catalogue.truncate_wal() if due else True
     reserve.take(vault.layout, vault.disk)
+    # (5) Last, for it needs room to write days anew: records of services whose end was long enough ago.
+    issued += endings.carry_out(vault)
     return Expiry(tuple(due), issued, vault.keys.generation, leases_ended, emptied)
 
 
-def key_ids(item: Item | Partition, generations: Mapping[tuple[str, date], int]) -> list[str]:
+def key_ids(item: Item | Partition, generations: Mapping[tuple[str, date], int] | None = None) -> list[str]:
     """The ring keys that die with `item`: those of the generation of its day keys that `generations` says, where it is
     not the first. The earlier ones died when rows of the day were removed.
     """
@@ -128,7 +130,7 @@ def key_ids(item: Item | Partition, generations: Mapping[tuple[str, date], int])
         case "held":
             return [held_key_id(item.record_class, item.day)]
         case _:
-            generation = generations.get((item.record_class, item.day), 1)
+            generation = (generations or {}).get((item.record_class, item.day), 1)
             return [day_key_id(item.record_class, item.day, category, generation) for category in CATEGORIES]
 
 

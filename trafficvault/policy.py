@@ -2,7 +2,7 @@
 
 An entry names its service, data, term, controller and legal basis, and the record classes that it covers. A row
 without a class is printed, not stored. A term is a period, or lasts until an event (end of service) with a period after
-it and a cap. No event reaches the vault yet, so such a term ends at its cap, counted from the record's anchor.
+it and a cap, counted from the record's anchor. Of such events `trafficvault.endings` is told.
 
 Where two entries cover a class, the longest keeps it. Two terms of which neither always outlasts the other (`P6M` and
 `P183D`) are refused for one class: which of them is the longest would depend on the day.

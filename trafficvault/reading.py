@@ -20,7 +20,7 @@ import polars as pl
 from ingest.read import anchor
 from ingest.record import BY_NAME, CATEGORIES, FRAME, INTERVAL_CLASSES, category_of
 from ingest.sound import EVENT_ANCHOR, INTERVAL_ANCHOR
-from trafficvault import blocks, partitions, retention
+from trafficvault import blocks, ended, partitions, retention
 from trafficvault.blocks import BlockFile, Wanted
 from trafficvault.errors import FaultError
 from trafficvault.holdings import StoredFile
@@ -42,6 +42,7 @@ class Reader:
     def __init__(self, vault: Vault, admission: Admission, categories: Collection[str], now: datetime) -> None:
         self._vault, self._admission, self._now = vault, admission, now
         self._granted = frozenset(categories) | {FRAME}
+        self._ended = ended.of(vault)
         self._columns: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
         self._ends: dict[tuple[str, date], bool] = {}
 
@@ -53,7 +54,9 @@ class Reader:
             found = [frame for frame in self._of_class(record_class, list(group), only, lookup) if frame.height]
             if found:
                 rows = found[0] if len(found) == 1 else pl.concat(found, how="diagonal_relaxed")
-                frames.append(self._within_term(rows, record_class).with_columns(record_class=pl.lit(record_class)))
+                rows = self._within_term(rows, record_class)
+                rows = rows.filter(~self._ended.mask(record_class, rows, self._now))
+                frames.append(rows.with_columns(record_class=pl.lit(record_class)))
         return pl.concat(frames, how="diagonal_relaxed")
 
     def _of_class(

@@ -207,6 +207,20 @@ runs = _table(
 )
 """The last run of each job of the schedule."""
 
+endings = _table(
+    "endings",
+    ("id",),
+    _text("id"),
+    _text("state"),  # open, done
+    _text("subjects"),  # JSON: keyed digests of subscriber, number and IMSI, by kind
+    _text("since", optional=True),  # when the service began
+    _text("ended_at"),
+    _text("classes"),  # JSON: those whose records of it are gone
+    _text("recorded_by"),
+    _text("recorded_at"),
+)
+"""Ends of services: whose records go before their cap. No number stands here."""
+
 outbox = _table("outbox", ("seq",), _number("seq"), _text("line"))
 """Audit entries that are committed and not yet known to be in their segment."""
 

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from trafficvault import __version__
-from trafficvault.cli import compacting, intake, keeping, orders, proposing, scheduling, setup
+from trafficvault.cli import compacting, intake, keeping, orders, proposing, scheduling, servicing, setup
 from trafficvault.cli.door import Door, layout_of
 from trafficvault.durable import NO_SPACE
 from trafficvault.errors import SpaceError, VaultError
@@ -57,6 +57,7 @@ def root(
 
 setup.add_to(app)
 intake.add_to(app)
+servicing.add_to(app)
 orders.add_to(app)
 proposing.add_to(app)
 compacting.add_to(app)

@@ -1,0 +1,70 @@
+"""Verbs of the service: when one ended, so that what is kept until then goes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from trafficvault import endings
+from trafficvault.cli.door import AsJson, door
+from trafficvault.cli.screen import print_lines, print_object, print_table
+from trafficvault.errors import RefusedError, UsageError
+
+service_verbs = typer.Typer(no_args_is_help=True, help="Services: what is kept until one ends goes after it.")
+_READERS = frozenset({"operator", "administrator", "auditor"})
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds this module's verbs to `app`."""
+    app.add_typer(service_verbs, name="service")
+
+
+@service_verbs.command("end")
+def end(
+    context: typer.Context,
+    at: Annotated[str, typer.Option(help="When it ended, as 2026-11-20T00:00:00+01:00.")],
+    subscriber: Annotated[str | None, typer.Option(help="The subscriber id, as records have it.")] = None,
+    msisdn: Annotated[str | None, typer.Option(help="The number that was the service's, as +31612345678.")] = None,
+    imsi: Annotated[str | None, typer.Option(help="The IMSI that was the service's.")] = None,
+    since: Annotated[str | None, typer.Option(help="When it began; needed without a subscriber id.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell that a service ended (role operator): `expire` removes what the policy keeps until then."""
+    named = {"subscriber": subscriber, "msisdn": msisdn, "imsi": imsi}
+    subjects = {kind: value for kind, value in named.items() if value is not None}
+    ended_at, began = _moment(at, "--at"), None if since is None else _moment(since, "--since")
+    with door(context).writing() as vault:
+        ending = endings.record(vault, door(context).person(vault), subjects, ended_at, began)
+    if as_json:
+        print_object({"ending_id": ending})
+    else:
+        print_lines([f"recorded the end of a service as {ending}; `service list` shows when its records go"])
+
+
+@service_verbs.command("list")
+def list_(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the ends of services, without names (role operator, administrator or auditor)."""
+    vault = door(context).open()
+    if not door(context).person(vault).roles & _READERS:
+        raise RefusedError(f"listing the ends of services: this takes one of the roles {', '.join(sorted(_READERS))}")
+    rows = endings.listing(vault)
+    if as_json:
+        print_object({"endings": rows})
+    else:
+        told = [
+            (row["ending_id"], row["state"], row["ended_at"], ", ".join(row["done"]), ", ".join(row["due"]))
+            for row in rows
+        ]
+        print_table("ends of services", ("ending", "state", "ended at", "removed", "to remove"), told)
+
+
+def _moment(text: str, option: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise UsageError(f"reading {option}: it must be a moment with its offset, as 2026-11-20T00:00:00+01:00")
+    return found
