@@ -161,9 +161,18 @@ def commit_refused(vault: Vault, blank: Receipt, feed: Feed, source: Source, why
 
 
 def commit_held(
-    vault: Vault, blank: Receipt, feed: Feed, source: Source, data: bytes, reading: Reading, arrived: datetime
+    vault: Vault,
+    blank: Receipt,
+    feed: Feed,
+    source: Source,
+    data: bytes,
+    reading: Reading,
+    arrived: datetime,
+    waits_for: str | None = None,
 ) -> Receipt:
-    """Seals a file whose control totals disagree, whole, and commits that it waits for a person."""
+    """Seals a file whose control totals disagree, or that `waits_for` something else, whole, and commits that it waits
+    for a person.
+    """
     dying = dying_of(vault, feed, source, set(reading.records), arrived)
     key_id = held_key_id(dying.record_class, dying.day)
     vault.keys.ensure([dying.key_id, key_id])
@@ -178,8 +187,11 @@ def commit_held(
             sealed.close()
 
     vault.disk.create_by(path, seal)
-    reason = "; ".join(reading.mismatches)
-    receipt = replace(blank, status="held", read=reading.units, held=reading.units, mismatched=True, reason=reason)
+    reason = "; ".join([*reading.mismatches, *([waits_for] if waits_for else [])])
+    mismatched = bool(reading.mismatches)
+    receipt = replace(
+        blank, status="held", read=reading.units, held=reading.units, mismatched=mismatched, reason=reason
+    )
     receipt.require_balance()
     row = receipts.row_of(
         vault,

@@ -212,6 +212,34 @@ def refuse(vault: Vault, feed: Feed, source: Source, sha256: str, file_name: str
     return _known(vault, blank) or commit_refused(vault, blank, feed, source, why)
 
 
+def hold(vault: Vault, feed: Feed, source: Source, delivered: Delivered, file_name: str, waits_for: str) -> Receipt:
+    """Keeps a file whole, sealed, as a held batch that `waits_for` something; `accept` stores it. The caller holds the
+    writer's lock.
+
+    Raises `RefusedError` when the file is known, larger than `max_file`, or can't be read by its feed; `UsageError`
+    when the source does not fit its feed.
+    """
+    require_space(vault)
+    if delivered.size > vault.settings.max_file:
+        raise RefusedError(
+            f"holding a file: it has {delivered.size} bytes and `max_file` is {vault.settings.max_file}; split the file"
+        )
+    blank = _blank(vault, feed, source, delivered.sha256(), file_name)
+    if _known(vault, blank) is not None:
+        raise RefusedError(f"holding a file: it is in the vault already, as batch {blank.batch_id}")
+    arrived = vault.clock.now()
+    with delivered.open() as file:
+        data = file.read()
+    try:
+        reading = read(data, feed, source, arrived, file_name, vault.settings.max_file)
+        require_terms(vault, source, set(reading.records))
+    except FeedError as problem:
+        raise UsageError(f"reading a file of source {source.name}: {problem}") from problem
+    except FileRefused as refused:
+        raise RefusedError(f"holding a file: {refused}") from refused
+    return commit_held(vault, blank, feed, source, data, reading, arrived, waits_for)
+
+
 def accept(vault: Vault, person: str, batch_id: str, feed: Feed, source: Source) -> Receipt:
     """Stores the held batch `batch_id` although its totals disagree, as `person` decided. The caller holds the lock.
 
@@ -234,7 +262,7 @@ def accept(vault: Vault, person: str, batch_id: str, feed: Feed, source: Source)
         raise FaultError(f"accepting batch {batch_id}: its bytes can't be read ({problem.strerror})") from problem
     arrived = datetime.fromisoformat(row["received_at"])
     reading = read(data, feed, source, arrived, held.file, vault.settings.max_file)
-    blank = replace(held, read=0, held=0)
+    blank = replace(held, read=0, held=0, reason=held.reason if held.mismatched else None)
     waiting = {"kind": "held", "record_class": row["die_class"], "day": row["die_day"], "batch": batch_id}
     receipt = _store_reading(
         vault, blank, feed, source, reading, arrived, dying, lambda step: None, accepted=(person, waiting)

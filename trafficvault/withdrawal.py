@@ -51,7 +51,7 @@ def propose(vault: Vault, person: Person, batch_id: str, reason: str) -> Proposa
     with refusals.logged(vault, f"{KIND}-propose", person.name, {"batch": batch_id}):
         if not reason.strip():
             raise RefusedError(f"withdrawing batch {batch_id}: no reason was given; say why with --reason")
-        _row(vault, batch_id)
+        require_withdrawable(vault, batch_id)
     return proposals.propose(vault, person, KIND, {"batch": batch_id, "reason": reason.strip()})
 
 
@@ -69,7 +69,7 @@ def withdraw(
     vault: Vault, person: Person, batch_id: str, detail: dict[str, str], note: rewrite.Note = rewrite.no_note
 ) -> Withdrawal:
     """Withdraws a batch by the decision that `detail` names. For acts that two persons vouched for."""
-    row = _row(vault, batch_id)
+    row = require_withdrawable(vault, batch_id)
     days = _days(row)
     with vault.catalogue.reading() as tx:
         leftovers = tx.select("leftovers", batch=batch_id)
@@ -92,7 +92,8 @@ def withdraw(
     return Withdrawal(batch_id, done.rows, tuple(one["id"] for one in done.certificates), used, doubled)
 
 
-def _row(vault: Vault, batch_id: str) -> Row:
+def require_withdrawable(vault: Vault, batch_id: str) -> Row:
+    """The catalogue's row of a batch that is in the vault, stored or held. Raises `RefusedError` otherwise."""
     with vault.catalogue.reading() as tx:
         row = tx.get("batches", id=batch_id)
     if row is None:
@@ -130,15 +131,13 @@ def _disclosures(vault: Vault, row: Row, days: set[tuple[str, date]]) -> list[st
 
 def _doubled(tx: Transaction, row: Row, days: set[tuple[str, date]]) -> tuple[str, ...]:
     """The committed batches that came later, had duplicates, and may have had them on `days`."""
-    first, last = min((day for _, day in days), default=None), max((day for _, day in days), default=None)
+    touched = sorted(day.isoformat() for _, day in days)
     found = []
-    for one in tx.select("batches", status="committed") if first and last else ():
+    for one in tx.select("batches", status="committed") if touched else ():
         if one["id"] == row["id"] or one["received_at"] < row["received_at"]:
             continue
         # A file of duplicates alone tells no day: it may have been any.
-        apart = one["last_day"] is not None and (
-            one["last_day"] < first.isoformat() or one["first_day"] > last.isoformat()
-        )
+        apart = one["last_day"] is not None and (one["last_day"] < touched[0] or one["first_day"] > touched[-1])
         if json.loads(one["counts"])["duplicate"] and (not apart or json.loads(one["counts"])["stored"] == 0):
             found.append(str(one["id"]))
     return tuple(sorted(found))

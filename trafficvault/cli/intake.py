@@ -8,16 +8,17 @@ from typing import Annotated
 
 import typer
 
-from trafficvault import completeness, withdrawal
+from trafficvault import completeness, replacement, withdrawal
 from trafficvault import intake as taking
 from trafficvault.cli.door import AsJson, door
 from trafficvault.cli.proposing import CARRIERS, told
 from trafficvault.cli.screen import plain, print_lines, print_object, print_table, progress
-from trafficvault.errors import BatchError
+from trafficvault.errors import BatchError, UsageError
 from trafficvault.people import Person, require_role
 from trafficvault.proposals import Proposal
 from trafficvault.receipts import COUNTS, Receipt
 from trafficvault.vault import Vault
+from trafficvault.withdrawal import Withdrawal
 
 feed_verbs = typer.Typer(invoke_without_command=True, help="Feeds: the formats that this vault reads.")
 source_verbs = typer.Typer(invoke_without_command=True, help="Sources: who delivers which feed.")
@@ -142,9 +143,16 @@ def ingest(
         list[Path], typer.Argument(help="Files of that feed; gzip and zstd are unpacked.", exists=True, dir_okay=False)
     ],
     source: Annotated[str | None, typer.Option(help="A source of sources.toml; default: the feed's own.")] = None,
+    replaces: Annotated[
+        str | None, typer.Option(help="Hold the file and propose that it replaces this batch (role operator).")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why, with --replaces.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Store the records of files, and print a receipt for each (exit code 4 when one was held or refused)."""
+    if replaces is not None:
+        _propose_replacement(context, feed, files, source, replaces, reason, as_json=as_json)
+        return
     receipts: list[Receipt] = []
     try:
         with door(context).writing() as vault, progress("ingest") as step:
@@ -210,8 +218,39 @@ def batch_withdraw(
         print_lines([told(found)])
 
 
+def _propose_replacement(
+    context: typer.Context,
+    feed: str,
+    files: list[Path],
+    source: str | None,
+    replaces: str,
+    reason: str,
+    *,
+    as_json: bool,
+) -> None:
+    if len(files) != 1:
+        raise UsageError(f"replacing batch {replaces}: one file takes its place, and {len(files)} were named")
+    with door(context).writing() as vault:
+        person = door(context).person(vault)
+        receipt, found = replacement.propose(vault, person, replaces, feed, source, files[0], reason)
+    if as_json:
+        print_object({"proposal_id": found.proposal_id, "kind": found.kind, "receipts": [asdict(receipt)]})
+    else:
+        show_receipts([receipt], as_json=False)
+        print_lines([told(found)])
+
+
+def _replace(vault: Vault, person: Person, proposal: Proposal) -> list[str]:
+    done = replacement.carry_out(vault, person, proposal)
+    stored = f"batch {done.receipt.batch_id} is stored instead: {done.receipt.stored} records"
+    return [*(_told(done.withdrawn) if done.withdrawn else []), stored]
+
+
 def _withdraw(vault: Vault, person: Person, proposal: Proposal) -> list[str]:
-    done = withdrawal.carry_out(vault, person, proposal)
+    return _told(withdrawal.carry_out(vault, person, proposal))
+
+
+def _told(done: Withdrawal) -> list[str]:
     lines = [f"withdrew batch {done.batch_id}: {done.rows} records are gone, certified by {len(done.certificates)}"]
     lines += [f"disclosure {name} may have used records of it" for name in done.disclosures]
     return lines + [
@@ -220,6 +259,7 @@ def _withdraw(vault: Vault, person: Person, proposal: Proposal) -> list[str]:
 
 
 CARRIERS[withdrawal.KIND] = _withdraw
+CARRIERS[replacement.KIND] = _replace
 
 
 def show_receipts(receipts: list[Receipt], *, as_json: bool) -> None:

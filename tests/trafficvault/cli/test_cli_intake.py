@@ -322,3 +322,17 @@ def test_withdrawing_a_batch_takes_two_persons(line: CommandLine, prepared: Prep
     assert line("batch", "withdraw", prepared.committed, "--reason", "wrong", user="otto").code == 3
     assert line("batch", "withdraw", prepared.held, "--reason", "wrong", user="otto").out.startswith("proposed")
     assert line("verify").code == 0
+
+
+def test_replacing_a_batch_takes_two_persons(line: CommandLine, prepared: Prepared) -> None:
+    """The file is held, and stored in the place of the other when a second person agreed."""
+    file = line.file("right", new_rows())
+    words = ("ingest", "mvno_pipe", file, "--replaces", prepared.committed, "--reason", "half of it")
+    assert line(*words[:2], file, *words[2:], user="otto").code == 2
+    assert "proposed batch-replace" in line(*words, user="otto").out
+    (proposal,) = line("proposal", "list", "--json", user="otto").object["proposals"]
+    done = line("proposal", "approve", proposal["proposal_id"], user="ada")
+    assert "is stored instead: 2 records" in done.out
+    assert line("verify").code == 0
+    told = line("ingest", "mvno_pipe", line.file("other", new_rows(3)), *words[3:], "--json", user="otto")
+    assert told.code == 3
