@@ -22,9 +22,11 @@ import polars as pl
 from ingest import delimited, documents, fitting, parts
 from ingest.errors import FileRefused
 from ingest.lines import EMPTY_LINE
+from ingest.plan import Plan
 from ingest.raw import ROW, Raw
 from ingest.read import Reading, carried_out, known_words, without_content
 from ingest.slices import Slice
+from ingest.sound import TOLERANCE
 from ingest.source import Source
 from ingest.totals import sequence_number
 
@@ -62,6 +64,7 @@ class Course:
         """A file that arrived at `arrived` (aware). `shape` is what an earlier course of the file ended with."""
         self._feed, self._source, self._arrived, self._asked = feed, source, arrived, shape
         self._form: parts.Form | None = None
+        self._plan = Plan(feed, source, arrived + TOLERANCE)
         self._tallies: dict[int, fitting.Tally | documents.Tally] = {}
         self._lines: Counter[str] = Counter()
         self._used = feed.used(source.identity)
@@ -94,7 +97,7 @@ class Course:
         self._tallies[part.number] = _in_place(tally, before)
         raw = _in_file(raw, before, shielded=len(data) > len(part.data))
         self._lines.update(units=raw.units, empty=raw.ignored.get(EMPTY_LINE, 0))
-        return carried_out(without_content(raw, self._feed), data, before, self._feed, self._source, self._arrived)
+        return carried_out(without_content(raw, self._feed), data, before, self._feed, self._source, self._arrived, self._plan)
 
     def end(self, file_name: str) -> End:
         """What the file is. Raises `FileRefused` where it is of another form, cut, or its shape can't be told."""

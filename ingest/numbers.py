@@ -54,7 +54,7 @@ def party(raw: pl.Expr, plan: NumberPlan, region: str, owner: str) -> pl.Expr:
     number behind `*31#` has `withheld` too: it is the caller who withholds.
     """
     columns = pl.struct(raw.cast(pl.String).alias("raw"))
-    return columns.map_batches(lambda rows: _parties(rows, plan, region, owner), return_dtype=PARTY)
+    return columns.map_batches(lambda rows: _parties(rows.struct.unnest(), plan, region, owner).to_struct("party"), return_dtype=PARTY)
 
 
 def party_by_nature(
@@ -83,7 +83,7 @@ def party_by_nature(
         told.replace_strict(dict(natures), default="plan", return_dtype=pl.String).alias("nature"),
         (pl.lit(None, pl.String) if area is None else area.cast(pl.String)).alias("area"),
     )
-    return columns.map_batches(lambda rows: _parties(rows, plan, region, owner), return_dtype=PARTY)
+    return columns.map_batches(lambda rows: _parties(rows.struct.unnest(), plan, region, owner).to_struct("party"), return_dtype=PARTY)
 
 
 def kept_raw(raw: pl.Expr, number: pl.Expr, kind: pl.Expr) -> pl.Expr:
@@ -92,8 +92,12 @@ def kept_raw(raw: pl.Expr, number: pl.Expr, kind: pl.Expr) -> pl.Expr:
     return pl.when(given.fill_null(False) | (raw.str.strip_chars() == "")).then(None).otherwise(raw)
 
 
-def _parties(rows: pl.Series, plan: NumberPlan, region: str, owner: str) -> pl.Series:
-    frame = rows.struct.unnest()
+def parties(raw: pl.Series, plan: NumberPlan, region: str, owner: str) -> pl.DataFrame:
+    """As `party`, of text that is at hand: a column for each field of `PARTY`."""
+    return _parties(raw.alias("raw").to_frame(), plan, region, owner)
+
+
+def _parties(frame: pl.DataFrame, plan: NumberPlan, region: str, owner: str) -> pl.DataFrame:
     raw = frame["raw"]
     number = raw.cast(pl.UInt64, strict=False)
     nature, area = frame.get_column("nature", default=None), frame.get_column("area", default=None)
@@ -106,13 +110,13 @@ def _parties(rows: pl.Series, plan: NumberPlan, region: str, owner: str) -> pl.S
         rest |= (number.is_null() & ~blank).to_numpy()
     at = np.flatnonzero(rest)
     if not len(at):
-        return out.to_struct("party")
+        return out
     own = pl.Series(at, dtype=pl.UInt32)
     others, which = _distinct(frame.select(pl.all().gather(own)))
     read = _interpreted(others, plan, region, owner).select(pl.all().gather(pl.Series(which)))
     if len(at) == len(raw):
-        return read.to_struct("party")
-    return pl.DataFrame([one.scatter(own, told) for one, told in zip(out, read, strict=True)]).to_struct("party")
+        return read
+    return pl.DataFrame([one.scatter(own, told) for one, told in zip(out, read, strict=True)])
 
 
 def _straight(raw: pl.Series, found: Meaning) -> pl.DataFrame:

@@ -24,7 +24,8 @@ from ingest.conditions import holds
 from ingest.errors import IngestError
 from ingest.joining import join
 from ingest.lines import frame
-from ingest.mapping import CLASS, IDENTIFIED, REASON, canonical
+from ingest.mapping import CLASS, IDENTIFIED, REASON
+from ingest.plan import Plan
 from ingest.raw import READ_NOTE, ROW, Raw
 from ingest.record import BY_NAME, INTERVAL_CLASSES, SCHEMA
 from ingest.sound import EVENT_ANCHOR, INTERVAL_ANCHOR, TOLERANCE, contradiction, ended
@@ -89,12 +90,16 @@ def read(data: bytes, feed: Feed, source: Source, arrived: datetime, file_name: 
     return replace(reading, records=records, mismatches=found, sequence=sequence, identified={})
 
 
-def carried_out(raw: Raw, data: bytes, before: int, feed: Feed, source: Source, arrived: datetime) -> Reading:
+def carried_out(
+    raw: Raw, data: bytes, before: int, feed: Feed, source: Source, arrived: datetime, plan: Plan | None = None
+) -> Reading:
     """What becomes of `raw`, the units of `data`, of which `before` stand before it in the file: steps 3 and 4, and the
-    proof that nothing is lost. Its records have no `occurrence` yet.
+    proof that nothing is lost. Its records have no `occurrence` yet. `plan` is that of the file, where it has several
+    parts.
     """
     ignored, rejected, fields = _set_apart(raw, feed)
-    mapped = ended(canonical(fields, feed, source, raw.shape, arrived + TOLERANCE), CLASS)
+    plan = plan or Plan(feed, source, arrived + TOLERANCE)
+    mapped = ended(plan.mapped(fields, raw.shape), CLASS)
     mapped = mapped.with_columns(pl.coalesce(REASON, contradiction(mapped, CLASS, arrived)).alias(REASON))
     wrong = mapped.filter(pl.col(REASON).is_not_null()).select("row", pl.col(REASON).alias("reason"))
     rejections = pl.concat([raw.rejections, _with_raw(pl.concat([rejected, wrong]), data, before, feed)]).sort("row")

@@ -37,12 +37,12 @@ MOMENT: Final = pl.Struct(
 """What every function here gives per row: `utc`, its offset in minutes east, `note` (null or `ambiguous`), whether the
 text was a time (`ok`; true for an empty text, whose `utc` is null), and whether it names a skipped hour (`missing`)."""
 
-_MINUTE: Final = 60 * SECOND
+MINUTE: Final = 60 * SECOND
 _MINUTES: Final = 1440
-_DAY: Final = _MINUTES * _MINUTE
-_HINT_REACH: Final = 30 * _MINUTE
+_DAY: Final = _MINUTES * MINUTE
+_HINT_REACH: Final = 30 * MINUTE
 """A known moment further away than this tells nothing: its row carries another call's id, or the zone is wrong."""
-_DURATION_SLACK: Final = 5 * _MINUTE
+_DURATION_SLACK: Final = 5 * MINUTE
 """By how much end − start may differ from a duration: writers round it, and some count from the answer."""
 _OFFSET_LIMIT: Final = 14 * 60
 _WHOLE_MINUTES_SINCE: Final = 3 * 366 * 1440
@@ -50,7 +50,7 @@ _WHOLE_MINUTES_SINCE: Final = 3 * 366 * 1440
 
 
 @dataclass(frozen=True, slots=True)
-class _Zoned:
+class Zoned:
     """Offsets of local times, microseconds east: of the earlier and the later instant; and where there is none."""
 
     early: Ints
@@ -178,7 +178,8 @@ def _iso_tail(tail: pl.Series) -> pl.DataFrame:
     return pl.DataFrame({"part": fraction(digits)[0], "good": good, "offset": offset})
 
 
-def _offset_minutes(offset: pl.Series) -> pl.DataFrame:
+def told_offsets(offset: pl.Series) -> pl.DataFrame:
+    """The `minutes` east that offsets (`+0100`, `Z`) say, null where they are none; where one is `told`, if `unknown`."""
     offset = offset.str.strip_chars()
     parts = offset.str.extract_groups(r"^([+-])([0-9]{2}):?([0-5][0-9])$").struct.unnest()
     hours, minutes = (parts.to_series(at).cast(pl.Int64, strict=False) for at in (1, 2))
@@ -203,7 +204,7 @@ def _local(
         wall = wall + part
     if good is not None:
         ok &= good.fill_null(False).to_numpy()
-    zoned = _zoned_rows(wall, ok, zone)
+    zoned = local_offsets(wall, ok, zone)
     missing = zoned.missing & ok
     doubled = ok & ~missing & (zoned.early != zoned.late)
     east = zoned.early
@@ -214,10 +215,10 @@ def _local(
     unknown = None
     unzoned = np.ones(len(text), dtype=np.bool_)
     if "offset" in frame.columns:
-        table = _by_distinct(frame["offset"], _offset_minutes)
+        table = _by_distinct(frame["offset"], told_offsets)
         minutes, told, unknown = table["minutes"], table["told"].to_numpy(), table["unknown"].to_numpy()
         valid = minutes.is_not_null().to_numpy()
-        east = np.where(told & valid, minutes.fill_null(0).to_numpy() * _MINUTE, east)
+        east = np.where(told & valid, minutes.fill_null(0).to_numpy() * MINUTE, east)
         doubled, missing = doubled & ~told, missing & ~told
         ok &= ~told | valid
         unzoned = ~told
@@ -225,11 +226,11 @@ def _local(
         ok &= ~(unzoned & zone.is_null().to_numpy())
     ok &= ~missing
     valid_rows = ok & present
-    return _structs(wall - east, east // _MINUTE, doubled, ok | ~present, missing, present=valid_rows, unknown=unknown)
+    return _structs(wall - east, east // MINUTE, doubled, ok | ~present, missing, present=valid_rows, unknown=unknown)
 
 
 def _decide(
-    frame: pl.DataFrame, form: Form, zone: str | pl.Series, wall: Ints, zoned: _Zoned, doubled: Bools
+    frame: pl.DataFrame, form: Form, zone: str | pl.Series, wall: Ints, zoned: Zoned, doubled: Bools
 ) -> tuple[Bools, Bools]:
     """Which of the doubled local times are the later instant, and which of them were decided at all."""
     first, second = wall - zoned.early, wall - zoned.late
@@ -241,7 +242,7 @@ def _decide(
         later = decided & (gaps[1] < gaps[0])
     if "end" in frame.columns:
         end, known = wall_clock(frame["end"], form)
-        ends = _zoned_rows(end, known, zone)
+        ends = local_offsets(end, known, zone)
         duration = frame["duration"].fill_null(0).to_numpy() * 1000
         known &= frame["duration"].is_not_null().to_numpy() & ~ends.missing
 
@@ -256,7 +257,7 @@ def _decide(
     return later, decided
 
 
-def _zoned_rows(wall: Ints, ok: Bools, zone: str | pl.Series) -> _Zoned:
+def local_offsets(wall: Ints, ok: Bools, zone: str | pl.Series) -> Zoned:
     """As `_zoned`, for rows that are `ok`, and for a zone per row."""
     if isinstance(zone, str):
         return _zoned(wall if ok.all() else np.where(ok, wall, wall[ok][0] if ok.any() else 0), zone)
@@ -265,39 +266,39 @@ def _zoned_rows(wall: Ints, ok: Bools, zone: str | pl.Series) -> _Zoned:
         rows = ok & (zone == name).fill_null(False).to_numpy()
         found = _zoned(wall[rows], name)
         early[rows], late[rows], missing[rows] = found.early, found.late, found.missing
-    return _Zoned(early, late, missing)
+    return Zoned(early, late, missing)
 
 
-def _zoned(wall: Ints, zone: str) -> _Zoned:
+def _zoned(wall: Ints, zone: str) -> Zoned:
     """The offsets that local times have in `zone`; day by day where the days in reach are few."""
     if not len(wall):
-        return _Zoned(wall, wall, np.zeros(0, dtype=np.bool_))
+        return Zoned(wall, wall, np.zeros(0, dtype=np.bool_))
     low, high = int(wall.min()) // _DAY, int(wall.max()) // _DAY
-    if low * _DAY < _WHOLE_MINUTES_SINCE * _MINUTE or high - low > max(2, len(wall) // _MINUTES):
+    if low * _DAY < _WHOLE_MINUTES_SINCE * MINUTE or high - low > max(2, len(wall) // _MINUTES):
         return _looked_up(wall, zone)
     days = [_day(zone, day) for day in range(low, high + 1)]
     offsets = {int(day.early[0]) if len(day.early) == 1 else None for day in days}
     east = offsets.pop()
     if not offsets and east is not None:
         same = np.full(len(wall), east)
-        return _Zoned(same, same, np.zeros(len(wall), dtype=np.bool_))
-    at = wall // _MINUTE - low * _MINUTES
+        return Zoned(same, same, np.zeros(len(wall), dtype=np.bool_))
+    at = wall // MINUTE - low * _MINUTES
     early, late, missing = (
         np.concatenate([np.broadcast_to(getattr(day, name), _MINUTES) for day in days])[at]
         for name in ("early", "late", "missing")
     )
-    return _Zoned(early, late, missing)
+    return Zoned(early, late, missing)
 
 
 @lru_cache(maxsize=4096)
-def _day(zone: str, day: int) -> _Zoned:
+def _day(zone: str, day: int) -> Zoned:
     """The offsets of the minutes of a day, counted from 1970; one for all where they are the same."""
-    found = _looked_up(np.arange(_MINUTES, dtype=np.int64) * _MINUTE + day * _DAY, zone)
+    found = _looked_up(np.arange(_MINUTES, dtype=np.int64) * MINUTE + day * _DAY, zone)
     same = not found.missing.any() and bool(((found.early == found.early[0]) & (found.late == found.early[0])).all())
-    return _Zoned(found.early[:1], found.late[:1], found.missing[:1]) if same else found
+    return Zoned(found.early[:1], found.late[:1], found.missing[:1]) if same else found
 
 
-def _looked_up(wall: Ints, zone: str) -> _Zoned:
+def _looked_up(wall: Ints, zone: str) -> Zoned:
     clock = pl.Series(wall).cast(pl.Datetime("us"))
     try:
         instants = [
@@ -308,7 +309,7 @@ def _looked_up(wall: Ints, zone: str) -> _Zoned:
         raise FeedError(f"zone {zone!r} is not a time zone of the IANA database") from error
     missing = instants[0].is_null().to_numpy()
     early, late = (np.where(missing, 0, wall - instant.fill_null(0).to_numpy()) for instant in instants)
-    return _Zoned(early, late, missing)
+    return Zoned(early, late, missing)
 
 
 def _structs(

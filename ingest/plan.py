@@ -1,0 +1,150 @@
+"""The plan of a file's rules: what `ingest.mapping` does column by column, done for whole slices in a few passes.
+
+A plan is made once for a file, from the rules of its feed, and carried out for slice after slice:
+
+1. What depends on fields of few words alone (`ingest.combinations`) was worked out by `ingest.mapping` itself, once for
+   each combination of words, and is looked up.
+2. What else a row holds is read at one go, as if every value were of its plain form; each step also says of which rows
+   that is not proven.
+3. Those rows, which are few, are given to `ingest.mapping` again, and so is a whole slice in which they are not few.
+
+So a plan decides nothing by itself: `ingest.mapping` alone names a reason, resolves a doubled hour and interprets what
+is not plain. Where a feed has a rule that no plan covers, everything goes that way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from threading import Lock
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from ingest import planned_times
+from ingest.combinations import Combinations
+from ingest.mapping import CLASS, IDENTIFIED, REASON, canonical
+from ingest.numbers import parties
+from ingest.planned import Draft, Unplanned, draft, word_fields
+from ingest.raw import READ_NOTE, ROW
+
+if TYPE_CHECKING:
+    from ingest.feed import Feed
+    from ingest.source import Source
+
+_LEAST: Final = 8192
+"""Rows for which a plan is worth making."""
+_SHARE: Final = 8
+"""A slice of which more than this part of the rows is not proven is read without a plan."""
+_PATIENCE: Final = 2
+"""After so many such slices the file is read without a plan."""
+_WRONG: Final = "!wrong"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Known:
+    """What was worked out for the combinations of words: a draft of the rest, and the columns of each combination."""
+
+    combinations: Combinations
+    draft: Draft
+    columns: pl.DataFrame = field(repr=False)
+    order: tuple[str, ...]
+
+
+class Plan:
+    """How the slices of one file of `source` become canonical columns, as `canonical` gives them. For many threads."""
+
+    def __init__(self, feed: Feed, source: Source, latest: datetime | None = None) -> None:
+        """`latest` is the last moment that can be true, as `canonical` has it."""
+        self._feed, self._source, self._latest = feed, source, latest
+        self._known: dict[tuple[str | None, frozenset[str]], _Known | None] = {}
+        self._lock = Lock()
+        self._patience = _PATIENCE
+
+    def mapped(self, fields: pl.DataFrame, shape: str | None) -> pl.DataFrame:
+        """What `canonical` makes of `fields`, the order of columns and nulls of another type apart."""
+        found = self._attempt(fields, shape) if fields.height >= _LEAST and self._patience > 0 else None
+        if found is None:
+            return self._careful(fields, shape)
+        wrong = found[_WRONG]
+        found = found.drop(_WRONG)
+        count = int(wrong.sum())
+        if not count:
+            return found
+        if count * _SHARE > fields.height:
+            self._patience -= 1
+            return self._careful(fields, shape)
+        rest = self._careful(fields.filter(wrong), shape)
+        return pl.concat([found.filter(~wrong), rest], how="diagonal_relaxed").sort(ROW)
+
+    def _careful(self, fields: pl.DataFrame, shape: str | None) -> pl.DataFrame:
+        return canonical(fields, self._feed, self._source, shape, self._latest)
+
+    def _attempt(self, fields: pl.DataFrame, shape: str | None) -> pl.DataFrame | None:
+        """The columns of `fields` and which rows are not proven; None where there is no plan for them."""
+        present = frozenset(one.name for one in fields if one.null_count() < len(one))
+        key = shape, present
+        if key not in self._known:
+            self._learn(fields, key)
+        known = self._known[key]
+        which = None if known is None else known.combinations.which(fields)
+        if known is not None and which is None:
+            self._learn(fields, key)
+            known = self._known[key]
+            which = None if known is None else known.combinations.which(fields)
+        if known is None or which is None:
+            return None
+        return _carried_out(known, fields, which)
+
+    def _learn(self, fields: pl.DataFrame, key: tuple[str | None, frozenset[str]]) -> None:
+        """Works out what the words of `fields`, and those known before, settle."""
+        with self._lock:
+            shape, present = key
+            before = self._known.get(key)
+            try:
+                words = word_fields(self._feed) & present
+                combinations = Combinations.of(fields, sorted(words), before.combinations if before else None)
+                once = combinations.once([name for name in fields.columns if name not in (ROW, READ_NOTE)])
+                sketch = draft(self._feed, self._source, shape, present, frozenset(combinations.words), once)
+                mapped = self._careful(once, shape)
+                self._known[key] = _known(combinations, sketch, mapped)
+            except Unplanned:
+                self._known[key] = None
+
+
+def _known(combinations: Combinations, sketch: Draft, mapped: pl.DataFrame) -> _Known:
+    """The columns of `mapped`, the combinations, that hold for their rows."""
+    order = tuple(name for name in mapped.columns if name not in (ROW, READ_NOTE, REASON, IDENTIFIED))
+    own = [pl.col(name).alias(f"={name}") for name in order if name not in sketch.written]
+    columns = mapped.select(*own, pl.col(REASON).is_not_null().alias(_WRONG)).hstack(list(sketch.truths.values()))
+    return _Known(combinations, sketch, columns, order)
+
+
+def _carried_out(known: _Known, fields: pl.DataFrame, which: pl.Series) -> pl.DataFrame:
+    """The canonical columns of `fields`, whose combinations are `which`."""
+    sketch = known.draft
+    looked_up = known.columns.select(pl.all().gather(which))
+    frame = fields.hstack(looked_up).select(
+        ROW, READ_NOTE, *looked_up.columns, *(value.alias(name) for name, value in sketch.values.items())
+    )
+    wrong = [pl.col(_WRONG), *sketch.wrong]
+    for party in sketch.parties:
+        found = parties(frame[party.text], party.plan, party.region, party.owner)
+        frame = frame.hstack(found.rename(party.named))
+    for time in sketch.times:
+        frame = frame.hstack(planned_times.read(time, frame))
+    extras = sketch.extras(fields)
+    frame = frame.hstack(extras)
+    lazy = frame.lazy()
+    for step in sketch.later:
+        lazy = lazy.with_columns(value.alias(name) for name, value in step.items())
+    named = {f"={name}": name for name in (*known.order, *(one.name[1:] for one in extras))}
+    return lazy.select(
+        ROW,
+        READ_NOTE,
+        *(pl.col(name).alias(own) for name, own in named.items() if own != CLASS),
+        pl.col(f"={CLASS}").alias(CLASS),
+        pl.col(IDENTIFIED),
+        pl.lit(None, dtype=pl.String).alias(REASON),
+        pl.any_horizontal(wrong).fill_null(value=False).alias(_WRONG),
+    ).collect()
