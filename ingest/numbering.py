@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -44,6 +45,11 @@ _MOST_DIGITS: Final = 18
 """Longer numbers mean nothing, and would not fit an integer."""
 _PLUS: Final = 32
 """What a leading `+` adds to the length, to tell the groups of numbers apart."""
+HEAD: Final = 5
+"""Digits at the start of a number that `e164_heads` looks at."""
+_LONGEST_PREFIX: Final = 4
+_LEAST_BY_HEAD: Final = 9
+_MOST_E164: Final = 15
 _SERVICE_HEADS: Final = np.isin(np.arange(1000), (800, 900, 906, 909))
 
 
@@ -108,6 +114,25 @@ def meaning(
     plain.code[rows], plain.value[rows] = inner.code[taken], inner.value[taken]
     plain.emergency[rows], plain.given[rows] = inner.emergency[taken], False
     return plain
+
+
+@lru_cache(maxsize=64)
+def e164_heads(plan: NumberPlan, region: str, width: int, *, plus: bool) -> Bools | None:
+    """For the first `HEAD` of `width` digits, as an index: whether they make an E.164 number that is those digits.
+
+    None where first digits don't settle that: beside an access digit, behind long prefixes, for few digits or many.
+    """
+    # Nothing below looks further than a prefix, the country code and three digits of a Dutch number, except for short
+    # numbers, which are Dutch and have six digits behind the country code at most.
+    prefixes = max(len(plan.international), len(plan.national))
+    if plan.access or prefixes > _LONGEST_PREFIX or not _LEAST_BY_HEAD <= width <= _MOST_E164:
+        return None
+    value = np.arange(_POWERS[HEAD], dtype=np.int64) * _POWERS[width - HEAD]
+    digits = _Digits(value, width, plus=plus)
+    code, result, _ = _alike(digits, plan, region, _Beside(None, None), plan.extension)
+    heads = (code == E164) & (result == value) & (value >= _POWERS[width - 1])
+    heads.flags.writeable = False
+    return np.asarray(heads, dtype=np.bool_)
 
 
 def _plain(

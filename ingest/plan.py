@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from ingest import planned_times
+from ingest import planned_parties, planned_times
+from ingest.columns import out
 from ingest.combinations import Combinations
 from ingest.mapping import CLASS, IDENTIFIED, REASON, canonical
-from ingest.numbers import parties
 from ingest.planned import Draft, Unplanned, draft, word_fields
 from ingest.raw import READ_NOTE, ROW
 
@@ -48,6 +48,7 @@ class _Known:
     combinations: Combinations
     draft: Draft
     columns: pl.DataFrame = field(repr=False)
+    constants: tuple[pl.Expr, ...] = field(repr=False)
     order: tuple[str, ...]
 
 
@@ -58,6 +59,7 @@ class Plan:
         """`latest` is the last moment that can be true, as `canonical` has it."""
         self._feed, self._source, self._latest = feed, source, latest
         self._known: dict[tuple[str | None, frozenset[str]], _Known | None] = {}
+        self._odd = planned_parties.Odd()
         self._lock = Lock()
         self._patience = _PATIENCE
 
@@ -94,7 +96,7 @@ class Plan:
             which = None if known is None else known.combinations.which(fields)
         if known is None or which is None:
             return None
-        return _carried_out(known, fields, which)
+        return _carried_out(known, self._odd, fields, which)
 
     def _learn(self, fields: pl.DataFrame, key: tuple[str | None, frozenset[str]]) -> None:
         """Works out what the words of `fields`, and those known before, settle."""
@@ -115,36 +117,33 @@ class Plan:
 def _known(combinations: Combinations, sketch: Draft, mapped: pl.DataFrame) -> _Known:
     """The columns of `mapped`, the combinations, that hold for their rows."""
     order = tuple(name for name in mapped.columns if name not in (ROW, READ_NOTE, REASON, IDENTIFIED))
-    own = [pl.col(name).alias(f"={name}") for name in order if name not in sketch.written]
+    own = [pl.col(name).alias(out(name)) for name in order if name not in sketch.written]
     columns = mapped.select(*own, pl.col(REASON).is_not_null().alias(_WRONG)).hstack(list(sketch.truths.values()))
-    return _Known(combinations, sketch, columns, order)
+    alike = [one for one in columns if one.null_count() == len(one) or one.n_unique() == 1]
+    constants = tuple(pl.lit(one[0], dtype=one.dtype).alias(one.name) for one in alike)
+    return _Known(combinations, sketch, columns.drop(one.name for one in alike), constants, order)
 
 
-def _carried_out(known: _Known, fields: pl.DataFrame, which: pl.Series) -> pl.DataFrame:
+def _carried_out(known: _Known, odd: planned_parties.Odd, fields: pl.DataFrame, which: pl.Series) -> pl.DataFrame:
     """The canonical columns of `fields`, whose combinations are `which`."""
     sketch = known.draft
-    looked_up = known.columns.select(pl.all().gather(which))
-    frame = fields.hstack(looked_up).select(
-        ROW, READ_NOTE, *looked_up.columns, *(value.alias(name) for name, value in sketch.values.items())
-    )
-    wrong = [pl.col(_WRONG), *sketch.wrong]
-    for party in sketch.parties:
-        found = parties(frame[party.text], party.plan, party.region, party.owner)
-        frame = frame.hstack(found.rename(party.named))
-    for time in sketch.times:
-        frame = frame.hstack(planned_times.read(time, frame))
+    looked_up = known.columns.select(pl.all().gather(which)) if known.columns.width else pl.DataFrame()
+    values = (value.alias(name) for name, value in sketch.values.items())
+    frame = fields.hstack(looked_up).lazy().with_columns(known.constants).with_columns(values).collect()
+    wrong = [pl.col(_WRONG), *sketch.wrong, *(one.wrong for one in sketch.numbers if not one.proven(frame))]
+    read = [planned_parties.read(party, frame[party.text], odd) for party in sketch.parties]
+    read += [planned_times.read(time, frame) for time in sketch.times]
     extras = sketch.extras(fields)
-    frame = frame.hstack(extras)
-    lazy = frame.lazy()
+    lazy = frame.hstack([*(one for part in read for one in part), *extras]).lazy()
     for step in sketch.later:
         lazy = lazy.with_columns(value.alias(name) for name, value in step.items())
-    named = {f"={name}": name for name in (*known.order, *(one.name[1:] for one in extras))}
+    named = {out(name): name for name in known.order} | {one.name: one.name[1:] for one in extras}
     return lazy.select(
         ROW,
         READ_NOTE,
         *(pl.col(name).alias(own) for name, own in named.items() if own != CLASS),
-        pl.col(f"={CLASS}").alias(CLASS),
-        pl.col(IDENTIFIED),
+        pl.col(out(CLASS)).alias(CLASS),
+        IDENTIFIED,
         pl.lit(None, dtype=pl.String).alias(REASON),
         pl.any_horizontal(wrong).fill_null(value=False).alias(_WRONG),
     ).collect()

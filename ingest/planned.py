@@ -21,9 +21,10 @@ from ingest.devices import cell
 from ingest.durations import MOST_SECONDS
 from ingest.forms import wrong_word
 from ingest.mapping import CLASS, IDENTIFIED
+from ingest.planned_parties import PlannedParty
 from ingest.planned_times import PlannedTime, offsets
 from ingest.record import DISCLOSABLE
-from ingest.rules import PARTIES, TIME_KINDS, Rule
+from ingest.rules import DURATION_KINDS, PARTIES, TIME_KINDS, Rule
 
 if TYPE_CHECKING:
     from ingest.feed import Feed
@@ -31,9 +32,10 @@ if TYPE_CHECKING:
 
 _WORDS: Final = frozenset({"tadig_country", "bool"})
 """Kinds whose texts are few words."""
+_IMSI: Final = range(6, 16)
+"""How many digits an IMSI has."""
 _TOLD: Final = ("utc_offset", "time_note", "time_precision")
 _OFFSET_OF: Final = ("start", "end", "reported_at", "answer")
-_UNPLAIN: Final = "!unplain"
 _MET: Final = "!met"
 
 
@@ -42,34 +44,52 @@ class Unplanned(Exception):  # noqa: N818  it is no error: the feed is read with
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedParty:
-    """A party in the column `text`, by a number plan."""
+class PlannedNumber:
+    """The whole number `name` in the column `text`, from 0 to `most`; of `digits` alone, as many as an IMSI has."""
 
-    column: str
+    name: str
     text: str
-    plan: NumberPlan
-    region: str
-    owner: str
+    most: int
+    digits: bool
+
+    def proven(self, frame: pl.DataFrame) -> bool:
+        """Whether every text in `frame` is such a number, as far as a look at the whole columns can tell."""
+        text, number = frame[self.text], frame[self.name]
+        if number.null_count() != text.null_count():
+            return False
+        least, most = number.min(), number.max()
+        if not isinstance(least, int) or not isinstance(most, int):  # there is none
+            return True
+        if not self.digits:
+            return least >= 0 and most <= self.most
+        # Of one length, and none that is less than so many digits are: no sign before them, no blank around them.
+        sizes = text.str.len_bytes()
+        width = sizes.max()
+        return sizes.min() == width and isinstance(width, int) and least >= 10 ** (width - 1) and width in _IMSI
 
     @property
-    def named(self) -> dict[str, str]:
-        """Names for what `ingest.numbers.parties` gives of it."""
-        own = {part: out(f"{self.column}_{part}") for part in ("number", "kind", "raw")}
-        return own | {part: f"~{self.column}.{part}" for part in ("withheld", "emergency")}
+    def wrong(self) -> pl.Expr:
+        """Where a text is no such number, or may be none."""
+        text, number = pl.col(self.text), pl.col(self.name)
+        good = number.is_between(0, self.most)
+        if self.digits:
+            good &= text.str.len_bytes().is_between(_IMSI.start, _IMSI.stop - 1) & ~text.str.starts_with("+")
+        return text.is_not_null() & ~good.fill_null(value=False)
 
 
 @dataclass(slots=True)
 class Draft:
     """What is to be done with the rows of a slice, in this order.
 
-    `truths` holds per combination of words what conditions and offsets come to. `values` are made of fields and truths;
-    then `parties` and `times` are read, and each of `later` is made of all that. `wrong` says where something is not
+    `truths` holds per combination of words what conditions and offsets come to. `values` are made of fields and truths,
+    `numbers` among them; then `parties` and `times` are read, and each of `later` is made of all that. `wrong` says where something is not
     proven. `written` are the canonical columns that all this fills; the others depend on the combination alone.
     """
 
     feed: Feed
     truths: dict[str, pl.Series] = field(default_factory=dict)
     values: dict[str, pl.Expr] = field(default_factory=dict)
+    numbers: list[PlannedNumber] = field(default_factory=list)
     parties: list[PlannedParty] = field(default_factory=list)
     times: list[PlannedTime] = field(default_factory=list)
     later: list[dict[str, pl.Expr]] = field(default_factory=list)
@@ -126,7 +146,8 @@ class _Drafting:
         self.names = frozenset(once.columns)
         self.draft = Draft(feed)
         self.truths: dict[tuple[Condition, ...], str] = {}
-        self.unplain: list[pl.Expr] = []
+        self.first: dict[str, pl.Expr] = {}
+        self.draft.later.append(self.first)
         self.told: dict[str, list[pl.Expr]] = {name: [] for name in _TOLD}
         self.by_time: dict[str, PlannedTime] = {}
 
@@ -144,9 +165,6 @@ class _Drafting:
         if self.feed.class_column in self.present - self.few:
             raise Unplanned
         self._identity()
-        unplain = pl.any_horizontal(self.unplain) if self.unplain else pl.lit(value=False)
-        self.draft.values[_UNPLAIN] = unplain.fill_null(value=False)
-        self.draft.wrong.append(pl.col(_UNPLAIN))
         return self.draft
 
     def _applies(self, rule: Rule) -> bool:
@@ -172,13 +190,16 @@ class _Drafting:
         elif many or any(rule.invalid == "extra" for rule in rules):
             values = [self._value(rule) for rule in rules]
             value = values[0] if len(values) == 1 else pl.coalesce(values)
-            self._write(column, value)
+            self._write(column, value, later=rules[0].kind in ("integer", *DURATION_KINDS))
             wrong = wrong_word(column, value)
             if wrong is not None:
-                self.unplain.append(wrong)
+                self.draft.wrong.append(wrong)
 
-    def _write(self, column: str, value: pl.Expr) -> None:
-        self.draft.values[out(column)] = value
+    def _write(self, column: str, value: pl.Expr, *, later: bool = False) -> None:
+        if later:
+            self.first[out(column)] = value
+        else:
+            self.draft.values[out(column)] = value
         self.draft.written.add(column)
 
     def _truth(self, conditions: Sequence[Condition]) -> pl.Expr:
@@ -220,7 +241,7 @@ class _Drafting:
         if rule.unknown == "keep":
             return pl.coalesce(mapped, text)
         if rule.unknown == "reject":
-            self.unplain.append(text.is_not_null() & mapped.is_null())
+            self.draft.wrong.append(text.is_not_null() & mapped.is_null())
         return mapped
 
     def _value(self, rule: Rule) -> pl.Expr:
@@ -236,19 +257,25 @@ class _Drafting:
         if rule.kind == "cell":
             return cell(text)
         if rule.kind == "imsi":
-            digits = text.cast(pl.UInt64, strict=False).is_not_null() & ~text.str.starts_with("+")
-            self.unplain.append(text.is_not_null() & ~(digits & text.str.len_bytes().is_between(6, 15)))
+            self._number(text, 10**15 - 1, digits=True)
             return text
         if rule.kind in ("integer", "seconds", "milliseconds"):
             return self._whole(rule.kind, text)
         raise Unplanned
 
     def _whole(self, kind: str, text: pl.Expr) -> pl.Expr:
-        number = text.cast(pl.Int64, strict=False)
         factor = 1000 if kind == "seconds" else 1
-        most = 2**63 - 1 if kind == "integer" else MOST_SECONDS * 1000 // factor
-        self.unplain.append(text.is_not_null() & ~number.is_between(0, most).fill_null(value=False))
+        number = self._number(text, 2**63 - 1 if kind == "integer" else MOST_SECONDS * 1000 // factor, digits=False)
         return number * factor if factor > 1 else number
+
+    def _number(self, text: pl.Expr, most: int, *, digits: bool) -> pl.Expr:
+        for one in self.draft.numbers:
+            if (one.most, one.digits) == (most, digits) and self.draft.values[one.text].meta.eq(text):
+                return pl.col(one.name)
+        number = f"~number.{len(self.draft.numbers)}"
+        self.draft.numbers.append(PlannedNumber(number, f"{number}.text", most, digits))
+        self.draft.values |= {f"{number}.text": text, number: text.cast(pl.Int64, strict=False)}
+        return pl.col(number)
 
     # --- parties ------------------------------------------------------------------------------------------------------
 
@@ -263,18 +290,19 @@ class _Drafting:
             raise Unplanned
         text = f"~{column}"
         self.draft.values[text] = self._first(rules)
-        self.draft.parties.append(PlannedParty(column, text, *self._plan(first)))
+        party = PlannedParty(column, text, *self._plan(first))
+        self.draft.parties.append(party)
         self.draft.written |= {f"{column}_{part}" for part in ("number", "kind", "raw")}
         later: dict[str, pl.Expr] = {}
         if column == "a":
             answering = [rule for rule in rules if rule.empty == "withheld"]
             absent = [self._truth(rule.when) if rule.when else pl.lit(value=True) for rule in answering]
             self.draft.values["~a.answers"] = reduce(or_, absent, pl.lit(value=False))
-            withheld = pl.col("~a.withheld") & (pl.col(text).is_not_null() | pl.col("~a.answers"))
+            withheld = pl.col(party.withheld) & (pl.col(text).is_not_null() | pl.col("~a.answers"))
             later[out("cli_withheld")] = pl.when(withheld).then(pl.lit(value=True))
             self.draft.written.add("cli_withheld")
         if column == "b":
-            later[out("emergency")] = pl.when("~b.emergency").then(pl.lit(value=True))
+            later[out("emergency")] = pl.when(party.emergency).then(pl.lit(value=True))
             self.draft.written.add("emergency")
         self.draft.later.append(later)
 
@@ -289,7 +317,7 @@ class _Drafting:
             if rule.kind != "party":
                 raise Unplanned
             if set(rule.fields) & self.present:
-                self.unplain.append(self._text(rule).is_not_null())
+                self.draft.wrong.append(self._text(rule).is_not_null())
 
     # --- times --------------------------------------------------------------------------------------------------------
 
@@ -305,10 +333,10 @@ class _Drafting:
             raise Unplanned
         text = f"~{column}"
         self.draft.values[text] = self._first(rules)
-        for number, rule in enumerate(rules):
+        for rule in rules:
             if rule.duration is not None and set(rule.duration.fields) & self.present:
                 # Read for its form alone: what it settles is a doubled hour, which no plan resolves.
-                self.draft.values[f"~{column}.{number}"] = self._duration(rule.duration)
+                self._duration(rule.duration)
         told = assumed = None
         if first.kind == "local_time":
             if (rule_fields := {name for rule in rules for one in rule.when for name in one.uses()} & self.present) and (
@@ -334,12 +362,7 @@ class _Drafting:
         assert after is not None  # noqa: S101  the caller asked
         sides: list[pl.Expr | None] = []
         for side in (after.plus, after.minus):
-            name = f"~{rule.column}.{len(sides)}"
-            if side is None or not self._applies(side):
-                sides.append(None)
-                continue
-            self.draft.values[name] = self._duration(side)
-            sides.append(pl.col(name))
+            sides.append(None if side is None or not self._applies(side) else self._duration(side))
         if after.column not in self.draft.written:
             value = pl.lit(None, dtype=pl.Datetime("us", "UTC"))
         else:
