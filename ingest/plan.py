@@ -50,6 +50,18 @@ class _Known:
     columns: pl.DataFrame = field(repr=False)
     constants: tuple[pl.Expr, ...] = field(repr=False)
     order: tuple[str, ...]
+    nothing: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mapped:
+    """Canonical columns as `ingest.mapping.canonical` has them, and the names of all that the rules of the feed fill.
+
+    A name without a column has no value in any row. Its repr shows no value.
+    """
+
+    frame: pl.DataFrame = field(repr=False)
+    given: tuple[str, ...]
 
 
 class Plan:
@@ -63,13 +75,12 @@ class Plan:
         self._lock = Lock()
         self._patience = _PATIENCE
 
-    def mapped(self, fields: pl.DataFrame, shape: str | None) -> pl.DataFrame:
-        """What `canonical` makes of `fields`, the order of columns and nulls of another type apart."""
+    def mapped(self, fields: pl.DataFrame, shape: str | None) -> Mapped:
+        """What `canonical` makes of `fields`, columns without a value and the order of the others apart."""
         found = self._attempt(fields, shape) if fields.height >= _LEAST and self._patience > 0 else None
         if found is None:
             return self._careful(fields, shape)
-        wrong = found[_WRONG]
-        found = found.drop(_WRONG)
+        wrong = found.frame.drop_in_place(_WRONG)
         count = int(wrong.sum())
         if not count:
             return found
@@ -77,12 +88,14 @@ class Plan:
             self._patience -= 1
             return self._careful(fields, shape)
         rest = self._careful(fields.filter(wrong), shape)
-        return pl.concat([found.filter(~wrong), rest], how="diagonal_relaxed").sort(ROW)
+        frame = pl.concat([found.frame.filter(~wrong), rest.frame], how="diagonal_relaxed").sort(ROW)
+        return Mapped(frame, tuple(dict.fromkeys((*found.given, *rest.given))))
 
-    def _careful(self, fields: pl.DataFrame, shape: str | None) -> pl.DataFrame:
-        return canonical(fields, self._feed, self._source, shape, self._latest)
+    def _careful(self, fields: pl.DataFrame, shape: str | None) -> Mapped:
+        frame = canonical(fields, self._feed, self._source, shape, self._latest)
+        return Mapped(frame, tuple(frame.columns))
 
-    def _attempt(self, fields: pl.DataFrame, shape: str | None) -> pl.DataFrame | None:
+    def _attempt(self, fields: pl.DataFrame, shape: str | None) -> Mapped | None:
         """The columns of `fields` and which rows are not proven; None where there is no plan for them."""
         present = frozenset(one.name for one in fields if one.null_count() < len(one))
         key = shape, present
@@ -108,7 +121,7 @@ class Plan:
                 combinations = Combinations.of(fields, sorted(words), before.combinations if before else None)
                 once = combinations.once([name for name in fields.columns if name not in (ROW, READ_NOTE)])
                 sketch = draft(self._feed, self._source, shape, present, frozenset(combinations.words), once)
-                mapped = self._careful(once, shape)
+                mapped = self._careful(once, shape).frame
                 self._known[key] = _known(combinations, sketch, mapped)
             except Unplanned:
                 self._known[key] = None
@@ -119,12 +132,14 @@ def _known(combinations: Combinations, sketch: Draft, mapped: pl.DataFrame) -> _
     order = tuple(name for name in mapped.columns if name not in (ROW, READ_NOTE, REASON, IDENTIFIED))
     own = [pl.col(name).alias(out(name)) for name in order if name not in sketch.written]
     columns = mapped.select(*own, pl.col(REASON).is_not_null().alias(_WRONG)).hstack(list(sketch.truths.values()))
-    alike = [one for one in columns if one.null_count() == len(one) or one.n_unique() == 1]
+    nothing = {one.name for one in columns if one.null_count() == len(one)}
+    alike = [one for one in columns if one.name not in nothing and one.n_unique() == 1]
     constants = tuple(pl.lit(one[0], dtype=one.dtype).alias(one.name) for one in alike)
-    return _Known(combinations, sketch, columns.drop(one.name for one in alike), constants, order)
+    columns = columns.drop(*nothing, *(one.name for one in alike))
+    return _Known(combinations, sketch, columns, constants, order, frozenset(nothing))
 
 
-def _carried_out(known: _Known, odd: planned_parties.Odd, fields: pl.DataFrame, which: pl.Series) -> pl.DataFrame:
+def _carried_out(known: _Known, odd: planned_parties.Odd, fields: pl.DataFrame, which: pl.Series) -> Mapped:
     """The canonical columns of `fields`, whose combinations are `which`."""
     sketch = known.draft
     looked_up = known.columns.select(pl.all().gather(which)) if known.columns.width else pl.DataFrame()
@@ -137,13 +152,14 @@ def _carried_out(known: _Known, odd: planned_parties.Odd, fields: pl.DataFrame, 
     lazy = frame.hstack([*(one for part in read for one in part), *extras]).lazy()
     for step in sketch.later:
         lazy = lazy.with_columns(value.alias(name) for name, value in step.items())
-    named = {out(name): name for name in known.order} | {one.name: one.name[1:] for one in extras}
-    return lazy.select(
+    named = {out(name): name for name in known.order if out(name) not in known.nothing}
+    named |= {one.name: one.name[1:] for one in extras}
+    found = lazy.select(
         ROW,
         READ_NOTE,
         *(pl.col(name).alias(own) for name, own in named.items() if own != CLASS),
         pl.col(out(CLASS)).alias(CLASS),
         IDENTIFIED,
-        pl.lit(None, dtype=pl.String).alias(REASON),
         pl.any_horizontal(wrong).fill_null(value=False).alias(_WRONG),
     ).collect()
+    return Mapped(found, (ROW, READ_NOTE, *known.order, *named.values()))

@@ -99,16 +99,20 @@ def carried_out(
     """
     ignored, rejected, fields = _set_apart(raw, feed)
     plan = plan or Plan(feed, source, arrived + TOLERANCE)
-    mapped = ended(plan.mapped(fields, raw.shape), CLASS)
-    mapped = mapped.with_columns(pl.coalesce(REASON, contradiction(mapped, CLASS, arrived)).alias(REASON))
-    wrong = mapped.filter(pl.col(REASON).is_not_null()).select("row", pl.col(REASON).alias("reason"))
-    rejections = pl.concat([raw.rejections, _with_raw(pl.concat([rejected, wrong]), data, before, feed)]).sort("row")
-    kept = (mapped.filter(pl.col(REASON).is_null()) if wrong.height else mapped).drop(REASON)
-    classes = sorted(kept[CLASS].unique())
-    parts = {name: kept.filter(pl.col(CLASS) == name) if len(classes) > 1 else kept for name in classes}
+    mapped = plan.mapped(fields, raw.shape)
+    kept = ended(mapped.frame, CLASS)
+    reasons = [pl.col(REASON)] if REASON in kept.columns else []
+    reason = kept.select(pl.coalesce([*reasons, contradiction(kept, CLASS, arrived)]).alias("reason")).to_series()
+    if reason.null_count() < kept.height:
+        wrong = reason.is_not_null()
+        rejected.append(pl.DataFrame([kept[ROW], reason]).filter(wrong))
+        kept = kept.filter(~wrong)
+    rejections = [raw.rejections, *(_with_raw(frame, data, before, feed) for frame in rejected)]
+    given = {*mapped.given, "end"} if {"start", "duration_ms"} <= set(mapped.given) else set(mapped.given)
+    parts = _by_class(kept)
     reading = Reading(
         records={name: _records(part, feed, source) for name, part in parts.items()},
-        rejections=rejections.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(REJECTIONS),
+        rejections=pl.concat(rejections).sort(ROW).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(REJECTIONS),
         ignored=dict(ignored),
         joined=raw.joined,
         units=raw.units,
@@ -117,10 +121,18 @@ def carried_out(
         notes=_notes(kept),
         shape=raw.shape,
         identified={name: part[IDENTIFIED] for name, part in parts.items()},
-        given=tuple(name for name in kept.columns if name in BY_NAME),
+        given=tuple(name for name in BY_NAME if name in given),
     )
     _require_balance(reading, feed)
     return reading
+
+
+def _by_class(kept: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """The rows of each class."""
+    told = kept[CLASS]
+    if kept.height and (told == told[0]).all():
+        return {told[0]: kept}
+    return {name: kept.filter(told == name) for name in sorted(told.unique())}
 
 
 def anchor(records: pl.DataFrame, record_class: str) -> pl.Series:
@@ -170,10 +182,10 @@ def _joined(raw: Raw, feed: Feed) -> Raw:
     return replace(raw, fields=fields, joined=raw.joined + joined)
 
 
-def _set_apart(raw: Raw, feed: Feed) -> tuple[Counter[str], pl.DataFrame, pl.DataFrame]:
+def _set_apart(raw: Raw, feed: Feed) -> tuple[Counter[str], list[pl.DataFrame], pl.DataFrame]:
     """The rows ignored, counted by reason; those rejected; the fields that are left."""
     fields, ignored = raw.fields, Counter(raw.ignored)
-    rejected = [pl.DataFrame(schema={"row": pl.Int64, "reason": pl.String})]
+    rejected: list[pl.DataFrame] = []
     for verdict in (*feed.ignore, *feed.reject):
         met = fields.select(_met(verdict, fields)).to_series()
         count = int(met.sum())
@@ -184,7 +196,7 @@ def _set_apart(raw: Raw, feed: Feed) -> tuple[Counter[str], pl.DataFrame, pl.Dat
         else:
             rejected.append(fields.filter(met).select(ROW, pl.lit(verdict.reason).alias("reason")))
         fields = fields.filter(~met)
-    return ignored, pl.concat(rejected), fields
+    return ignored, rejected, fields
 
 
 def _met(verdict: Verdict, fields: pl.DataFrame) -> pl.Expr:
@@ -197,7 +209,7 @@ def _without_raw(rejections: pl.DataFrame) -> pl.DataFrame:
 
 def _with_raw(rejected: pl.DataFrame, data: bytes, before: int, feed: Feed) -> pl.DataFrame:
     """The rejections with the bytes of their lines; without them where the feed has content."""
-    if feed.content or not rejected.height:
+    if feed.content:
         return _without_raw(rejected)
     lines = frame(data)
     raw = [lines.raw(row - before - 1) for row in rejected["row"]]
