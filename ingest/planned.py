@@ -281,8 +281,18 @@ class _Drafting:
 
     def _first(self, rules: Sequence[Rule]) -> pl.Expr:
         """The text of the first of `rules` that has one."""
+        if len(rules) > 1 and len({_text_of(rule) for rule in rules}) == 1 and self._always(rules):
+            return self._text(replace(rules[0], when=()))
         texts = [self._text(rule) for rule in rules]
         return texts[0] if len(texts) == 1 else pl.coalesce(texts)
+
+    def _always(self, rules: Sequence[Rule]) -> bool:
+        """Whether for each combination of words the condition of one of `rules` holds."""
+        conditions = [one for rule in rules for one in rule.when]
+        if any((one.uses() & self.present) - self.few for one in conditions):
+            return False
+        met = pl.any_horizontal(holds(rule.when, self.names) for rule in rules)
+        return bool(self.once.with_columns(met.alias(_MET))[_MET].all())
 
     def _party(self, rules: list[Rule]) -> None:
         column, first = rules[0].column, rules[0]
@@ -420,3 +430,8 @@ class _Drafting:
 def _reading(rule: Rule) -> tuple[object, ...]:
     """What of a rule decides how its text is read as a time, where the row settles its zone."""
     return rule.kind, rule.format, rule.unit, rule.offset, rule.precision
+
+
+def _text_of(rule: Rule) -> tuple[object, ...]:
+    """What of a rule decides which text it takes, where its condition holds."""
+    return rule.fields, rule.nulls, rule.join, rule.pattern, None if rule.values is None else id(rule)

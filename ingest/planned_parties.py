@@ -21,8 +21,10 @@ from ingest.source import NumberPlan
 _PLUS: Final = 32
 """What a leading `+` adds to the length, to tell the groups of numbers apart."""
 _LONGEST: Final = 31
+_HEAD_ROWS: Final = 1024
 _KNOWN: Final = 100_000
 """Texts that are remembered at most."""
+_NOTHING: Final = pl.DataFrame(schema={"text": pl.String, **PARTY.to_schema()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +61,16 @@ class Odd:
         """The parties that `texts` name, as `ingest.numbers.parties` gives them."""
         asked = texts.alias("text").to_frame()
         with self._lock:
-            known = self._known.get(party.plan)
-            words = texts.alias("text").unique().to_frame()
-            new = words if known is None else words.join(known, on="text", how="anti")
-            if new.height:
-                read = new.hstack(parties(new["text"], party.plan, party.region, party.owner))
-                known = read if known is None or known.height > _KNOWN else pl.concat([known, read])
-                if words.height > new.height and known is read:
-                    known = words.hstack(parties(words["text"], party.plan, party.region, party.owner))
-                self._known[party.plan] = known
-        assert known is not None  # noqa: S101  there are texts, so they were read
-        return asked.join(known, on="text", how="left", maintain_order="left").drop("text")
+            known = self._known.get(party.plan, _NOTHING)
+        found = asked.join(known, on="text", how="left", maintain_order="left")
+        if found["withheld"].null_count():
+            new = found.filter(pl.col("withheld").is_null()).select("text").unique()
+            new = new.hstack(parties(new["text"], party.plan, party.region, party.owner))
+            known = pl.concat([known, new])
+            with self._lock:
+                self._known[party.plan] = known if known.height <= _KNOWN else _NOTHING
+            found = asked.join(known, on="text", how="left", maintain_order="left")
+        return found.drop("text")
 
 
 def read(party: PlannedParty, raw: pl.Series, odd: Odd) -> pl.DataFrame:
@@ -77,10 +78,10 @@ def read(party: PlannedParty, raw: pl.Series, odd: Odd) -> pl.DataFrame:
     plain, plus = _plain(raw, party)
     there = raw.is_not_null()
     rest = np.flatnonzero(~plain & there.to_numpy()) if not plain.all() else np.zeros(0, np.int64)
-    frame = pl.DataFrame({"raw": raw, "plus": plus, "there": there})
+    frame = pl.DataFrame({"raw": raw, "there": there})
     number = pl.format("+{}", "raw")
-    if plus.any():
-        number = pl.when("plus").then("raw").otherwise(number)
+    if plus is not None:
+        number = pl.when(pl.lit(plus)).then("raw").otherwise(number)
     nothing = {name: pl.lit(None, dtype=dtype) for name, dtype in PARTY.to_schema().items()}
     kind = pl.lit("e164") if not raw.null_count() else pl.when("there").then(pl.lit("e164"))
     found = frame.select(
@@ -97,27 +98,32 @@ def read(party: PlannedParty, raw: pl.Series, odd: Odd) -> pl.DataFrame:
     )
 
 
-def _plain(raw: pl.Series, party: PlannedParty) -> tuple[npt.NDArray[np.bool_], pl.Series]:
-    """Where `raw` is an E.164 number with no prefix but `+`, and where it has that."""
-    count = len(raw)
+def _plain(raw: pl.Series, party: PlannedParty) -> tuple[npt.NDArray[np.bool_], pl.Series | None]:
+    """Where `raw` is an E.164 number with no prefix but `+`, and where it has that; None where none has."""
     value = raw.cast(pl.UInt64, strict=False)
     number = (value.fill_null(0) if value.null_count() else value).to_numpy()
-    size = raw.str.len_bytes().fill_null(0).to_numpy()
-    plus = raw.str.starts_with("+").fill_null(value=False)
-    group = np.minimum(size, _LONGEST)
-    if plus.any():
-        group = group + _PLUS * plus.to_numpy()
-    plain = np.zeros(count, np.bool_)
-    sizes = np.bincount(group)
-    for which in np.flatnonzero(sizes).tolist():
-        signed = which >= _PLUS
-        width = which % _PLUS - signed
-        heads = e164_heads(party.plan, party.region, width, plus=signed)
-        if heads is None:
-            continue
-        tail = np.uint64(10 ** (width - HEAD))
-        if sizes[which] == count:
-            return heads[number // tail], plus
-        rows = np.flatnonzero(group == which)
-        plain[rows] = heads[number[rows] // tail]
-    return plain, plus
+    sizes = raw.str.len_bytes()
+    size = (sizes.fill_null(0) if sizes.null_count() else sizes).to_numpy()
+    # Most have one length, and no sign: behind one there would be fewer digits than the length says, which no head has.
+    common = int(np.bincount(np.minimum(size[size > 0][:_HEAD_ROWS], _LONGEST), minlength=1).argmax())
+    plain = np.zeros(len(raw), np.bool_)
+    heads = e164_heads(party.plan, party.region, common, plus=False)
+    if heads is not None:
+        plain = heads[np.minimum(number // np.uint64(10 ** (common - HEAD)), len(heads) - 1)]
+        plain &= size == common
+    rest = np.flatnonzero(~plain & (size > 0))
+    if not len(rest):
+        return plain, None
+    signed = raw.gather(pl.Series(rest, dtype=pl.UInt32)).str.starts_with("+").to_numpy()
+    group = np.minimum(size[rest], _LONGEST) + np.where(signed, _PLUS, 0)
+    for which in np.unique(group).tolist():
+        width = which % _PLUS - (which >= _PLUS)
+        heads = e164_heads(party.plan, party.region, width, plus=which >= _PLUS)
+        if heads is not None:
+            rows = rest[group == which]
+            plain[rows] = heads[number[rows] // np.uint64(10 ** (width - HEAD))]
+    if not signed.any():
+        return plain, None
+    plus = np.zeros(len(raw), np.bool_)
+    plus[rest] = signed
+    return plain, pl.Series(plus)

@@ -244,16 +244,17 @@ def _records(kept: pl.DataFrame, feed: Feed, source: Source) -> pl.DataFrame:
     """The rows of one class as records: the columns that hold a value, of the record's types and in its order."""
     constants = {"source": source.name, "feed_digest": feed.digest, "customer": source.customer}
     told = {name: pl.lit(value) for name, value in constants.items() if value is not None}
+    given = {one.name: one.dtype for one in kept if one.null_count() < kept.height}
     columns = [
-        told[name].alias(name) if name in told else _typed(kept, name)
+        told[name].alias(name) if name in told else _typed(given[name], name)
         for name in TYPES
-        if name in told or (name in kept.columns and kept[name].null_count() < kept.height)
+        if name in told or name in given
     ]
     return kept.select(columns)
 
 
-def _typed(kept: pl.DataFrame, name: str) -> pl.Expr:
-    return pl.col(name) if kept.schema[name] == TYPES[name] else pl.col(name).cast(TYPES[name])
+def _typed(given: pl.DataType, name: str) -> pl.Expr:
+    return pl.col(name) if given == TYPES[name] else pl.col(name).cast(TYPES[name])
 
 
 def _ordered(records: pl.DataFrame) -> pl.DataFrame:
