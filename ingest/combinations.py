@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import prod
 from typing import Final
 
 import polars as pl
@@ -48,16 +47,13 @@ class Combinations:
                 count *= len(words) + 1
         return cls(found)
 
-    def __len__(self) -> int:
-        """How many combinations there are."""
-        return prod(len(words) + 1 for words in self.words.values())
-
     def once(self, names: Sequence[str]) -> pl.DataFrame:
         """Each combination as a row of text columns `names`, null in fields that are not part of it."""
         columns = {name: [None, *words] for name, words in self.words.items()}
         frame = pl.DataFrame({ROW: [0]})
         for name, words in columns.items():
-            frame = frame.join(pl.DataFrame({name: words}, schema={name: pl.String}), how="cross", maintain_order="left")
+            texts = pl.DataFrame({name: words}, schema={name: pl.String})
+            frame = frame.join(texts, how="cross", maintain_order="left")
         nothing = pl.lit(None, dtype=pl.String)
         rest = [nothing.alias(name) for name in (*names, READ_NOTE) if name not in columns]
         return frame.with_columns(pl.int_range(1, pl.len() + 1).alias(ROW), *rest)

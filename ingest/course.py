@@ -97,7 +97,8 @@ class Course:
         self._tallies[part.number] = _in_place(tally, before)
         raw = _in_file(raw, before, shielded=len(data) > len(part.data))
         self._lines.update(units=raw.units, empty=raw.ignored.get(EMPTY_LINE, 0))
-        return carried_out(without_content(raw, self._feed), data, before, self._feed, self._source, self._arrived, self._plan)
+        raw = without_content(raw, self._feed)
+        return carried_out(raw, data, before, self._feed, self._source, self._arrived, self._plan)
 
     def end(self, file_name: str) -> End:
         """What the file is. Raises `FileRefused` where it is of another form, cut, or its shape can't be told."""

@@ -54,7 +54,7 @@ def party(raw: pl.Expr, plan: NumberPlan, region: str, owner: str) -> pl.Expr:
     number behind `*31#` has `withheld` too: it is the caller who withholds.
     """
     columns = pl.struct(raw.cast(pl.String).alias("raw"))
-    return columns.map_batches(lambda rows: _parties(rows.struct.unnest(), plan, region, owner).to_struct("party"), return_dtype=PARTY)
+    return columns.map_batches(lambda rows: _structs(rows, plan, region, owner), return_dtype=PARTY)
 
 
 def party_by_nature(
@@ -83,13 +83,17 @@ def party_by_nature(
         told.replace_strict(dict(natures), default="plan", return_dtype=pl.String).alias("nature"),
         (pl.lit(None, pl.String) if area is None else area.cast(pl.String)).alias("area"),
     )
-    return columns.map_batches(lambda rows: _parties(rows.struct.unnest(), plan, region, owner).to_struct("party"), return_dtype=PARTY)
+    return columns.map_batches(lambda rows: _structs(rows, plan, region, owner), return_dtype=PARTY)
 
 
 def kept_raw(raw: pl.Expr, number: pl.Expr, kind: pl.Expr) -> pl.Expr:
     """`raw`, null exactly where `number` gives it back: it is the number, or the number of kind `e164` without `+`."""
     given = (raw == number) | ((kind == "e164") & (pl.lit("+") + raw == number))
     return pl.when(given.fill_null(False) | (raw.str.strip_chars() == "")).then(None).otherwise(raw)
+
+
+def _structs(rows: pl.Series, plan: NumberPlan, region: str, owner: str) -> pl.Series:
+    return _parties(rows.struct.unnest(), plan, region, owner).to_struct("party")
 
 
 def parties(raw: pl.Series, plan: NumberPlan, region: str, owner: str) -> pl.DataFrame:

@@ -46,7 +46,7 @@ class _Known:
     """What was worked out for the combinations of words: a draft of the rest, and the columns of each combination."""
 
     combinations: Combinations
-    draft: Draft
+    draft: Draft = field(repr=False)
     columns: pl.DataFrame = field(repr=False)
     constants: tuple[pl.Expr, ...] = field(repr=False)
     order: tuple[str, ...]
@@ -67,8 +67,9 @@ class Mapped:
 class Plan:
     """How the slices of one file of `source` become canonical columns, as `canonical` gives them. For many threads."""
 
-    def __init__(self, feed: Feed, source: Source, latest: datetime | None = None) -> None:
-        """`latest` is the last moment that can be true, as `canonical` has it."""
+    def __init__(self, feed: Feed, source: Source, latest: datetime | None = None, least: int = _LEAST) -> None:
+        """`latest` is the last moment that can be true, as `canonical` has it; fewer rows than `least` need no plan."""
+        self._least = least
         self._feed, self._source, self._latest = feed, source, latest
         self._known: dict[tuple[str | None, frozenset[str]], _Known | None] = {}
         self._odd = planned_parties.Odd()
@@ -77,7 +78,7 @@ class Plan:
 
     def mapped(self, fields: pl.DataFrame, shape: str | None) -> Mapped:
         """What `canonical` makes of `fields`, columns without a value and the order of the others apart."""
-        found = self._attempt(fields, shape) if fields.height >= _LEAST and self._patience > 0 else None
+        found = self._attempt(fields, shape) if fields.height >= self._least and self._patience > 0 else None
         if found is None:
             return self._careful(fields, shape)
         wrong = found.frame.drop_in_place(_WRONG)
@@ -129,10 +130,12 @@ class Plan:
 
 def _known(combinations: Combinations, sketch: Draft, mapped: pl.DataFrame) -> _Known:
     """The columns of `mapped`, the combinations, that hold for their rows."""
-    order = tuple(name for name in mapped.columns if name not in (ROW, READ_NOTE, REASON, IDENTIFIED))
+    apart = {ROW, READ_NOTE, REASON, IDENTIFIED, *(f"extra_{name}" for name in sketch.feed.extra)}
+    order = tuple(name for name in mapped.columns if name not in apart)
     own = [pl.col(name).alias(out(name)) for name in order if name not in sketch.written]
     columns = mapped.select(*own, pl.col(REASON).is_not_null().alias(_WRONG)).hstack(list(sketch.truths.values()))
-    nothing = {one.name for one in columns if one.null_count() == len(one)}
+    canonical_ones = {out(name) for name in order if name != CLASS}
+    nothing = {one.name for one in columns if one.name in canonical_ones and one.null_count() == len(one)}
     alike = [one for one in columns if one.name not in nothing and one.n_unique() == 1]
     constants = tuple(pl.lit(one[0], dtype=one.dtype).alias(one.name) for one in alike)
     columns = columns.drop(*nothing, *(one.name for one in alike))

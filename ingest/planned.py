@@ -20,7 +20,8 @@ from ingest.conditions import Condition, holds
 from ingest.devices import cell
 from ingest.durations import MOST_SECONDS
 from ingest.forms import wrong_word
-from ingest.mapping import CLASS, IDENTIFIED
+from ingest.mapping import IDENTIFIED
+from ingest.planned_numbers import PlannedNumber
 from ingest.planned_parties import PlannedParty
 from ingest.planned_times import PlannedTime, offsets
 from ingest.record import DISCLOSABLE
@@ -32,49 +33,15 @@ if TYPE_CHECKING:
 
 _WORDS: Final = frozenset({"tadig_country", "bool"})
 """Kinds whose texts are few words."""
-_IMSI: Final = range(6, 16)
-"""How many digits an IMSI has."""
 _TOLD: Final = ("utc_offset", "time_note", "time_precision")
+_ALSO_WRITTEN: Final = ("customer", "cli_withheld", "emergency", *_TOLD)
+"""Columns that more than their own rules write or read."""
 _OFFSET_OF: Final = ("start", "end", "reported_at", "answer")
 _MET: Final = "!met"
 
 
-class Unplanned(Exception):  # noqa: N818  it is no error: the feed is read without a plan
+class Unplanned(Exception):
     """A rule is none that a plan covers."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedNumber:
-    """The whole number `name` in the column `text`, from 0 to `most`; of `digits` alone, as many as an IMSI has."""
-
-    name: str
-    text: str
-    most: int
-    digits: bool
-
-    def proven(self, frame: pl.DataFrame) -> bool:
-        """Whether every text in `frame` is such a number, as far as a look at the whole columns can tell."""
-        text, number = frame[self.text], frame[self.name]
-        if number.null_count() != text.null_count():
-            return False
-        least, most = number.min(), number.max()
-        if not isinstance(least, int) or not isinstance(most, int):  # there is none
-            return True
-        if not self.digits:
-            return least >= 0 and most <= self.most
-        # Of one length, and none that is less than so many digits are: no sign before them, no blank around them.
-        sizes = text.str.len_bytes()
-        width = sizes.max()
-        return sizes.min() == width and isinstance(width, int) and least >= 10 ** (width - 1) and width in _IMSI
-
-    @property
-    def wrong(self) -> pl.Expr:
-        """Where a text is no such number, or may be none."""
-        text, number = pl.col(self.text), pl.col(self.name)
-        good = number.is_between(0, self.most)
-        if self.digits:
-            good &= text.str.len_bytes().is_between(_IMSI.start, _IMSI.stop - 1) & ~text.str.starts_with("+")
-        return text.is_not_null() & ~good.fill_null(value=False)
 
 
 @dataclass(slots=True)
@@ -82,8 +49,9 @@ class Draft:
     """What is to be done with the rows of a slice, in this order.
 
     `truths` holds per combination of words what conditions and offsets come to. `values` are made of fields and truths,
-    `numbers` among them; then `parties` and `times` are read, and each of `later` is made of all that. `wrong` says where something is not
-    proven. `written` are the canonical columns that all this fills; the others depend on the combination alone.
+    `numbers` among them; then `parties` and `times` are read, and each of `later` is made of all that. `wrong` says
+    where something is not proven. `written` are the canonical columns that all this fills; the others depend on the
+    combination alone.
     """
 
     feed: Feed
@@ -157,13 +125,11 @@ class _Drafting:
         groups = [rules for rules in groups if rules]
         times = [rules for rules in groups if any(rule.kind in TIME_KINDS for rule in rules)]
         for rules in groups:
-            if rules not in times and self._used(rules):
+            if rules not in times and (self._used(rules) or rules[0].column == "record_id"):
                 self._group(rules)
         for rules in moments.in_order(times):
             self._time(rules)
         self._told_by_times()
-        if self.feed.class_column in self.present - self.few:
-            raise Unplanned
         self._identity()
         return self.draft
 
@@ -179,7 +145,7 @@ class _Drafting:
 
     def _group(self, rules: list[Rule]) -> None:
         column, many = rules[0].column, self._used(rules) - self.few
-        if column == "customer" or any(rule.canonical for rule in rules) or column in (*_TOLD, "emergency"):
+        if any(rule.canonical for rule in rules) or column in (*_ALSO_WRITTEN, *map("extra_{}".format, DISCLOSABLE)):
             raise Unplanned
         if column in PARTIES:
             self._party(rules)
@@ -187,7 +153,7 @@ class _Drafting:
             self._other_parties(rules)
         elif any(rule.unlike is not None or rule.kind in ("party", "withheld") for rule in rules):
             raise Unplanned
-        elif many or any(rule.invalid == "extra" for rule in rules):
+        elif many or column == "record_id" or any(rule.invalid == "extra" for rule in rules):
             values = [self._value(rule) for rule in rules]
             value = values[0] if len(values) == 1 else pl.coalesce(values)
             self._write(column, value, later=rules[0].kind in ("integer", *DURATION_KINDS))
@@ -208,9 +174,12 @@ class _Drafting:
         met = [holds((one,), self.names) for one in conditions if one not in looked_up]
         if looked_up:
             if looked_up not in self.truths:
-                self.truths[looked_up] = self._look_up(self.once.with_columns(holds(looked_up, self.names).alias(_MET))[_MET])
+                self.truths[looked_up] = self._look_up(self._met(holds(looked_up, self.names)))
             met.append(pl.col(self.truths[looked_up]))
         return reduce(lambda one, other: one & other, met)
+
+    def _met(self, condition: pl.Expr) -> pl.Series:
+        return self.once.with_columns(condition.alias(_MET))[_MET]
 
     def _look_up(self, values: pl.Series) -> str:
         """The name of a column that holds for each row what `values` has for its combination."""
@@ -227,22 +196,13 @@ class _Drafting:
         if rule.nulls:
             fields = [pl.when(~one.is_in(rule.nulls)).then(one) for one in fields]
         text = fields[0] if len(fields) == 1 else pl.coalesce(fields)
-        if rule.join is not None and len(fields) > 1:
+        if rule.values is not None or (rule.join is not None and len(fields) > 1):
             raise Unplanned
         if rule.pattern is not None:
             text = text.str.extract(rule.pattern, 1)
         if rule.when:
             text = pl.when(self._truth(rule.when)).then(text)
-        if rule.values is None:
-            return text
-        mapped = text.replace_strict(rule.values, default=None, return_dtype=pl.String)
-        if rule.otherwise is not None:
-            return pl.when(text.is_not_null()).then(mapped.fill_null(rule.otherwise))
-        if rule.unknown == "keep":
-            return pl.coalesce(mapped, text)
-        if rule.unknown == "reject":
-            self.draft.wrong.append(text.is_not_null() & mapped.is_null())
-        return mapped
+        return text
 
     def _value(self, rule: Rule) -> pl.Expr:
         """The value of `rule` in rows where its text is plain."""
@@ -292,7 +252,7 @@ class _Drafting:
         if any((one.uses() & self.present) - self.few for one in conditions):
             return False
         met = pl.any_horizontal(holds(rule.when, self.names) for rule in rules)
-        return bool(self.once.with_columns(met.alias(_MET))[_MET].all())
+        return bool(self._met(met).all())
 
     def _party(self, rules: list[Rule]) -> None:
         column, first = rules[0].column, rules[0]
@@ -341,6 +301,8 @@ class _Drafting:
             return
         if any(rule.after is not None or _reading(rule) != _reading(first) for rule in rules):
             raise Unplanned
+        if first.kind != "local_time" and any(rule.zone is not None for rule in rules):
+            raise Unplanned
         text = f"~{column}"
         self.draft.values[text] = self._first(rules)
         for rule in rules:
@@ -349,10 +311,6 @@ class _Drafting:
                 self._duration(rule.duration)
         told = assumed = None
         if first.kind == "local_time":
-            if (rule_fields := {name for rule in rules for one in rule.when for name in one.uses()} & self.present) and (
-                rule_fields - self.few
-            ):
-                raise Unplanned
             if first.offset in self.present - self.few:
                 raise Unplanned
             if first.offset in self.present:
@@ -434,4 +392,4 @@ def _reading(rule: Rule) -> tuple[object, ...]:
 
 def _text_of(rule: Rule) -> tuple[object, ...]:
     """What of a rule decides which text it takes, where its condition holds."""
-    return rule.fields, rule.nulls, rule.join, rule.pattern, None if rule.values is None else id(rule)
+    return rule.fields, rule.nulls, rule.join, rule.pattern, rule.values is None

@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from ingest import moments
 from ingest.columns import out
+from ingest.moments import read as moments_of
 from ingest.rules import Rule
 from ingest.stamps import Form, wall_clock
 from ingest.times import MINUTE, local_offsets, told_offsets
@@ -64,7 +64,7 @@ def read(time: PlannedTime, frame: pl.DataFrame) -> pl.DataFrame:
     """The column of `time` in `frame`, its offset and its note, and where they are not proven."""
     if time.rule.kind == "local_time":
         return _local(time, frame)
-    found = frame.select(moments.read(time.rule, time.text, time.zone, frozenset()).alias("found"))["found"].struct
+    found = frame.select(moments_of(time.rule, time.text, time.zone, frozenset()).alias("found"))["found"].struct
     return pl.DataFrame(
         {
             out(time.column): found.field("utc"),
@@ -95,10 +95,11 @@ def _local(time: PlannedTime, frame: pl.DataFrame) -> pl.DataFrame:
             unsure |= frame[time.assumed].fill_null(value=False).to_numpy()
         wrong |= unsure if untold is None else unsure & untold
         east = zoned.early if untold is None else np.where(untold, zoned.early, east)
-    moments = pl.Series(wall - east).cast(pl.Datetime("us", "UTC"))
-    minutes = pl.Series(east // MINUTE, dtype=pl.Int32)
-    found = pl.DataFrame({out(time.column): moments, time.minutes: minutes, time.wrong: wrong})
+    moments = pl.Series(wall - east).cast(pl.Datetime("us", "UTC"))  # what is wrong may be any moment
+    columns = {out(time.column): moments, time.minutes: pl.Series(east // MINUTE).cast(pl.Int32), time.wrong: wrong}
+    found = pl.DataFrame(columns)
     if not text.null_count():
         return found
-    given = text.is_not_null()
-    return found.select(pl.when(given).then(pl.col(out(time.column), time.minutes)).name.keep(), pl.col(time.wrong) & given)
+    told = pl.lit(text.is_not_null())
+    read = pl.when(told).then(pl.col(out(time.column), time.minutes)).name.keep()
+    return found.select(read, pl.col(time.wrong) & told)

@@ -179,7 +179,7 @@ def _iso_tail(tail: pl.Series) -> pl.DataFrame:
 
 
 def told_offsets(offset: pl.Series) -> pl.DataFrame:
-    """The `minutes` east that offsets (`+0100`, `Z`) say, null where they are none; where one is `told`, if `unknown`."""
+    """The `minutes` east that offsets (`+0100`, `Z`) say, null where they are none; if one is `told` and `unknown`."""
     offset = offset.str.strip_chars()
     parts = offset.str.extract_groups(r"^([+-])([0-9]{2}):?([0-5][0-9])$").struct.unnest()
     hours, minutes = (parts.to_series(at).cast(pl.Int64, strict=False) for at in (1, 2))

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import ingest.read
+import ingest.plan
 from ingest.errors import FeedError, FileRefused, IngestError
 from ingest.feed import SHIPPED, Feed, load_feed, parse_feed
 from ingest.mapping import canonical
@@ -584,7 +584,7 @@ def test_identity_of_the_source_is_checked() -> None:
 
 def test_a_lost_unit_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever goes wrong inside, a reading that does not balance is never handed on."""
-    monkeypatch.setattr(ingest.read, "canonical", lambda *told: canonical(*told).head(1))
+    monkeypatch.setattr(ingest.plan, "canonical", lambda *told: canonical(*told).head(1))
 
     with pytest.raises(IngestError, match="2 units were framed, but 1 records"):
         reading("mvno_pipe", mvno() * 2)

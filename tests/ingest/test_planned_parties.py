@@ -1,0 +1,93 @@
+"""Parties of whole slices: those that first digits prove, and the others, are what `ingest.numbers` says."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from ingest import planned_parties
+from ingest.numbering import e164_heads
+from ingest.numbers import parties
+from ingest.planned_parties import Odd, PlannedParty, read
+from ingest.source import NumberPlan
+
+PLANS = (
+    NumberPlan(),
+    NumberPlan(bare="international"),
+    NumberPlan(bare="national"),
+    NumberPlan(country="32", bare="national"),
+    NumberPlan(bare="subscriber", area="20"),
+    NumberPlan(international="00", national="", bare="international", extension=(3, 10)),
+    NumberPlan(international="0011", national="0", bare="international"),
+    NumberPlan(access="9", bare="national"),
+)
+HEADS = (
+    "",
+    "+",
+    "00",
+    "0",
+    "31",
+    "+31",
+    "0031",
+    "316",
+    "3197",
+    "+3197",
+    "31800",
+    "3114020",
+    "31112",
+    "+1",
+    "999",
+    "32",
+)
+TEXTS = st.one_of(
+    st.builds(lambda head, tail: head + tail, st.sampled_from(HEADS), st.text("0123456789", max_size=12)),
+    st.sampled_from([None, "", " ", "112", "Bank", "anonymous", "sip:a@b.nl", "+", "31 6 12345678", "-31612345678"]),
+)
+
+
+def same(texts: list[str | None], plan: NumberPlan, odd: Odd) -> None:
+    """What is read of `texts` is what `ingest.numbers` reads."""
+    raw = pl.Series("raw", texts, dtype=pl.String)
+    party = PlannedParty("a", "~a", plan, "NL", "acme")
+    wanted = parties(raw, plan, "NL", "acme")
+
+    assert_frame_equal(
+        read(party, raw, odd).rename(
+            dict(zip(("=a_number", "=a_kind", "=a_raw", "~a.withheld", "~a.emergency"), wanted.columns, strict=True))
+        ),
+        wanted,
+    )
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=30), st.sampled_from(PLANS), st.integers(0, 3))
+@settings(max_examples=300, deadline=None)
+def test_what_numbers_says(texts: list[str | None], plan: NumberPlan, times: int) -> None:
+    """Of any texts, alone and among many of one length."""
+    same(texts + ["31612345678"] * 10 * times, plan, Odd())
+
+
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("text", ["31612345678", "+31612345678", "0612345678", "0031612345678", "+4930123456"])
+def test_columns_of_one_form(text: str, plan: NumberPlan) -> None:
+    """Of columns in which all numbers have one form."""
+    same([text] * 5, plan, Odd())
+
+
+def test_what_is_known_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts that were read are remembered, and forgotten where they become many."""
+    monkeypatch.setattr(planned_parties, "_KNOWN", 3)
+    odd = Odd()
+
+    for texts in (["Bank", "112"], ["112", "Code", "Bank"], ["Apotheek", "Bezorging"], ["Bank"]):
+        same(list(texts), PLANS[0], odd)
+
+
+def test_what_first_digits_do_not_settle() -> None:
+    """Few digits, more than E.164 has, an access digit and long prefixes leave it open."""
+    assert e164_heads(NumberPlan(), "NL", 8, plus=True) is None
+    assert e164_heads(NumberPlan(), "NL", 16, plus=True) is None
+    assert e164_heads(NumberPlan(access="9"), "NL", 11, plus=True) is None
+    assert e164_heads(NumberPlan(international="00112"), "NL", 11, plus=True) is None
