@@ -100,6 +100,6 @@ def _local(time: PlannedTime, frame: pl.DataFrame) -> pl.DataFrame:
     found = pl.DataFrame(columns)
     if not text.null_count():
         return found
-    told = pl.lit(text.is_not_null())
-    read = pl.when(told).then(pl.col(out(time.column), time.minutes)).name.keep()
-    return found.select(read, pl.col(time.wrong) & told)
+    given = pl.lit(text.is_not_null())
+    read = pl.when(given).then(pl.col(out(time.column), time.minutes)).name.keep()
+    return found.select(read, pl.col(time.wrong) & given)

@@ -28,6 +28,9 @@ YEARS: Final = (1990, 2199)
 """The years a time may have; beyond them it is a fault of the source: a clock that started at 1970, a digit lost."""
 
 _WIDTHS: Final = {"Y": 4, "y": 2, "m": 2, "b": 3, "d": 2, "H": 2, "M": 2, "S": 2, "f": 6}
+_TIME_OF_DAY: Final = (("H", 2), ("M", 2), ("S", 2))
+_DATES: Final = 20_000
+"""The dates of a file, as numbers, lie so near to each other: two years, where the year stands before."""
 _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
@@ -146,14 +149,42 @@ def _plain(text: pl.Series, form: Form) -> tuple[Ints, Bools]:
     if form.fields[0].word != "Y":  # behind a plus there are too few digits for a year
         ok &= _mask(~text.str.starts_with("+"))
     rest = (number.fill_null(0) if number.null_count() else number).to_numpy().astype(np.int64)
+    if tuple((field.word, field.width) for field in form.fields[-3:]) == _TIME_OF_DAY and ok.any():
+        return _day_by_day(rest if ok.all() else np.where(ok, rest, rest[ok][0]), ok, form)
+    return _clock(_parts(rest, form.fields), ok)
+
+
+def _day_by_day(number: Ints, ok: Bools, form: Form) -> tuple[Ints, Bools]:
+    """As `_plain`, of stamps that end in hours, minutes and seconds: a file has few dates, each taken apart once."""
+    date = number // 1_000_000
+    low, high = int(date.min()), int(date.max())
+    if high - low > _DATES:
+        return _clock(_parts(number, form.fields), ok)
+    clock = (number - date * 1_000_000).astype(np.int32)
+    hours, minutes = clock // 10_000, clock // 100
+    seconds = clock - minutes * 100
+    minutes -= hours * 100
+    ok &= (hours < 24) & (minutes < 60) & (seconds < 60)
+    date -= low
+    dates = np.flatnonzero(np.bincount(date))
+    parts = _parts(dates + low, form.fields[:-3])
+    every = np.zeros(int(dates[-1]) + 1, np.int64), np.zeros(int(dates[-1]) + 1, np.bool_)
+    every[0][dates], every[1][dates] = _clock(parts | {"H": np.zeros_like(dates)}, np.ones(len(dates), np.bool_))
+    ok &= every[1][date]
+    moment = every[0][date] + (hours * 3600 + minutes * 60 + seconds) * np.int64(SECOND)
+    return moment if ok.all() else np.where(ok, moment, 0), ok
+
+
+def _parts(rest: Ints, fields: tuple[Field, ...]) -> dict[str, Ints]:
+    """The numbers of `fields`, taken from behind."""
     parts: dict[str, Ints] = {}
-    for field in reversed(form.fields):
+    for field in reversed(fields):
         power = 10**field.width
         before = rest // power
         number_of = rest - before * power
         parts[field.word] = number_of * 10 ** (6 - field.width) if field.word == "f" else number_of
         rest = before
-    return _clock(parts, ok)
+    return parts
 
 
 def _mask(mask: pl.Series) -> Bools:

@@ -74,8 +74,8 @@ def require_same(found: Mapped, wanted: pl.DataFrame) -> None:
     assert set(found.given) - {REASON, "!identified"} == set(wanted.columns) - {REASON, "!identified"}
     filled = [one.name for one in wanted if one.null_count() < len(one)]
     assert not [one.name for one in found.frame if one.name not in filled and one.null_count() < len(one)]
-    kinds = {name: TYPES[name] for name in filled if name in TYPES}
-    assert_frame_equal(found.frame.select(filled).cast(kinds), wanted.select(filled).cast(kinds))
+    kinds = [pl.col(name).cast(TYPES[name]) if name in TYPES else pl.col(name) for name in filled]
+    assert_frame_equal(found.frame.select(kinds), wanted.select(kinds))
 
 
 @given(
@@ -93,7 +93,8 @@ def test_a_plan_gives_what_the_rules_give(odd: list[dict[str, int]], plain: int,
     rows: list[dict[str, str | None]] = [
         {**PLAIN, **{name: ODD[name][place % len(ODD[name])] for name, place in changed.items()}} for changed in odd
     ]
-    fields = frame_of([*rows, *[dict(PLAIN)] * plain, *rows], NAMES)
+    many: list[dict[str, str | None]] = [{**PLAIN}] * plain
+    fields = frame_of([*rows, *many, *rows], NAMES)
     own = source(feed="mvno_pipe")
     plan = Plan(MVNO, own, LATEST, least=1)
     if twice:

@@ -66,7 +66,7 @@ def same(texts: list[str | None], plan: NumberPlan, odd: Odd) -> None:
 @settings(max_examples=300, deadline=None)
 def test_what_numbers_says(texts: list[str | None], plan: NumberPlan, times: int) -> None:
     """Of any texts, alone and among many of one length."""
-    same(texts + ["31612345678"] * 10 * times, plan, Odd())
+    same([*texts, *["31612345678"] * 10 * times], plan, Odd())
 
 
 @pytest.mark.parametrize("plan", PLANS)
