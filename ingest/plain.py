@@ -123,7 +123,7 @@ def read_text(
     bare = isinstance(body, bytes) and body[0] in _SAFE_STARTS
     # Without a line before it Polars takes a first field `x^` for zlib, and a first U+FEFF for a byte-order mark.
     source = body if bare else b"".join([delimiter.join(places).encode(), b"\n", body])
-    read = pl.read_csv(
+    table = pl.read_csv(
         bytes(source),
         columns=asked,
         has_header=not bare,
@@ -134,8 +134,6 @@ def read_text(
         truncate_ragged_lines=True,
         encoding="utf8",
     )
-    # In one piece now: beside columns that are, Polars makes whole a column of several pieces again with each step.
-    table = read.rechunk()
     return {columns[place]: table[places[place]] for place in asked}
 
 

@@ -99,6 +99,9 @@ class Plan:
     def _attempt(self, fields: pl.DataFrame, shape: str | None) -> Mapped | None:
         """The columns of `fields` and which rows are not proven; None where there is no plan for them."""
         present = frozenset(one.name for one in fields if one.null_count() < len(one))
+        absent = [pl.lit(None, dtype=fields.schema[name]).alias(name) for name in fields.columns if name not in present]
+        # In one piece: else Polars makes whole, with each step again, what stands in pieces beside what does not.
+        fields = fields.select(name for name in fields.columns if name in present).rechunk().with_columns(absent)
         key = shape, present
         if key not in self._known:
             self._learn(fields, key)

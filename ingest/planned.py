@@ -55,6 +55,7 @@ class Draft:
     """
 
     feed: Feed
+    present: frozenset[str]
     truths: dict[str, pl.Series] = field(default_factory=dict)
     values: dict[str, pl.Expr] = field(default_factory=dict)
     numbers: list[PlannedNumber] = field(default_factory=list)
@@ -68,7 +69,7 @@ class Draft:
         """The extra columns that rows of `fields` have, named as values in the making are."""
         found: list[pl.Series] = []
         for category in DISCLOSABLE:
-            kept = [(name, name) for name in self.feed.extra.get(category, ()) if name in fields.columns]
+            kept = [(name, name) for name in self.feed.extra.get(category, ()) if name in self.present]
             one = nested.object_of(fields, kept)
             if one is not None:
                 found.append(one.alias(out(f"extra_{category}")))
@@ -112,7 +113,7 @@ class _Drafting:
         self.feed, self.source, self.shape = feed, source, shape
         self.present, self.few, self.once = present, few, once
         self.names = frozenset(once.columns)
-        self.draft = Draft(feed)
+        self.draft = Draft(feed, present)
         self.truths: dict[tuple[Condition, ...], str] = {}
         self.first: dict[str, pl.Expr] = {}
         self.draft.later.append(self.first)

@@ -168,10 +168,10 @@ def _day_by_day(number: Ints, ok: Bools, form: Form) -> tuple[Ints, Bools]:
     date -= low
     dates = np.flatnonzero(np.bincount(date))
     parts = _parts(dates + low, form.fields[:-3])
-    every = np.zeros(int(dates[-1]) + 1, np.int64), np.zeros(int(dates[-1]) + 1, np.bool_)
-    every[0][dates], every[1][dates] = _clock(parts | {"H": np.zeros_like(dates)}, np.ones(len(dates), np.bool_))
-    ok &= every[1][date]
-    moment = every[0][date] + (hours * 3600 + minutes * 60 + seconds) * np.int64(SECOND)
+    midnight, exists = np.zeros(high - low + 1, np.int64), np.zeros(high - low + 1, np.bool_)
+    midnight[dates], exists[dates] = _clock(parts | {"H": np.zeros_like(dates)}, np.ones(len(dates), np.bool_))
+    ok &= exists[date]
+    moment: Ints = midnight[date] + (hours * 3600 + minutes * 60 + seconds).astype(np.int64) * SECOND
     return moment if ok.all() else np.where(ok, moment, 0), ok
 
 
