@@ -102,6 +102,7 @@ def parties(raw: pl.Series, plan: NumberPlan, region: str, owner: str) -> pl.Dat
 
 
 def _parties(frame: pl.DataFrame, plan: NumberPlan, region: str, owner: str) -> pl.DataFrame:
+    frame = frame.rechunk()  # `pl.format` panics on a column with empty pieces, as a filter leaves them
     raw = frame["raw"]
     number = raw.cast(pl.UInt64, strict=False)
     nature, area = frame.get_column("nature", default=None), frame.get_column("area", default=None)

@@ -78,7 +78,7 @@ def read(party: PlannedParty, raw: pl.Series, odd: Odd) -> pl.DataFrame:
     plain, plus = _plain(raw, party)
     there = raw.is_not_null()
     rest = np.flatnonzero(~plain & there.to_numpy()) if not plain.all() else np.zeros(0, np.int64)
-    frame = pl.DataFrame({"raw": raw, "there": there})
+    frame = pl.DataFrame({"raw": raw, "there": there}).rechunk()  # as `ingest.numbers` does, for `pl.format`
     number = pl.format("+{}", "raw")
     if plus is not None:
         number = pl.when(pl.lit(plus)).then("raw").otherwise(number)

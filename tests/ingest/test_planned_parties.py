@@ -91,3 +91,14 @@ def test_what_first_digits_do_not_settle() -> None:
     assert e164_heads(NumberPlan(), "NL", 16, plus=True) is None
     assert e164_heads(NumberPlan(access="9"), "NL", 11, plus=True) is None
     assert e164_heads(NumberPlan(international="00112"), "NL", 11, plus=True) is None
+
+
+def test_columns_in_pieces() -> None:
+    """A column of which a filter left empty pieces between others is read as any other."""
+    number = pl.Series("raw", ["31612345678", "112"])
+    pieces = pl.concat([number] * 4, rechunk=False).filter(pl.Series([False] * 6 + [True] * 2))
+    assert [len(piece) for piece in pieces.get_chunks()] == [0, 0, 0, 2]
+
+    party = PlannedParty("a", "~a", PLANS[1], "NL", "acme")
+    assert parties(pieces, PLANS[1], "NL", "acme")["number"].to_list() == ["+31612345678", "112"]
+    assert read(party, pieces, Odd())["=a_number"].to_list() == ["+31612345678", "112"]
