@@ -13,10 +13,10 @@ it is a duplicate, or it is stored in a further file.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,8 @@ from trafficvault.rejections import Rejections
 from trafficvault.vault import Vault
 
 _EPOCH: Final = date(1970, 1, 1).toordinal()
+_FEW_DAYS: Final = 3
+"""Of so many days the rows are looked through once per day; of more they are put in the order of their days first."""
 _WAITING: Final = 500_000
 """Records that are set aside before they are compared."""
 _IDENTIFIED: Final = np.uint64(0x9E3779B97F4A7C15)
@@ -362,11 +364,8 @@ class Batch:
         if not part.keep.all():
             rows, days, hashes = rows.filter(pl.Series(part.keep)), days[part.keep], hashes[part.keep]
             totals = totals[part.keep]
-        numbers = _distinct(days)
-        for number in numbers:
+        for number, of_day, mine in _by_day(rows, days):
             day = date.fromordinal(_EPOCH + number)
-            mine = slice(None) if len(numbers) == 1 else days == number
-            of_day = rows if len(numbers) == 1 else rows.filter(pl.Series(days == number))
             self._progress(Progress(f"{part.record_class} {day.isoformat()}", self.read, *self.place, "bytes"))
             landing.append(part.record_class, day, of_day, hashes[mine], _sum(totals[mine]), part.given)
 
@@ -379,6 +378,26 @@ class Batch:
     def _close(self) -> None:
         for landing in self._landings:
             landing.close()
+
+
+def _by_day(
+    rows: pl.DataFrame, days: npt.NDArray[np.int32]
+) -> Iterator[tuple[int, pl.DataFrame, slice | npt.NDArray[Any]]]:
+    """Each day with its rows, in the order in which they stand, and where those are."""
+    numbers = _distinct(days)
+    if len(numbers) == 1:
+        yield numbers[0], rows, slice(None)
+    elif len(numbers) <= _FEW_DAYS:
+        for number in numbers:
+            mine = days == number
+            yield number, rows.filter(pl.Series(mine)), mine
+    else:
+        order = np.argsort(days, kind="stable")
+        rows, days = rows[order], days[order]
+        for number, first, last in zip(
+            numbers, np.searchsorted(days, numbers), np.searchsorted(days, numbers, side="right"), strict=True
+        ):
+            yield number, rows[int(first) : int(last)], order[first:last]
 
 
 def _distinct(days: npt.NDArray[np.int32]) -> list[int]:

@@ -1,8 +1,8 @@
 """Landing: the record files of one batch while it is received, growing by row groups.
 
 Each worker has a landing of its own, with one open file per class and day. Nothing that is written here counts before
-the catalogue says so. Rows stand in the order of `start` within a row group. A file has the columns that its feed can
-fill; the catalogue keeps the names of those that hold a value somewhere.
+the catalogue says so. Rows stand as they were delivered. A file has the columns that its feed can fill; the catalogue
+keeps the names of those that hold a value somewhere.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ ROWS: Final = 1 << 22
 _OPEN_FILES: Final = 64
 _OPEN_ROWS: Final = 1 << 23
 """Rows of all open files of a landing: their hashes are in memory until the file is closed."""
+_REPEATED: Final = pa.dictionary(pa.int32(), pa.string())
 
 
 @dataclass(slots=True)
@@ -94,8 +95,6 @@ class Landing:
         must be in the ring. Raises `FaultError` for a row of another day.
         """
         require_day(rows, record_class, day)
-        if "start" in rows.columns and not rows["start"].is_sorted(nulls_last=True):
-            rows = rows.sort("start", nulls_last=True, maintain_order=True)
         filled = {name for name in rows.columns if rows[name].null_count() < rows.height} | set(self._constants)
         growing = self._growing(record_class, day, filled, frozenset(given) | self._given)
         growing.writer.append(self._table(rows, growing.schema))
@@ -142,19 +141,28 @@ class Landing:
     def _begun(self, record_class: str, day: date, columns: set[str] | frozenset[str]) -> _Growing:
         place = Place(record_class, day, secrets.token_hex(16), self._generations.get((record_class, day), 1))
         path = self._layout.record_file(record_class, day, place.file_id)
-        schema = pa.schema([column for column in SCHEMA if column.name in columns])
+        schema = pa.schema([self._field(column) for column in SCHEMA if column.name in columns])
         self._disk.make_directory(path.parent)
         self._paths.append(path)
         self._disk.begin(path)
         return _Growing(Writer(path, schema, place, file_keys(self._custody, place)), place, schema, path)
 
+    def _field(self, column: pa.Field) -> pa.Field:
+        """`column` as its values come: a constant as a dictionary of one, text as views of where Polars has it."""
+        if column.name in self._constants:
+            return pa.field(column.name, _REPEATED)
+        return pa.field(column.name, pa.string_view()) if column.type == pa.string() else column
+
     def _table(self, rows: pl.DataFrame, schema: pa.Schema) -> pa.Table:
-        found = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
+        text = rows.select(pl.col(pl.String)).to_arrow(compat_level=pl.CompatLevel.newest())
+        rest = rows.select(pl.exclude(pl.String)).to_arrow(compat_level=pl.CompatLevel.oldest())
+        zeros = pa.array(np.zeros(rows.height, np.int32))
         columns = []
         for column in schema:
             if column.name in self._constants:
-                columns.append(pa.repeat(pa.scalar(self._constants[column.name], column.type), rows.height))
+                columns.append(pa.DictionaryArray.from_arrays(zeros, pa.array([self._constants[column.name]])))
             elif column.name in rows.columns:
+                found = text if rows.schema[column.name] == pl.String else rest
                 columns.append(_cast(found[column.name], column))
             else:
                 columns.append(pa.nulls(rows.height, column.type))

@@ -20,6 +20,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 
 import polars as pl
@@ -63,6 +64,8 @@ _ENCODINGS = {
 """How the columns that count up, or spread over many magnitudes, are smallest (benchmarks/README.md)."""
 _STATISTICS = ("start", "end", "reported_at")
 """Rows stand in the order of time: of any other column, least and greatest value of a row group say nothing."""
+_PAGE_BYTES = 4 * 2**20
+"""A column of a row group is one page or a few: readers take a row group whole, and each page costs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,7 @@ class Writer:
         """Begins the file at `path` with the columns of `schema`. `file_keys` holds the key of each category, `level`
         is how hard zstd tries.
 
+        A text column may be of another Arrow type of text (views, a dictionary): in Parquet they are the same.
         Raises `FaultError` when a column is not of the record or not of its type: it would have no key.
         """
         ids = _key_ids(schema, place)
@@ -138,6 +142,9 @@ class Writer:
             compression="zstd",
             compression_level=level,
             data_page_version="1.0",
+            data_page_size=_PAGE_BYTES,
+            max_rows_per_page=ROW_GROUP,
+            store_schema=False,  # it would tell the type in memory; what Parquet says by itself is the record's type
             use_dictionary=[name for name in schema.names if name in _DICTIONARY],
             column_encoding={name: encoding for name, encoding in _ENCODINGS.items() if name in schema.names},
             write_statistics=[name for name in schema.names if name in _STATISTICS],
@@ -251,21 +258,32 @@ def _key_ids(schema: pa.Schema, place: Place) -> dict[str, str]:
     """The key id of every leaf path of `schema`. Raises `FaultError` for what is not of the record: it has no key."""
     ids: dict[str, str] = {}
     for column in schema:
-        if column.name not in BY_NAME or column.type != SCHEMA.field(column.name).type:
+        if column.name not in BY_NAME or _stored(column.type) != SCHEMA.field(column.name).type:
             raise FaultError(f"sealing {place}: {column.name} is not a column of the record, or is not of its type")
         category = category_of(column.name, place.record_class)
-        ids |= {leaf: place.key_id(category, leaf) for leaf in leaf_paths(column)}
+        ids |= {leaf: place.key_id(category, leaf) for leaf in leaf_paths(SCHEMA.field(column.name))}
     return ids
+
+
+def _stored(type_: pa.DataType) -> pa.DataType:
+    """The type that a value of `type_` has when it is read from Parquet again."""
+    plain = type_.value_type if pa.types.is_dictionary(type_) else type_
+    return pa.string() if pa.types.is_string_view(plain) else plain
 
 
 def _require_every_path(schema: pa.Schema, named: frozenset[str], place: Place) -> None:
     """Compares the paths that have a key with what Parquet itself makes of `schema`."""
+    paths = _paths(schema)
+    if paths != named:
+        raise FaultError(f"sealing {place}: {len(paths ^ named)} Parquet paths have no category and would lie open")
+
+
+@lru_cache(64)
+def _paths(schema: pa.Schema) -> frozenset[str]:
     sink = io.BytesIO()
     pq.write_table(schema.empty_table(), sink)
     parquet = pq.ParquetFile(sink).schema
-    paths = {parquet.column(index).path for index in range(len(parquet))}
-    if paths != named:
-        raise FaultError(f"sealing {place}: {len(paths ^ named)} Parquet paths have no category and would lie open")
+    return frozenset(parquet.column(index).path for index in range(len(parquet)))
 
 
 class _FileKms(pe.KmsClient):  # type: ignore[misc]  # pyarrow has no annotations
