@@ -1,4 +1,5 @@
-"""A batch on its way in: what becomes of the records of one delivered file, reading by reading.
+"""A batch on its way in: what becomes of the records of one delivered file, reading by reading; or of several small
+files, a commit group, that share files and transaction while each keeps its own account.
 
     reading → past its term? → numbered → duplicate? → landing
 
@@ -12,11 +13,12 @@ it is a duplicate, or it is stored in a further file.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, Final
+from itertools import pairwise
+from threading import Lock
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -24,22 +26,20 @@ import polars as pl
 
 from ingest.feed import Feed
 from ingest.occurrences import Earlier
-from ingest.read import Reading, anchor, counted
-from ingest.record import CATEGORIES, WHERE, category_of
+from ingest.read import Reading, counted
+from ingest.record import CATEGORIES
 from ingest.source import Source
 from trafficvault import duplicates, ended, retention, seen
-from trafficvault.crew import Turn
+from trafficvault.account import Account
+from trafficvault.arriving import Arriving, Members, arriving, by_day, date_of, distinct
+from trafficvault.crew import Crew, Turn
 from trafficvault.keys import Custody
 from trafficvault.landing import Landing
 from trafficvault.layout import day_key_id
-from trafficvault.partitions import WrittenFile
+from trafficvault.partitions import WrittenFile, reach_of
 from trafficvault.progress import Progress, Watch
-from trafficvault.rejections import Rejections
 from trafficvault.vault import Vault
 
-_EPOCH: Final = date(1970, 1, 1).toordinal()
-_FEW_DAYS: Final = 3
-"""Of so many days the rows are looked through once per day; of more they are put in the order of their days first."""
 _WAITING: Final = 500_000
 """Records that are set aside before they are compared."""
 _IDENTIFIED: Final = np.uint64(0x9E3779B97F4A7C15)
@@ -55,24 +55,17 @@ class _Day:
     hashes: seen.Hashes
 
 
-@dataclass(slots=True)
-class _Part:
-    """The records of one class of one reading, on their way."""
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """Records that were set aside."""
 
-    record_class: str
     rows: pl.DataFrame
-    days: npt.NDArray[np.int32]
-    sums: seen.Hashes
-    where: seen.Hashes
-    rest: seen.Hashes
-    identified: npt.NDArray[np.bool_] | None
+    members: Members
     given: tuple[str, ...]
-    keep: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
-    hashes: seen.Hashes = field(default_factory=lambda: np.zeros(0, np.uint64))
 
 
 class Batch:
-    """One delivered file; `Rejections` and files are made under `batch_id`, which `name` tells when it is first asked.
+    """What is written for one delivered file, or for several; `open_accounts` is asked when the first record lands.
 
     The caller ends it with `settle` and commits `files`, or with `abandon`.
     """
@@ -85,13 +78,12 @@ class Batch:
         source: Source,
         now: datetime,
         workers: int,
-        name: Callable[[], str],
-        rejections: Callable[[str], Rejections],
+        open_accounts: Callable[[], list[Account]],
         progress: Watch,
     ) -> None:
         """Terms are held against `now`, which the caller believes."""
         self._vault, self._custody, self._now = vault, custody, now
-        self._name, self._new_rejections, self._progress = name, rejections, progress
+        self._open_accounts, self._progress = open_accounts, progress
         self._ended = ended.of(vault)
         self._constants = {"source": source.name, "feed_digest": feed.digest}
         if source.customer is not None:
@@ -102,15 +94,18 @@ class Batch:
         self._generations: dict[tuple[str, date], int] = {}
         """Of the day keys of the days that rows were removed from."""
         self._earlier: dict[str, Earlier] = {}
-        self._waiting: dict[tuple[str, date], list[tuple[pl.DataFrame, tuple[str, ...]]]] = {}
+        self._waiting: dict[tuple[str, date], list[_Waiting]] = {}
         self._waiting_rows = 0
         self._is_committed = False
+        self._telling = Lock()
         self.place = (0, 0)
         """How many of how many bytes of the file were read, for `Progress`."""
-        self.rejections: Rejections | None = None
-        self.read = self.joined = self.duplicate = self.expired = 0
-        self.ignored: Counter[str] = Counter()
-        self.notes: Counter[str] = Counter()
+        self.accounts: list[Account] = []
+
+    @property
+    def read(self) -> int:
+        """Units that were read."""
+        return sum(account.read for account in self.accounts)
 
     @property
     def files(self) -> list[WrittenFile]:
@@ -122,14 +117,24 @@ class Batch:
         return self._waiting_rows >= _WAITING
 
     def take(self, worker: int, reading: Reading, turn: Turn) -> None:
-        """Takes the records of `reading` in, as `worker`."""
-        parts = [self._part(record_class, reading) for record_class in reading.records]
+        """Takes the records of `reading`, of the only file, in as `worker`."""
+        self._take(worker, [reading], turn)
+
+    def take_together(self, readings: Sequence[Reading]) -> None:
+        """Takes in the records of several files that were read whole, in the order of their accounts."""
+        Crew(iter([readings]), self._take, 1).run()
+
+    def _take(self, worker: int, readings: Sequence[Reading], turn: Turn) -> None:
+        classes = dict.fromkeys(name for reading in readings for name in reading.records)
+        parts = [self._part(record_class, readings) for record_class in classes]
         with turn:
             self._begin()
-            self._account(reading)
+            for account, reading in zip(self.accounts, readings, strict=True):
+                account.add(reading)
             self._meet(parts)
             parts = [self._without_dead(part) for part in parts]
             for part in parts:
+                self._tell("expired", part.expired)
                 self._number(part)
                 self._sift(part)
         for part in parts:
@@ -138,8 +143,9 @@ class Batch:
     def settle(self) -> None:
         """Makes all files whole, and decides about the records that were set aside. No worker may be at work."""
         self._close()
-        for (record_class, day), frames in list(self._waiting.items()):
-            rows = pl.concat([frame for frame, _ in frames], how="diagonal")
+        for (record_class, day), waiting in list(self._waiting.items()):
+            rows = pl.concat([item.rows for item in waiting], how="diagonal")
+            members = np.concatenate([item.members for item in waiting])
             own = [item.file_id for item in self.files if (item.record_class, item.day) == (record_class, day)]
             stored = [*self._days[record_class, day].file_ids, *own]
             double = duplicates.duplicates(
@@ -152,16 +158,17 @@ class Batch:
                 self._vault.disk,
                 self._generations.get((record_class, day), 1),
             )
-            self.duplicate += int(double.sum())
-            fresh = rows.filter(~pl.Series(double))
+            self._tell("duplicate", members[double])
+            fresh, members = rows.filter(~pl.Series(double)), members[~double]
             if fresh.height:
-                constants = self._constants
-                columns = [name for name in fresh.columns if name not in constants]
+                told = fresh.with_columns(pl.lit(value).alias(name) for name, value in self._constants.items())
+                if "batch" not in self._constants:
+                    told = told.with_columns(self._batches_of(members))
                 hashes = seen.row_hashes(fresh, seen.hashed_columns(record_class))
-                batch = pl.lit(constants["batch"]).alias("batch")
-                total = _sum(seen.row_hashes(fresh.with_columns(batch), [*columns, *constants]))
-                given = frames[0][1]
-                self._landings[0].append(record_class, day, fresh.select(columns), hashes, total, given)
+                total = _sum(seen.row_hashes(told, told.columns))
+                given = waiting[0].given
+                reach = self._landings[0].append(record_class, day, told.drop(self._constants), hashes, total, given)
+                self._landed(record_class, day, fresh, members, reach)
         self._waiting.clear()
         self._waiting_rows = 0
         self._close()
@@ -186,63 +193,64 @@ class Batch:
             return
         for landing in self._landings:
             landing.abandon()
-        if self.rejections is not None:
-            self.rejections.abandon()
+        for account in self.accounts:
+            account.rejections.abandon()
 
     # --- one reading --------------------------------------------------------------------------------------------------
 
-    def _part(self, record_class: str, reading: Reading) -> _Part:
-        """The records of one class that are inside their term, with the sums that their hashes are made of."""
-        rows = reading.records[record_class].drop(self._constants, strict=False)
-        known = reading.identified.get(record_class)
-        moments = anchor(rows, record_class)
-        term = self._vault.policy.require_term(record_class)
-        gone = retention.expired_mask(moments, term, self._vault.policy.zone, self._now)
-        gone |= self._ended.mask(record_class, rows, self._now)
-        if gone.any():
-            rows, moments = rows.filter(~gone), moments.filter(~gone)
-            known = None if known is None else known.filter(~gone)
-        compared = [name for name in seen.compared_columns(record_class) if name not in self._constants]
-        where = [name for name in compared if category_of(name, record_class) == WHERE]
-        others = [name for name in compared if name not in where and name != "occurrence"]
-        return _Part(
+    def _part(self, record_class: str, readings: Sequence[Reading]) -> Arriving:
+        term, zone = self._vault.policy.require_term(record_class), self._vault.policy.zone
+
+        def expired(rows: pl.DataFrame, moments: pl.Series) -> pl.Series:
+            past = retention.expired_mask(moments, term, zone, self._now)
+            return past | self._ended.mask(record_class, rows, self._now)
+
+        return arriving(
             record_class,
-            rows,
-            moments.dt.date().to_physical().to_numpy(),
-            seen.column_sums(rows, others),
-            seen.column_sums(rows, where),
-            seen.column_sums(rows, ("row", "read_note")),
-            None if known is None else known.to_numpy(),
-            reading.given,
+            readings,
+            frozenset(self._constants),
+            expired,
         )
 
     def _begin(self) -> None:
         if not self._landings:
-            batch = self._name()
-            self.rejections = self._new_rejections(batch)
-            self._constants["batch"] = batch
+            self.accounts = self._open_accounts()
+            if len(self.accounts) == 1:
+                self._constants["batch"] = self.accounts[0].batch
             vault = self._vault
             self._landings = [
                 Landing(vault.disk, vault.layout, self._custody, self._constants, (), self._generations)
                 for _ in range(self._workers)
             ]
 
-    def _account(self, reading: Reading) -> None:
-        self.read += reading.units
-        self.joined += reading.joined
-        self.ignored.update(reading.ignored)
-        self.notes.update(reading.notes)
-        if self.rejections is not None:
-            self.rejections.add(reading.rejections)
-        self.expired += sum(frame.height for frame in reading.records.values())  # those that are left are taken off
+    def _tell(self, count: str, members: Members) -> None:
+        """Adds a row of each of `members` to what their accounts call `count`."""
+        for account, number in zip(self.accounts, np.bincount(members, minlength=len(self.accounts)), strict=True):
+            setattr(account, count, getattr(account, count) + int(number))
 
-    def _meet(self, parts: Iterable[_Part]) -> None:
+    def _batches_of(self, members: Members) -> pl.Series:
+        return pl.Series("batch", [account.batch for account in self.accounts]).gather(members)
+
+    def _landed(
+        self, record_class: str, day: date, rows: pl.DataFrame, members: Members, reach: tuple[date, date]
+    ) -> None:
+        """Tells the accounts that `rows`, of the dates `reach`, were written; those of a file stand together."""
+        with self._telling:
+            if len(self.accounts) == 1:
+                self.accounts[0].landed(record_class, day, rows.height, reach)
+                return
+            starts = [0, *(np.flatnonzero(members[1:] != members[:-1]) + 1), len(members)]
+            for first, last in pairwise(int(start) for start in starts):
+                mine = rows[first:last]
+                reach = reach_of(mine, record_class, day)
+                self.accounts[members[first]].landed(record_class, day, mine.height, reach)
+
+    def _meet(self, parts: Iterable[Arriving]) -> None:
         """Looks up the days that the batch meets for the first time, and makes their keys, all at once."""
         new: list[tuple[str, date]] = []
         for part in parts:
-            self.expired -= part.rows.height
-            for number in _distinct(part.days):
-                key = part.record_class, date.fromordinal(_EPOCH + number)
+            for number in distinct(part.days):
+                key = part.record_class, date_of(number)
                 if key not in self._days and key not in new:
                     new.append(key)
         if not new:
@@ -272,28 +280,18 @@ class Batch:
                 )
         self._days |= found
 
-    def _without_dead(self, part: _Part) -> _Part:
+    def _without_dead(self, part: Arriving) -> Arriving:
         """`part` without the records of days that began to expire: nothing brings such a day back."""
-        days = {number: date.fromordinal(_EPOCH + number) for number in _distinct(part.days)}
+        days = {number: date_of(number) for number in distinct(part.days)}
         dead = [number for number, day in days.items() if not self._days[part.record_class, day].live]
         if not dead:
             return part
-        alive = ~np.isin(part.days, dead)
-        self.expired += int((~alive).sum())
-        return replace(
-            part,
-            rows=part.rows.filter(pl.Series(alive)),
-            days=part.days[alive],
-            sums=part.sums[alive],
-            where=part.where[alive],
-            rest=part.rest[alive],
-            identified=None if part.identified is None else part.identified[alive],
-        )
+        return part.only(~np.isin(part.days, dead))
 
-    def _number(self, part: _Part) -> None:
+    def _number(self, part: Arriving) -> None:
         """Numbers the equal records of the file that have no identity; sets aside those with one that were there."""
         part.keep = np.ones(part.rows.height, np.bool_)
-        if part.identified is None:  # the file was read whole
+        if part.identified is None:  # the files were read whole, and their records numbered
             constants = seen.constant_sum(self._compared_constants())
             if "occurrence" in part.rows.columns:
                 part.sums = part.sums + seen.column_sums(part.rows, ("occurrence",))
@@ -301,7 +299,7 @@ class Batch:
             again = duplicates.repeated(
                 part.rows, seen.mixed(part.sums + part.where), seen.compared_columns(part.record_class)
             )
-            self.duplicate += int(again.sum())
+            self._tell("duplicate", part.members[again])
             part.keep &= ~again
             return
         earlier = self._earlier.setdefault(part.record_class, Earlier())
@@ -319,7 +317,7 @@ class Batch:
             numbers[alike] += counted(own.filter(pl.Series(alike))).to_numpy()
             mine = np.flatnonzero(again & identified)
             double = mine[duplicates.repeated(own[mine], content[mine], own.columns)]
-            self.duplicate += len(double)
+            self._tell("duplicate", part.members[double])
             part.keep[double] = False
         part.rows = part.rows.with_columns(pl.Series("occurrence", numbers))
         part.sums = part.sums + seen.constant_sum(self._compared_constants())
@@ -329,12 +327,12 @@ class Batch:
             part.sums = part.sums + seen.constant_sum({"occurrence": 0})
         self._set_aside(part, part.keep & identified & (before > 0))
 
-    def _sift(self, part: _Part) -> None:
+    def _sift(self, part: Arriving) -> None:
         """Sets aside the records that may be stored already."""
         part.hashes = seen.mixed(part.sums)
-        numbers = _distinct(part.days)
+        numbers = distinct(part.days)
         for number in numbers:
-            state = self._days[part.record_class, date.fromordinal(_EPOCH + number)]
+            state = self._days[part.record_class, date_of(number)]
             if len(state.hashes):
                 mine = part.keep if len(numbers) == 1 else part.keep & (part.days == number)
                 places = np.flatnonzero(mine)
@@ -343,31 +341,36 @@ class Batch:
                 doubtful[hits] = True
                 self._set_aside(part, doubtful)
 
-    def _set_aside(self, part: _Part, doubtful: npt.NDArray[np.bool_]) -> None:
+    def _set_aside(self, part: Arriving, doubtful: npt.NDArray[np.bool_]) -> None:
         places = np.flatnonzero(doubtful)
         if not len(places):
             return
         part.keep = part.keep & ~doubtful
         told = [pl.lit(value).alias(name) for name, value in self._constants.items() if name != "batch"]
-        for number in _distinct(part.days[places]):
-            key = part.record_class, date.fromordinal(_EPOCH + number)
-            rows = part.rows[places[part.days[places] == number]].with_columns(told)
-            self._waiting.setdefault(key, []).append((rows, part.given))
+        for number in distinct(part.days[places]):
+            key = part.record_class, date_of(number)
+            chosen = places[part.days[places] == number]
+            rows = part.rows[chosen].with_columns(told)
+            self._waiting.setdefault(key, []).append(_Waiting(rows, part.members[chosen], part.given))
             self._waiting_rows += rows.height
 
-    def _land(self, landing: Landing, part: _Part) -> None:
+    def _land(self, landing: Landing, part: Arriving) -> None:
         if not part.keep.any():
             return
-        totals = part.sums + part.where + part.rest
-        totals = seen.mixed(totals + seen.constant_sum(self._other_constants()))
-        rows, days, hashes = part.rows, part.days, part.hashes
+        totals = part.sums + part.where + part.rest + seen.constant_sum(self._other_constants())
+        rows, days, members, hashes = part.rows, part.days, part.members, part.hashes
+        if "batch" not in self._constants:
+            batches = [seen.constant_sum({"batch": account.batch}) for account in self.accounts]
+            totals = totals + np.array(batches, np.uint64)[members]
+            rows = rows.with_columns(self._batches_of(members))
+        totals = seen.mixed(totals)
         if not part.keep.all():
-            rows, days, hashes = rows.filter(pl.Series(part.keep)), days[part.keep], hashes[part.keep]
-            totals = totals[part.keep]
-        for number, of_day, mine in _by_day(rows, days):
-            day = date.fromordinal(_EPOCH + number)
+            rows, days, members = rows.filter(pl.Series(part.keep)), days[part.keep], members[part.keep]
+            hashes, totals = hashes[part.keep], totals[part.keep]
+        for day, of_day, mine in by_day(rows, days):
             self._progress(Progress(f"{part.record_class} {day.isoformat()}", self.read, *self.place, "bytes"))
-            landing.append(part.record_class, day, of_day, hashes[mine], _sum(totals[mine]), part.given)
+            reach = landing.append(part.record_class, day, of_day, hashes[mine], _sum(totals[mine]), part.given)
+            self._landed(part.record_class, day, of_day, members[mine], reach)
 
     def _compared_constants(self) -> Mapping[str, object]:
         return {name: value for name, value in self._constants.items() if name in ("source", "customer")}
@@ -378,33 +381,6 @@ class Batch:
     def _close(self) -> None:
         for landing in self._landings:
             landing.close()
-
-
-def _by_day(
-    rows: pl.DataFrame, days: npt.NDArray[np.int32]
-) -> Iterator[tuple[int, pl.DataFrame, slice | npt.NDArray[Any]]]:
-    """Each day with its rows, in the order in which they stand, and where those are."""
-    numbers = _distinct(days)
-    if len(numbers) == 1:
-        yield numbers[0], rows, slice(None)
-    elif len(numbers) <= _FEW_DAYS:
-        for number in numbers:
-            mine = days == number
-            yield number, rows.filter(pl.Series(mine)), mine
-    else:
-        order = np.argsort(days, kind="stable")
-        rows, days = rows[order], days[order]
-        for number, first, last in zip(
-            numbers, np.searchsorted(days, numbers), np.searchsorted(days, numbers, side="right"), strict=True
-        ):
-            yield number, rows[int(first) : int(last)], order[first:last]
-
-
-def _distinct(days: npt.NDArray[np.int32]) -> list[int]:
-    if not len(days):
-        return []
-    least, most = int(days.min()), int(days.max())
-    return [least] if least == most else [int(number) for number in np.unique(days)]
 
 
 def _doubled(hashes: seen.Hashes, ordered: seen.Hashes) -> npt.NDArray[np.bool_]:

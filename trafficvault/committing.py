@@ -1,12 +1,13 @@
-"""Committing a batch: the one catalogue transaction that makes a delivered file part of the vault, refused or held.
+"""Committing: the one catalogue transaction that makes a delivered file, or a group of them, part of the vault.
 
-It holds the batch, its files and the audit entry, and it refuses a partition that has begun to expire. Before it
+It holds the batches, their files and the audit entries, and it refuses a partition that has begun to expire. Before it
 nothing counts; after it nothing is missing. Called by `trafficvault.receive` under the writer's lock.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ingest.feed import Feed
 from ingest.read import FUTURE, Reading
 from ingest.source import Source
 from trafficvault import partitions, receipts, retention, sealing, signing
+from trafficvault.account import Account
 from trafficvault.batch import Batch
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.errors import DecisionError, RefusedError, UsageError
@@ -46,62 +48,87 @@ def dying_of(vault: Vault, feed: Feed, source: Source, classes: set[str], arrive
     return Dying(shortest, arrived.date())
 
 
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A delivered file on its way in: its receipt without counts, when it came, what it dies with, how it ended."""
+
+    blank: Receipt
+    arrived: datetime
+    dying: Dying
+    end: End
+
+
 def commit(
     vault: Vault,
-    blank: Receipt,
     feed: Feed,
     batch: Batch,
-    end: End,
-    arrived: datetime,
-    dying: Dying,
+    incoming: Sequence[Incoming],
     progress: Watch,
     accepted: tuple[str, Row] | None = None,
-) -> Receipt:
-    """Commits what `batch` wrote. Raises `DecisionError` where rows would be lost to a clock that can't be believed."""
-    by_reason = batch.rejections.by_reason if batch.rejections else {}
-    receipt = replace(
-        blank,
-        status="committed",
-        read=batch.read,
-        stored=sum(file.rows for file in batch.files),
-        joined=batch.joined,
-        ignored=batch.ignored.total(),
-        duplicate=batch.duplicate,
-        rejected=sum(by_reason.values()),
-        expired=batch.expired,
-        partitions=tuple(sorted({f"{file.record_class}/{file.day.isoformat()}" for file in batch.files})),
-        ignored_by=dict(sorted(batch.ignored.items())),
-        rejected_by=dict(sorted(by_reason.items())),
-        notes=dict(sorted(batch.notes.items())),
-    )
-    receipt.require_balance()
-    _require_believable(vault, receipt)
-    vault.keys.ensure([dying.key_id])
-    leftover = batch.rejections.finish() if batch.rejections else None
+) -> list[Receipt]:
+    """Commits what `batch` wrote of `incoming`, the files of its accounts: all of them, or none.
+
+    Raises `DecisionError` where rows would be lost to a clock that can't be believed.
+    """
+    made = [_receipt(one.blank, account) for one, account in zip(incoming, batch.accounts, strict=True)]
+    for receipt in made:
+        receipt.require_balance()
+        _require_believable(vault, receipt)
+    vault.keys.ensure([one.dying.key_id for one in incoming])
+    leftovers = [account.rejections.finish() for account in batch.accounts]
     progress(Progress("committing", batch.read))
-    row = receipts.row_of(
-        vault,
-        receipt,
-        dying,
-        arrived,
-        feed_digest=feed.digest,
-        sequence=end.sequence,
-        span=_span(batch.files),
-    )
+    rows = [
+        receipts.row_of(
+            vault,
+            receipt,
+            one.dying,
+            one.arrived,
+            feed_digest=feed.digest,
+            sequence=one.end.sequence,
+            span=account.span,
+        )
+        for receipt, one, account in zip(made, incoming, batch.accounts, strict=True)
+    ]
+    only = incoming[0].blank.batch_id if len(incoming) == 1 else None
     with vault.catalogue.transaction() as tx:
         for file in batch.files:
-            _put_file(tx, file, receipt.batch_id, arrived)
-        if leftover is not None:
-            tx.put("leftovers", **leftover)
+            _put_file(tx, file, only, incoming[0].arrived)
         if accepted is not None:
             tx.delete("leftovers", **accepted[1])
-        tx.put("batches", **row)
-        detail = receipt.audit_detail() | {"files": [file.digest for file in batch.files]}
-        vault.audit.enter(tx, "accept" if accepted else "receive", accepted[0] if accepted else None, detail)
-    # From here the batch is in the vault: a crash below loses the receipt's print, and the same file again prints it.
+        for receipt, row, leftover in zip(made, rows, leftovers, strict=True):
+            if leftover is not None:
+                tx.put("leftovers", **leftover)
+            tx.put("batches", **row)
+            mine = [file.digest for file in batch.files if _day_of(file) in receipt.partitions]
+            detail = receipt.audit_detail() | {"files": mine}
+            vault.audit.enter(tx, "accept" if accepted else "receive", accepted[0] if accepted else None, detail)
+    # From here it is in the vault: a crash below loses the receipt's print, and the same file again prints it.
     batch.committed()
     vault.audit.flush()
-    return receipt
+    return made
+
+
+def _receipt(blank: Receipt, account: Account) -> Receipt:
+    by_reason = account.rejections.by_reason
+    return replace(
+        blank,
+        status="committed",
+        read=account.read,
+        stored=account.stored,
+        joined=account.joined,
+        ignored=account.ignored.total(),
+        duplicate=account.duplicate,
+        rejected=by_reason.total(),
+        expired=account.expired,
+        partitions=tuple(sorted(f"{record_class}/{day.isoformat()}" for record_class, day in account.days)),
+        ignored_by=dict(sorted(account.ignored.items())),
+        rejected_by=dict(sorted(by_reason.items())),
+        notes=dict(sorted(account.notes.items())),
+    )
+
+
+def _day_of(file: WrittenFile) -> str:
+    return f"{file.record_class}/{file.day.isoformat()}"
 
 
 def _require_believable(vault: Vault, receipt: Receipt) -> None:
@@ -121,18 +148,17 @@ def trusted_time(vault: Vault) -> datetime | None:
         return vault.audit.trusted_time(tx)
 
 
-def _put_file(tx: Transaction, file: WrittenFile, batch_id: str, arrived: datetime) -> None:
+def _put_file(tx: Transaction, file: WrittenFile, batch_id: str | None, arrived: datetime) -> None:
+    """Puts the row of `file` and its partition; `batch_id` is None where rows of several batches are in it."""
     day = file.day.isoformat()
     state = tx.get("partitions", record_class=file.record_class, day=day)
     if state is not None and state["state"] != "live":
-        raise RefusedError(
-            f"storing batch {batch_id}: day {day} of {file.record_class} began to expire; ingest the file again"
-        )
+        raise RefusedError(f"storing records: day {day} of {file.record_class} began to expire; ingest the file again")
     generation = state["generation"] if state else None
     if file.generation != (generation or 1):
         raise RefusedError(
-            f"storing batch {batch_id}: rows of day {day} of {file.record_class} were removed meanwhile, and its keys "
-            f"are others now; ingest the file again"
+            f"storing records: rows of day {day} of {file.record_class} were removed meanwhile, and its keys are others "
+            f"now; ingest the file again"
         )
     tx.put(
         "partitions",
@@ -217,10 +243,6 @@ def commit_held(
         vault.audit.enter(tx, "receive", None, receipt.audit_detail())
     vault.audit.flush()
     return receipt
-
-
-def _span(files: list[WrittenFile]) -> tuple[date, date] | None:
-    return (min(file.reach_from for file in files), max(file.reach_to for file in files)) if files else None
 
 
 def _reading_span(reading: Reading) -> tuple[date, date] | None:

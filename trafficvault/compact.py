@@ -244,7 +244,7 @@ def _exchange(vault: Vault, rows: list[Row], done: Merged) -> None:
 
 def _stored(vault: Vault, row: Row, *, checked: bool) -> Stored:
     """With `checked` the block file's digest is compared, else its size: a run over everything reads none of them."""
-    return Stored(row["id"], row["rows"], row["batch"] is None, blocks=_has_blocks(vault, row, checked=checked))
+    return Stored(row["id"], row["rows"], row["merged"] is not None, blocks=_has_blocks(vault, row, checked=checked))
 
 
 def _has_blocks(vault: Vault, row: Row, *, checked: bool) -> bool:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -16,7 +17,7 @@ from ingest.feed import Feed
 from ingest.read import Reading, read
 from ingest.slices import slices
 from ingest.source import Source
-from trafficvault import receipts, receive, rejections
+from trafficvault import group, receipts, receive, rejections
 from trafficvault.delivered import Delivered
 from trafficvault.errors import BatchError, RefusedError, UsageError
 from trafficvault.progress import Watch
@@ -68,6 +69,23 @@ def ingest(
     if too_large is not None:
         return receive.refuse(vault, feed, source, delivered.sha256(), _name(path), too_large)
     return receive.receive(vault, feed, source, delivered, _name(path), progress)
+
+
+def ingest_all(
+    vault: Vault,
+    feed_name: str,
+    source_name: str | None,
+    paths: Iterable[Path],
+    progress: Watch = lambda step: None,
+) -> Iterator[Receipt]:
+    """Receives the files at `paths`, small ones in groups; gives their receipts in order. The caller holds the lock.
+
+    An error at one file is raised when the receipts of those before it were given.
+    """
+    feed, source = feed_and_source(vault, feed_name, source_name)
+    each = map(Delivered, paths)
+    files = ((one, _name(one.path or Path()), _too_large(vault, feed, one)) for one in each)
+    return group.receive_all(vault, feed, source, files, progress)
 
 
 def check(vault: Vault, feed_name: str, source_name: str | None, path: Path) -> Check:

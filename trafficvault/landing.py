@@ -88,8 +88,8 @@ class Landing:
 
     def append(
         self, record_class: str, day: date, rows: pl.DataFrame, hashes: seen.Hashes, total: int, given: Sequence[str]
-    ) -> None:
-        """Adds `rows`, records of that class and day without the constants.
+    ) -> tuple[date, date]:
+        """Adds `rows`, records of that class and day without the constants; returns the first and last date they touch.
 
         `hashes` are those of the seen block, `total` is the sum of their row hashes over all columns. The day's keys
         must be in the ring. Raises `FaultError` for a row of another day.
@@ -101,10 +101,12 @@ class Landing:
         growing.rows += rows.height
         growing.total = (growing.total + total) % 2**64
         growing.hashes.append(seen.shorten(hashes))
-        growing.reach += reach_of(rows, record_class, day)
+        reach = reach_of(rows, record_class, day)
+        growing.reach += reach
         growing.filled |= filled
         if growing.rows >= ROWS:
             self._close(record_class, day)
+        return reach
 
     def close(self) -> None:
         """Makes all open files whole and durable; `files` has them then."""

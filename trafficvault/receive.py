@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import io
 import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -34,9 +35,10 @@ from ingest.read import Reading, read
 from ingest.slices import SIZE, Slice, slices
 from ingest.source import Source
 from trafficvault import receipts, sealing
+from trafficvault.account import Account
 from trafficvault.batch import Batch
 from trafficvault.catalogue import Row
-from trafficvault.committing import commit, commit_held, commit_refused, dying_of, trusted_time
+from trafficvault.committing import Incoming, commit, commit_held, commit_refused, dying_of, trusted_time
 from trafficvault.crew import Crew, Turn
 from trafficvault.delivered import Delivered
 from trafficvault.errors import FaultError, RefusedError, SpaceError, UsageError
@@ -88,10 +90,10 @@ def receive(
         named = hashing.submit(delivered.sha256)
 
         def blank() -> Receipt:
-            made = _blank(vault, feed, source, named.result(), file_name)
-            known = _known(vault, made)
-            if known is not None:
-                raise _KnownError(known)
+            made = blank_of(vault, feed, source, named.result(), file_name)
+            before = known(vault, made)
+            if before is not None:
+                raise _KnownError(before)
             return made
 
         try:
@@ -104,13 +106,13 @@ def receive(
                 return _receive_whole(vault, feed, source, delivered, blank(), progress)
             except FeedError as problem:
                 raise UsageError(f"reading a file of source {source.name}: {problem}") from problem
-            except (FileRefused, _NoTermError) as refused:
+            except (FileRefused, NoTermError) as refused:
                 return commit_refused(vault, blank(), feed, source, str(refused))
-        except _KnownError as known:
-            return known.receipt
+        except _KnownError as before:
+            return before.receipt
 
 
-class _NoTermError(RefusedError):
+class NoTermError(RefusedError):
     """No entry of the policy gives the records of the file a term."""
 
 
@@ -159,16 +161,39 @@ def _receive_slices(
             # Where rows may name their class it is not known yet which they name: it may be any.
             classes = set() if feed.class_column is None else set(vault.policy.classes())
             dying = dying_of(vault, feed, source, classes, arrived)
-            batch = _batch(vault, feed, source, dying, arrived, pace.workers, lambda: blank().batch_id, progress)
-            with _unless_abandoned(vault, batch):
+            names = partial(_named, blank, dying)
+            batch = new_batch(vault, feed, source, arrived, names, progress, pace.workers)
+            with unless_abandoned(vault, batch):
                 told = partial(_told, progress, batch, file, delivered.size)
                 _work(vault, batch, course, itertools.chain([first], parts), source, pace.workers, told)
                 end = course.end(blank().file)
                 if end.shape is None or end.shape == course.shape:
                     delivered.require_same(mark)
-                    return commit(vault, blank(), feed, batch, end, arrived, dying, progress)
+                    return commit(vault, feed, batch, [Incoming(blank(), arrived, dying, end)], progress)[0]
                 shape = end.shape
                 batch.abandon()
+
+
+def _named(blank: Callable[[], Receipt], dying: Dying) -> list[tuple[str, Dying]]:
+    return [(blank().batch_id, dying)]
+
+
+def read_small(
+    vault: Vault, feed: Feed, source: Source, data: bytes, arrived: datetime, file_name: str
+) -> Reading | None:
+    """The reading of the file `data` as a whole; None when it is to be read in slices.
+
+    Raises `FileRefused`, `FeedError`, and `NoTermError` for records of a class without a term.
+    """
+    limit = vault.settings.max_file
+    if in_slices(feed):
+        first = next(slices(io.BytesIO(data).read, vault.settings.max_unpacked))
+        if not first.last:
+            return None
+        data, limit = first.data, len(first.data)
+    reading = read(data, feed, source, arrived, file_name, limit)
+    require_terms(vault, source, set(reading.records))
+    return reading
 
 
 def _told(progress: Watch, batch: Batch, file: BinaryIO, total: int) -> None:
@@ -208,8 +233,8 @@ def _work(
 
 def refuse(vault: Vault, feed: Feed, source: Source, sha256: str, file_name: str, why: str) -> Receipt:
     """The receipt of a file that is refused before it is read. The caller holds the writer's lock."""
-    blank = _blank(vault, feed, source, sha256, file_name)
-    return _known(vault, blank) or commit_refused(vault, blank, feed, source, why)
+    blank = blank_of(vault, feed, source, sha256, file_name)
+    return known(vault, blank) or commit_refused(vault, blank, feed, source, why)
 
 
 def hold(vault: Vault, feed: Feed, source: Source, delivered: Delivered, file_name: str, waits_for: str) -> Receipt:
@@ -282,21 +307,22 @@ def require_space(vault: Vault) -> None:
         )
 
 
-def _blank(vault: Vault, feed: Feed, source: Source, sha256: str, file_name: str) -> Receipt:
+def blank_of(vault: Vault, feed: Feed, source: Source, sha256: str, file_name: str) -> Receipt:
     """A receipt without counts. The batch's id is a keyed digest, which tells nobody without keys what it was."""
     key = vault.keys.custody("catalogue").key("names")
     identity = hmac.new(key, f"batch/{source.name}/{sha256}".encode(), hashlib.sha256).hexdigest()[:24]
     return Receipt(identity, feed.name, source.name, file_name, sha256, "refused")
 
 
-def _known(vault: Vault, blank: Receipt) -> Receipt | None:
+def known(vault: Vault, blank: Receipt) -> Receipt | None:
+    """The receipt of the same bytes of the same source, when they were stored or held before."""
     with vault.catalogue.reading() as tx:
         vault.audit.require_in_step(tx)
         row = tx.get("batches", id=blank.batch_id)
     if row is None or row["status"] not in ("committed", "held"):
         return None
-    known = receipts.load(vault, row)
-    return replace(known, file=blank.file, sha256=blank.sha256, status="already-ingested")
+    before = receipts.load(vault, row)
+    return replace(before, file=blank.file, sha256=blank.sha256, status="already-ingested")
 
 
 def require_terms(vault: Vault, source: Source, classes: set[str]) -> None:
@@ -305,20 +331,19 @@ def require_terms(vault: Vault, source: Source, classes: set[str]) -> None:
         try:
             vault.policy.require_term(record_class)
         except RefusedError as refused:
-            raise _NoTermError(str(refused)) from refused
+            raise NoTermError(str(refused)) from refused
 
 
-def _batch(
+def new_batch(
     vault: Vault,
     feed: Feed,
     source: Source,
-    dying: Dying,
     arrived: datetime,
-    workers: int,
-    name: Callable[[], str],
+    names: Callable[[], list[tuple[str, Dying]]],
     progress: Watch,
+    workers: int = 1,
 ) -> Batch:
-    """A new batch, with nothing in its way that a crash left."""
+    """A new batch, with nothing in its way that a crash left. `names` tells the files' ids, and what they die with."""
     if vault.tidy.needs_sweep:
         sweep(vault)
         vault.tidy.needs_sweep = False
@@ -326,11 +351,15 @@ def _batch(
     custody = vault.keys.custody("receive")
     # A clock that was set back makes no term longer.
     now = max(vault.clock.now(), trusted_time(vault) or arrived)
-    return Batch(vault, custody, feed, source, now, workers, name, partial(Rejections, vault, custody, dying), progress)
+
+    def accounts() -> list[Account]:
+        return [Account(name, Rejections(vault, custody, dying, name)) for name, dying in names()]
+
+    return Batch(vault, custody, feed, source, now, workers, accounts, progress)
 
 
 @contextmanager
-def _unless_abandoned(vault: Vault, batch: Batch) -> Iterator[None]:
+def unless_abandoned(vault: Vault, batch: Batch) -> Iterator[None]:
     """Where the block fails, removes what `batch` wrote; what can't be removed now, the next receipt sweeps."""
     before, vault.tidy.needs_sweep = vault.tidy.needs_sweep, True
     try:
@@ -354,9 +383,9 @@ def _store_reading(
     accepted: tuple[str, Row] | None = None,
 ) -> Receipt:
     """Stores and commits the reading of a whole file."""
-    batch = _batch(vault, feed, source, dying, arrived, 1, lambda: blank.batch_id, progress)
-    with _unless_abandoned(vault, batch):
-        Crew(iter([reading]), batch.take, 1).run()
+    batch = new_batch(vault, feed, source, arrived, lambda: [(blank.batch_id, dying)], progress)
+    with unless_abandoned(vault, batch):
+        batch.take_together([reading])
         batch.settle()
-        end = End(reading.shape, reading.sequence)
-        return commit(vault, blank, feed, batch, end, arrived, dying, progress, accepted)
+        incoming = Incoming(blank, arrived, dying, End(reading.shape, reading.sequence))
+        return commit(vault, feed, batch, [incoming], progress, accepted)[0]

@@ -94,7 +94,7 @@ files = _table(
     _text("id"),
     _text("record_class"),
     _text("day"),
-    _text("batch", optional=True),  # null where files of several batches were merged
+    _text("batch", optional=True),  # null where rows of several batches are in it
     _number("rows"),
     _number("bytes"),
     _text("digest"),  # keyed, over the ciphertext

@@ -155,7 +155,7 @@ def _records(vault: Vault, files: list[Row], checked: dict[str, int], progress: 
             yield Fault(
                 "count", path.name, f"{_place(path)} holds {found.rows} records, the catalogue says {row['rows']}"
             )
-        elif found.differs_from(str(row["row_sum"])) or (row["batch"] is None and found.told != row["row_sum"]):
+        elif found.differs_from(str(row["row_sum"])) or (row["merged"] is not None and found.told != row["row_sum"]):
             yield Fault("content", path.name, f"{_place(path)}: its records are not those that were committed")
         else:
             yield from _seen(vault, custody, Place(record_class, day, file_id, _generation(row)))

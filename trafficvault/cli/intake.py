@@ -156,8 +156,8 @@ def ingest(
     receipts: list[Receipt] = []
     try:
         with door(context).writing() as vault, progress("ingest") as step:
-            for file in files:
-                receipts.append(taking.ingest(vault, feed, source, file, step))
+            for receipt in taking.ingest_all(vault, feed, source, files, step):
+                receipts.append(receipt)
     finally:
         # An error at one file leaves the files before it stored, and their receipts are told.
         if receipts:
