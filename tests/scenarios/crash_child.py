@@ -1,7 +1,8 @@
 """Run by the crash tests in a process of its own: one act on a vault, killed at a step, or run to its end.
 
-Arguments: directory, act (receive, receive slices, accept, expire, compact or remove), step to be killed at (0: never).
-Prints one JSON object: the number of steps, and after a run to the end what is stored and what `verify` says.
+Arguments: directory, act (receive, receive slices, receive group, accept, expire, compact or remove), step to be killed
+at (0: never). Prints one JSON object: the number of steps, and after a run to the end what is stored and what `verify`
+says.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ def main(directory: Path, act: str, at: int) -> None:
             feed, source = intake.feed_and_source(vault, "mvno_pipe", None)
             for path in sorted((directory / "in").iterdir()):
                 receive.receive(vault, feed, source, Delivered(path), path.name, pace=Pace(250, 2))
+        elif act == "receive group":
+            for _ in intake.ingest_all(vault, "mvno_pipe", None, sorted((directory / "in").iterdir())):
+                pass
         elif act == "receive":
             for path in sorted((directory / "in").iterdir()):
                 ingest(vault, "mvno_pipe", path.read_bytes(), path.name)

@@ -67,7 +67,7 @@ def receiving(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("act", ["receive", "receive slices"])
+@pytest.mark.parametrize("act", ["receive", "receive slices", "receive group"])
 def test_receive_survives_sigkill_at_every_sampled_step(receiving: Path, tmp_path: Path, act: str) -> None:
     """Whatever step a kill hits, the same files again store every record once and `verify` is clean."""
     whole = tmp_path / "whole"
