@@ -1,7 +1,10 @@
 """Group: small files of one call are received together. They share record files and one transaction, so that the price
 of keys, syncs and commit is paid once for all of them; each keeps its batch, its receipt and its entry in the log.
 
-    file → known? → read → waits …  the group is full → files → COMMIT of all → audit segment → receipts
+    file → known? → parsed → waits …  the group is full → read → files → COMMIT of all → audit segment → receipts
+
+Where the feed allows it the rows of all of them are read at once (`ingest.together`), for most of what a small file
+costs is the same however few its rows.
 
 A file that is refused or held is committed by itself and stops no other. An error at one file leaves those before it
 stored. A crash before the commit leaves nothing of the group, after it all. Called by `trafficvault.intake` under the
@@ -12,13 +15,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
+from ingest import together
 from ingest.course import End
 from ingest.errors import FeedError, FileRefused
 from ingest.feed import Feed
 from ingest.read import Reading
 from ingest.source import Source
+from ingest.together import Parsed
 from trafficvault import receive
 from trafficvault.committing import Incoming, commit, commit_held, commit_refused, dying_of
 from trafficvault.delivered import Delivered
@@ -31,19 +37,21 @@ SMALL: Final = 8 * 2**20
 """A file of more bytes is received by itself."""
 ROWS: Final = 250_000
 """Records that wait for their group to be full, about as many as one slice of a large file has."""
+BYTES: Final = 32 * 2**20
+"""Bytes of the files that wait, unpacked."""
 FILES: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """A file that was read and waits for its group."""
+@dataclass(slots=True)
+class _Waiting:
+    """A file that waits for its group: `parsed` as long as it is not read."""
 
-    incoming: Incoming
-    reading: Reading = field(repr=False)
-
-    @property
-    def rows(self) -> int:
-        return sum(frame.height for frame in self.reading.records.values())
+    blank: Receipt
+    size: int
+    rows: int
+    arrived: datetime
+    parsed: Parsed | None = None
+    reading: Reading | None = field(default=None, repr=False)
 
 
 def receive_all(
@@ -76,11 +84,12 @@ class _Group:
 
     def __init__(self, vault: Vault, feed: Feed, source: Source, progress: Watch) -> None:
         self._vault, self._feed, self._source, self._progress = vault, feed, source, progress
-        self._waiting: list[_Read | Receipt] = []
-        self._bytes = self._rows = 0
+        self._waiting: list[_Waiting | Receipt] = []
+        self._bytes = self._rows = self._passed = 0
+        self._together = together.together(feed)
 
-    def taken(self, delivered: Delivered, name: str, refusal: str | None) -> _Read | Receipt | None:
-        """The file, read, or its receipt where nothing of it is stored; None when it is to be received by itself."""
+    def taken(self, delivered: Delivered, name: str, refusal: str | None) -> _Waiting | Receipt | None:
+        """The file, to wait for its group; its receipt where nothing is stored; None where it is received by itself."""
         vault, feed, source = self._vault, self._feed, self._source
         if refusal is not None:
             return receive.refuse(vault, feed, source, delivered.sha256(), name, refusal)
@@ -89,42 +98,46 @@ class _Group:
         receive.require_space(vault)
         with delivered.open() as file:
             data = file.read()
-        self._bytes += len(data)
-        self._progress(Progress("reading", self._rows, self._bytes, 0, "bytes"))
+        self._passed += len(data)
+        self._progress(Progress("reading", self._rows, self._passed, 0, "bytes"))
         blank = receive.blank_of(vault, feed, source, Delivered(data=data).sha256(), name)
-        if any(isinstance(one, _Read) and one.incoming.blank.batch_id == blank.batch_id for one in self._waiting):
+        if any(isinstance(one, _Waiting) and one.blank.batch_id == blank.batch_id for one in self._waiting):
             return None  # the same bytes wait in this group: once it is committed the file is known
         known = receive.known(vault, blank)
         if known is not None:
             return known
         arrived = vault.clock.now()
         try:
-            reading = receive.read_small(vault, feed, source, data, arrived, name)
+            lines = receive.in_one_slice(vault, feed, data)
+            if lines is None:
+                return None
+            if self._together:
+                parsed = together.parse(lines, feed, source, name)
+                return _Waiting(blank, len(lines), parsed.raw.units, arrived, parsed=parsed)
+            reading = receive.read_whole(vault, feed, source, lines, arrived, name)
         except FeedError as problem:
-            raise UsageError(f"reading a file of source {source.name}: {problem}") from problem
+            raise _unfit(source, problem) from problem
         except (FileRefused, receive.NoTermError) as refused:
             return commit_refused(vault, blank, feed, source, str(refused))
-        if reading is None:
-            return None
         if reading.mismatches:
             return commit_held(vault, blank, feed, source, data, reading, arrived)
-        dying = dying_of(vault, feed, source, set(reading.records), arrived)
-        return _Read(Incoming(blank, arrived, dying, End(reading.shape, reading.sequence)), reading)
+        return _Waiting(blank, len(lines), reading.units, arrived, reading=reading)
 
-    def add(self, taken: _Read | Receipt) -> Iterator[Receipt]:
+    def add(self, taken: _Waiting | Receipt) -> Iterator[Receipt]:
         """Puts one file into the group, and commits the group when it is full."""
-        rows = taken.rows if isinstance(taken, _Read) else 0
-        if self._rows + rows > ROWS:
+        size, rows = (taken.size, taken.rows) if isinstance(taken, _Waiting) else (0, 0)
+        if self._rows + rows > ROWS or self._bytes + size > BYTES:
             yield from self.commit()
         self._waiting.append(taken)
         self._rows += rows
+        self._bytes += size
         if len(self._waiting) >= FILES:
             yield from self.commit()
 
     def commit(self) -> Iterator[Receipt]:
         """Commits what waits; gives the receipts, those of files that needed no commit in their places."""
-        waiting, self._waiting, self._rows = self._waiting, [], 0
-        read = [one for one in waiting if isinstance(one, _Read)]
+        waiting, self._waiting, self._rows, self._bytes = self._read(), [], 0, 0
+        read = [one for one in waiting if isinstance(one, _Waiting)]
         try:
             done = iter(self._stored(read) if read else [])
         except DecisionError:
@@ -134,11 +147,45 @@ class _Group:
         for one in waiting:
             yield one if isinstance(one, Receipt) else next(done)
 
-    def _stored(self, read: list[_Read]) -> list[Receipt]:
-        vault, feed, incoming = self._vault, self._feed, [one.incoming for one in read]
+    def _read(self) -> list[_Waiting | Receipt]:
+        """What waits, all of it read; the receipt of a file whose records have no term."""
+        vault, feed, source = self._vault, self._feed, self._source
+        unread = [(one, one.parsed) for one in self._waiting if isinstance(one, _Waiting) and one.parsed is not None]
+        if not unread:
+            return self._waiting
+        arrived = vault.clock.now()
+        try:
+            readings = together.read_together([parsed for _, parsed in unread], feed, source, arrived)
+        except FeedError as problem:
+            raise _unfit(source, problem) from problem
+        refused: dict[str, Receipt] = {}
+        for (one, _), reading in zip(unread, readings, strict=True):
+            one.reading, one.parsed, one.arrived = reading, None, arrived
+            try:
+                receive.require_terms(vault, source, set(reading.records))
+            except receive.NoTermError as problem:
+                refused[one.blank.batch_id] = commit_refused(vault, one.blank, feed, source, str(problem))
+        return [refused.get(one.blank.batch_id, one) if isinstance(one, _Waiting) else one for one in self._waiting]
+
+    def _stored(self, waiting: list[_Waiting]) -> list[Receipt]:
+        vault, feed, source = self._vault, self._feed, self._source
+        readings = [one.reading for one in waiting if one.reading is not None]
+        incoming = [
+            Incoming(
+                one.blank,
+                one.arrived,
+                dying_of(vault, feed, source, set(reading.records), one.arrived),
+                End(reading.shape, reading.sequence),
+            )
+            for one, reading in zip(waiting, readings, strict=True)
+        ]
         names = [(one.blank.batch_id, one.dying) for one in incoming]
-        batch = receive.new_batch(vault, feed, self._source, incoming[0].arrived, lambda: names, self._progress)
+        batch = receive.new_batch(vault, feed, source, incoming[0].arrived, lambda: names, self._progress)
         with receive.unless_abandoned(vault, batch):
-            batch.take_together([one.reading for one in read])
+            batch.take_together(readings)
             batch.settle()
             return commit(vault, feed, batch, incoming, self._progress)
+
+
+def _unfit(source: Source, problem: FeedError) -> UsageError:
+    return UsageError(f"reading a file of source {source.name}: {problem}")

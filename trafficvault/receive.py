@@ -128,8 +128,7 @@ def _receive_whole(
     arrived = vault.clock.now()
     with delivered.open() as file:
         data = file.read()
-    reading = read(data, feed, source, arrived, blank.file, vault.settings.max_file)
-    require_terms(vault, source, set(reading.records))
+    reading = read_whole(vault, feed, source, data, arrived, blank.file)
     if reading.mismatches:
         return commit_held(vault, blank, feed, source, data, reading, arrived)
     dying = dying_of(vault, feed, source, set(reading.records), arrived)
@@ -152,8 +151,7 @@ def _receive_slices(
             parts = slices(file.read, vault.settings.max_unpacked, pace.slice_bytes)
             first = next(parts)
             if first.last:
-                reading = read(first.data, feed, source, arrived, blank().file, len(first.data))
-                require_terms(vault, source, set(reading.records))
+                reading = read_whole(vault, feed, source, first.data, arrived, blank().file)
                 dying = dying_of(vault, feed, source, set(reading.records), arrived)
                 delivered.require_same(mark)
                 return _store_reading(vault, blank(), feed, source, reading, arrived, dying, progress)
@@ -178,19 +176,17 @@ def _named(blank: Callable[[], Receipt], dying: Dying) -> list[tuple[str, Dying]
     return [(blank().batch_id, dying)]
 
 
-def read_small(
-    vault: Vault, feed: Feed, source: Source, data: bytes, arrived: datetime, file_name: str
-) -> Reading | None:
-    """The reading of the file `data` as a whole; None when it is to be read in slices.
+def in_one_slice(vault: Vault, feed: Feed, data: bytes) -> bytes | None:
+    """The file `data`, unpacked if it may be sliced; None when it is more than one slice. Raises `FileRefused`."""
+    if not in_slices(feed):
+        return data
+    first = next(slices(io.BytesIO(data).read, vault.settings.max_unpacked))
+    return first.data if first.last else None
 
-    Raises `FileRefused`, `FeedError`, and `NoTermError` for records of a class without a term.
-    """
-    limit = vault.settings.max_file
-    if in_slices(feed):
-        first = next(slices(io.BytesIO(data).read, vault.settings.max_unpacked))
-        if not first.last:
-            return None
-        data, limit = first.data, len(first.data)
+
+def read_whole(vault: Vault, feed: Feed, source: Source, data: bytes, arrived: datetime, file_name: str) -> Reading:
+    """The reading of a file as a whole. Raises `FileRefused`, `FeedError`, `NoTermError` for a class without a term."""
+    limit = len(data) if in_slices(feed) else vault.settings.max_file
     reading = read(data, feed, source, arrived, file_name, limit)
     require_terms(vault, source, set(reading.records))
     return reading
