@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.house import new_house, record_bytes, take
+from benchmarks.house import new_house, record_bytes, take, take_all
 from benchmarks.network import Network
 from benchmarks.peers.clickhouse import USAGE, ClickHouse
 from benchmarks.peers.peer import Lap
@@ -169,3 +169,23 @@ def test_small_files(
     watch.note("ingest, files of 10,000 rows", total / race.ours.seconds, "rows/s", race.rates(total))
     per_file = 1000 / len(files)
     watch.note("ingest, each such file", race.ours.seconds * per_file, "ms", race.seconds(per_file))
+
+
+@pytest.mark.bench
+def test_small_files_together(watch: Watch, tmp_path: Path, scale: Scale, network: Network) -> None:
+    """The same files in one act."""
+    rows = 10_000
+    files = [
+        write_file(tmp_path / file_name(number), rows, LAST_DAY - timedelta(days=number % 20), number, network)
+        for number in range(scale.small_files)
+    ]
+    vaults: list[Vault] = []
+
+    def act() -> list[Receipt]:
+        return take_all(vaults[-1], files)
+
+    receipts, race = watch.race(act, 2, before=into_new_vaults(tmp_path, vaults))
+
+    assert sum(receipt.stored for receipt in receipts) == rows * len(files)
+    watch.note("ingest, files of 10,000 rows in one call, each", race.ours.seconds * 1000 / len(files), "ms")
+    watch.note("ingest, files of 10,000 rows in one call, each, CPU", race.ours.cpu * 1000 / len(files), "ms")

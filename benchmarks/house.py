@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.scale import NOW
@@ -45,6 +46,11 @@ def house_at(directory: Path) -> Vault:
 def take(vault: Vault, path: Path, feed: str = "mvno_pipe") -> Receipt:
     """The act `ingest`, as the command line calls it."""
     return intake.ingest(vault, feed, None, path)
+
+
+def take_all(vault: Vault, paths: Sequence[Path], feed: str = "mvno_pipe") -> list[Receipt]:
+    """The act `ingest` on several files, as the command line calls it."""
+    return list(intake.ingest_all(vault, feed, None, paths))
 
 
 def record_bytes(vault: Vault) -> int:
