@@ -60,12 +60,14 @@ def receive_all(
     source: Source,
     files: Iterable[tuple[Delivered, str, str | None]],
     progress: Watch = lambda step: None,
+    whole: int = 0,
 ) -> Iterator[Receipt]:
     """Takes in `files`, each with its name, and a reason where it is refused unread; gives their receipts in order.
+    `whole` is how many files there are, for `progress`.
 
     The caller holds the writer's lock. Raises as `receive.receive` does; the receipts of the files before were given.
     """
-    group = _Group(vault, feed, source, progress)
+    group = _Group(vault, feed, source, progress, whole)
     for delivered, name, refusal in files:
         try:
             taken = group.taken(delivered, name, refusal)
@@ -82,15 +84,17 @@ def receive_all(
 class _Group:
     """Files that are committed together, and the receipts of those between them that need no commit any more."""
 
-    def __init__(self, vault: Vault, feed: Feed, source: Source, progress: Watch) -> None:
-        self._vault, self._feed, self._source, self._progress = vault, feed, source, progress
+    def __init__(self, vault: Vault, feed: Feed, source: Source, progress: Watch, whole: int) -> None:
+        self._vault, self._feed, self._source, self._progress, self._whole = vault, feed, source, progress, whole
         self._waiting: list[_Waiting | Receipt] = []
-        self._bytes = self._rows = self._passed = 0
+        self._bytes = self._rows = self._passed = self._files = 0
         self._together = together.together(feed)
 
     def taken(self, delivered: Delivered, name: str, refusal: str | None) -> _Waiting | Receipt | None:
         """The file, to wait for its group; its receipt where nothing is stored; None where it is received by itself."""
         vault, feed, source = self._vault, self._feed, self._source
+        self._files += 1
+        self._tell("reading")
         if refusal is not None:
             return receive.refuse(vault, feed, source, delivered.sha256(), name, refusal)
         if delivered.size > SMALL:
@@ -98,8 +102,6 @@ class _Group:
         receive.require_space(vault)
         with delivered.open() as file:
             data = file.read()
-        self._passed += len(data)
-        self._progress(Progress("reading", self._rows, self._passed, 0, "bytes"))
         blank = receive.blank_of(vault, feed, source, Delivered(data=data).sha256(), name)
         if any(isinstance(one, _Waiting) and one.blank.batch_id == blank.batch_id for one in self._waiting):
             return None  # the same bytes wait in this group: once it is committed the file is known
@@ -130,6 +132,7 @@ class _Group:
             yield from self.commit()
         self._waiting.append(taken)
         self._rows += rows
+        self._passed += rows
         self._bytes += size
         if len(self._waiting) >= FILES:
             yield from self.commit()
@@ -167,6 +170,9 @@ class _Group:
                 refused[one.blank.batch_id] = commit_refused(vault, one.blank, feed, source, str(problem))
         return [refused.get(one.blank.batch_id, one) if isinstance(one, _Waiting) else one for one in self._waiting]
 
+    def _tell(self, step: str | Progress) -> None:
+        self._progress(Progress(str(step), self._passed, self._files, self._whole, "files"))
+
     def _stored(self, waiting: list[_Waiting]) -> list[Receipt]:
         vault, feed, source = self._vault, self._feed, self._source
         readings = [one.reading for one in waiting if one.reading is not None]
@@ -180,11 +186,11 @@ class _Group:
             for one, reading in zip(waiting, readings, strict=True)
         ]
         names = [(one.blank.batch_id, one.dying) for one in incoming]
-        batch = receive.new_batch(vault, feed, source, incoming[0].arrived, lambda: names, self._progress)
+        batch = receive.new_batch(vault, feed, source, incoming[0].arrived, lambda: names, self._tell)
         with receive.unless_abandoned(vault, batch):
             batch.take_together(readings)
             batch.settle()
-            return commit(vault, feed, batch, incoming, self._progress)
+            return commit(vault, feed, batch, incoming, self._tell)
 
 
 def _unfit(source: Source, problem: FeedError) -> UsageError:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -75,7 +75,7 @@ def ingest_all(
     vault: Vault,
     feed_name: str,
     source_name: str | None,
-    paths: Iterable[Path],
+    paths: Sequence[Path],
     progress: Watch = lambda step: None,
 ) -> Iterator[Receipt]:
     """Receives the files at `paths`, small ones in groups; gives their receipts in order. The caller holds the lock.
@@ -85,7 +85,7 @@ def ingest_all(
     feed, source = feed_and_source(vault, feed_name, source_name)
     each = map(Delivered, paths)
     files = ((one, _name(one.path or Path()), _too_large(vault, feed, one)) for one in each)
-    return group.receive_all(vault, feed, source, files, progress)
+    return group.receive_all(vault, feed, source, files, progress, len(paths))
 
 
 def check(vault: Vault, feed_name: str, source_name: str | None, path: Path) -> Check:

@@ -16,12 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingest.record import SCHEMA
-from tests.support import NOW, FullDisk, Usage, layout_at, new_vault, opened, usage
+from tests.support import NOW, SUBSCRIBER, FullDisk, Usage, layout_at, new_vault, opened, usage
 from tests.trafficvault.prepared_vault import bundled
 from trafficvault import app, compact, group, intake, partitions
 from trafficvault.clock import SetClock
 from trafficvault.durable import Disk
 from trafficvault.errors import DecisionError, SpaceError, UsageError
+from trafficvault.progress import Progress
 from trafficvault.receipts import Receipt
 from trafficvault.vault import Vault
 from trafficvault.verify import verify
@@ -71,9 +72,9 @@ def files_of(vault: Vault) -> list[dict[str, object]]:
         return tx.select("files")
 
 
-def rows_of(day: int, number: int = 3, **more: str) -> list[Usage]:
+def rows_of(day: int, number: int = 3, a: str = SUBSCRIBER) -> list[Usage]:
     """Different rows of one day."""
-    return [Usage(at=f"202611{day:02d}12{second:02d}00", **more) for second in range(number)]
+    return [Usage(a=a, at=f"202611{day:02d}12{second:02d}00") for second in range(number)]
 
 
 def copied(directory: Path, target: Path) -> Vault:
@@ -252,6 +253,21 @@ def test_a_group_file_is_compacted_as_any_other(vault: Vault, tmp_path: Path) ->
     assert [row["merged"] for row in files_of(vault)] == [2]
     assert verify(vault).faults == ()
     assert first[0].stored == 3
+
+
+def test_progress_tells_files_and_rows(vault: Vault, tmp_path: Path) -> None:
+    """Each step with its numbers, which only grow, out of all files of the call."""
+    told: list[Progress] = []
+    paths = written(tmp_path / "in", [usage(rows_of(10)), usage(rows_of(11))])
+    list(intake.ingest_all(vault, "mvno_pipe", None, paths, lambda step: told.append(step)))  # type: ignore[arg-type]
+    assert [str(step) for step in told] == [
+        "reading",
+        "reading",
+        "mobile_usage 2026-11-10",
+        "mobile_usage 2026-11-11",
+        "committing",
+    ]
+    assert [(step.rows, step.done, step.whole) for step in told] == [(0, 1, 2), (3, 2, 2), *[(6, 2, 2)] * 3]
 
 
 LINE = st.builds(
