@@ -324,11 +324,23 @@ def test_a_file_of_other_columns_under_the_right_keys_is_a_fault(
     """A later version's file, or one that somebody with the keys made, is not read as ours."""
     with monkeypatch.context() as patched:
         patched.setattr(sealed_parquet, "_key_ids", lambda schema, place: {"a_number": place.key_id("who", "a_number")})
-        table = pa.table({"a_number": pa.array(["x"], pa.large_string())})
+        table = pa.table({"a_number": pa.array([7], pa.int64())})
         sealed_parquet.write(tmp_path / "f", table, PLACE, KEYS)
 
     with pytest.raises(FaultError, match="a_number is not a column of the record, or is not of its type"):
         sealed_parquet.unwrap(tmp_path / "f", PLACE, KEYS, [])
+
+
+@pytest.mark.parametrize("kind", [pa.string_view(), pa.dictionary(pa.int32(), pa.string())])
+def test_text_of_another_arrow_type_is_the_same_in_the_file(tmp_path: Path, kind: pa.DataType) -> None:
+    """Views and dictionaries are written as text, and read as text; another value type is refused."""
+    texts = ["+31612345678", None, "a text that is too long to lie within a view", "+31612345678"]
+    table = pa.table({"a_number": pa.array(texts, pa.string()).cast(kind)})
+    sealed_parquet.write(tmp_path / "f", table, PLACE, KEYS)
+    assert rows_of(tmp_path / "f", ["a_number"], KEYS)["a_number"].to_list() == texts
+    with pytest.raises(FaultError, match="is not of its type"):
+        wrong = pa.table({"a_number": pa.array([1, 2]).dictionary_encode()})
+        sealed_parquet.write(tmp_path / "g", wrong, PLACE, KEYS)
 
 
 def test_a_column_sealed_under_another_category_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
