@@ -8,9 +8,11 @@ one too many or another one is named.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from threading import Event
 
 import polars as pl
 
@@ -24,6 +26,7 @@ from trafficvault.errors import FaultError, RefusedError
 from trafficvault.keys import Custody
 from trafficvault.layout import Layout
 from trafficvault.ordering import Order
+from trafficvault.packed_rows import PackedRows
 from trafficvault.sealed_parquet import Place
 
 _SLICE = sealed_parquet.ROW_GROUP
@@ -53,24 +56,84 @@ def arrange(
     file can't be read or holds other records; there is no block file then.
     """
     keys = partitions.file_keys(custody, place)
-    path = layout.blocks_file(place.record_class, place.day, place.file_id)
     reading = _Reading(layout, custody, place, keys, row_sum)
-    digest = ""
 
     def fill(part: Path) -> None:
-        nonlocal digest
         with Builder(part, place, keys) as builder:
             for rows in reading.in_order(layout.spill):
                 builder.add(rows)
                 told(rows.height)
             builder.finish()
-        digest = partitions.keyed_digest_of(custody, part)
 
     disk.make_directory(layout.spill)
+    return _arranged(disk, layout, custody, place, fill, lambda: (reading.opened.rows, reading.reach))
+
+
+def arrange_beside(
+    disk: Disk,
+    layout: Layout,
+    custody: Custody,
+    place: Place,
+    rows: PackedRows,
+    meanwhile: Callable[[], tuple[date, date]],
+) -> Arranged:
+    """Writes the block file of the record file `place`, which `meanwhile` writes of the same `rows`, and proves, and
+    of which it returns the reach.
+
+    Raises what `meanwhile` raises; there is no block file then.
+    """
+    keys = partitions.file_keys(custody, place)
+    stop = Event()
+    reach = place.day, place.day
+
+    def build(part: Path) -> None:
+        with Builder(part, place, keys) as builder:
+            for frame in rows.in_blocks(_SLICE):
+                if stop.is_set():
+                    return
+                builder.add(frame)
+            builder.finish()
+
+    def fill(part: Path) -> None:
+        nonlocal reach
+        with ThreadPoolExecutor(1) as other:
+            building = other.submit(build, part)
+            try:
+                # On this thread: pyarrow asks for its keys on the one that waits for them.
+                reach = meanwhile()
+            except BaseException:
+                stop.set()
+                raise
+            building.result()
+
+    return _arranged(disk, layout, custody, place, fill, lambda: (rows.height, reach))
+
+
+def proved(layout: Layout, custody: Custody, place: Place, row_sum: str) -> tuple[date, date]:
+    """The reach of the record file `place`, which is read from disk. Raises `FaultError` unless its records have
+    `row_sum` and its footer says so.
+    """
+    reading = _Reading(layout, custody, place, partitions.file_keys(custody, place), row_sum)
+    for _ in reading.proved():
+        pass
+    return reading.reach
+
+
+def _arranged(
+    disk: Disk,
+    layout: Layout,
+    custody: Custody,
+    place: Place,
+    fill: Callable[[Path], None],
+    told: Callable[[], tuple[int, tuple[date, date]]],
+) -> Arranged:
+    """Creates the block file by `fill`, after which `told` says how many rows it must have, and their reach."""
+    path = layout.blocks_file(place.record_class, place.day, place.file_id)
     disk.create_by(path, fill)
-    if BlockFile.open(path, place, keys).height != reading.opened.rows:
+    rows, reach = told()
+    if BlockFile.open(path, place, partitions.file_keys(custody, place)).height != rows:
         raise FaultError(f"arranging the records of {place}: its block file has another number of rows")
-    return Arranged(digest, path.stat().st_size, reading.reach)
+    return Arranged(partitions.keyed_digest_of(custody, path), path.stat().st_size, reach)
 
 
 def fault(layout: Layout, custody: Custody, place: Place, row_sum: str) -> str | None:
@@ -117,9 +180,10 @@ class _Reading:
         lazy = sealed_parquet.scan(self._path, self.opened, present).head(4096)
         weight = ordering.weight_of(sealed_parquet.collect(lazy, self._place))
         by = [name for name in present if name == "start" or name in order.columns]
-        return ordering.in_order(self._proved, lambda: self._frames(by), order, rows, weight, spill)
+        return ordering.in_order(self.proved, lambda: self._frames(by), order, rows, weight, spill)
 
-    def _proved(self) -> Iterator[pl.DataFrame]:
+    def proved(self) -> Iterator[pl.DataFrame]:
+        """The rows in the order of the file; at the end raises `FaultError` when they are not what they should be."""
         rows = total = 0
         for frame in self._frames(self.opened.present):
             rows += frame.height

@@ -8,9 +8,8 @@ number follows. Everything is done for a whole frame at once; only the putting t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,8 +17,10 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from trafficvault import block_form, numerals, prefixes
+from trafficvault import block_form, numerals, packing, prefixes
 from trafficvault.block_form import COLUMN, HEAD, NUMBERS, RELATIVE, ROWS, SCALES, Bits, Whole
+from trafficvault.block_pools import Pool, cut, pool_of, sizes
+from trafficvault.packing import Library
 
 _PRESENCE = 1 << 22
 """Up to so many (block, text) pairs, a table tells which of them occur; beyond, they are sorted."""
@@ -34,18 +35,8 @@ Octets = npt.NDArray[np.uint8]
 Tags = npt.NDArray[np.unsignedinteger[Any]]
 """Of the narrowest type that holds them."""
 Mask = npt.NDArray[np.bool_]
-
-
-@dataclass(slots=True)
-class _Pool:
-    """The texts of a column, block after block."""
-
-    bounds: Whole
-    """Where each block's entries begin, and the last one's end."""
-    sizes: Whole
-    """How many bytes each entry has."""
-    content: list[bytes]
-    """Each block's texts, one behind the other."""
+Rest = tuple[pa.Array, npt.NDArray[np.int32]]
+"""Texts, the first of them for the prefix of numbers, and the one of each row; 0 where there is none."""
 
 
 @dataclass(slots=True)
@@ -53,7 +44,7 @@ class _Column:
     heads: npt.NDArray[np.void]
     streams: list[list[bytes]]
     """Block by block, the bytes of the tags and of the numbers; a stream that has none in any block is left out."""
-    pool: _Pool | None
+    pool: Pool | None
     numbers: Whole | None
     """What a reader will see in every row, null or not, where another column may be relative to it."""
 
@@ -61,8 +52,9 @@ class _Column:
 class Frame:
     """A frame of rows in their final order, all blocks full but the last."""
 
-    def __init__(self, rows: pl.DataFrame) -> None:
-        self._rows = rows
+    def __init__(self, rows: pl.DataFrame, library: Library) -> None:
+        """The texts of categorical columns are those of the `library`, which frames of one file share."""
+        self._rows, self._library = rows, library
         self.height = rows.height
         self.blocks = -(-rows.height // ROWS)
         self._counts = np.full(self.blocks, ROWS)
@@ -93,9 +85,9 @@ class Frame:
         first["rows"], first["entries"] = self._counts, entries
         octets = [first.view(np.uint8).reshape(self.blocks, -1), heads.view(np.uint8).reshape(self.blocks, -1)]
         tops = np.concatenate(octets, axis=1)
-        parts = [_cut(tops.tobytes(), range(0, tops.size + 1, tops.shape[1]))]
+        parts = [cut(tops.tobytes(), range(0, tops.size + 1, tops.shape[1]))]
         parts += [stream for column in columns.values() for stream in column.streams]
-        parts += [_sizes(pools, entries), *(pool.content for pool in pools)]
+        parts += [sizes(pools, entries), *(pool.content for pool in pools)]
         yield from map(b"".join, zip(*parts, strict=True))
 
     def _column(self, name: str, earlier: dict[str, _Column]) -> _Column:
@@ -123,7 +115,7 @@ class Frame:
         heads = np.zeros(self.blocks, COLUMN)
         heads["least"] = 1
         octets = text.encode()
-        pool = _Pool(np.arange(self.blocks + 1), np.full(self.blocks, len(octets)), [octets] * self.blocks)
+        pool = Pool(np.arange(self.blocks + 1), np.full(self.blocks, len(octets)), [octets] * self.blocks)
         return _Column(heads, [], pool, np.zeros(self.height, np.int64))
 
     def _one_number(self, values: pl.Series) -> _Column:
@@ -135,77 +127,69 @@ class Frame:
     def _address(self, name: str, series: pl.Series, earlier: dict[str, _Column]) -> _Column:
         v4 = series.bin.starts_with(prefixes.V4_PREFIX).fill_null(False)
         number = series.bin.slice(12, 4).bin.reinterpret(dtype=pl.UInt32, endianness="big").cast(pl.Int64)
-        rest = series.bin.encode("hex").zip_with(~v4, _nulls(series))
+        rest = None if (v4 | series.is_null()).all() else _listed(series.bin.encode("hex"), ~v4.to_numpy(), "")
         return self._mixed(name, v4.to_numpy(), number.fill_null(0).to_numpy(), rest, "", earlier)
 
     def _text(self, name: str, series: pl.Series, earlier: dict[str, _Column]) -> _Column:
         if isinstance(series.dtype, pl.Categorical):
-            texts = series.dtype.categories.to_series()
-            if len(texts) <= _CATEGORIES:
-                return self._categorical(name, series, texts, earlier)
-            series = series.cast(pl.String)
+            return self._categorical(name, series, earlier)
         if series[0] is not None and (series == series[0]).all(ignore_nulls=False):
             return self._constant(series[0])
+        there = series.is_not_null().to_numpy()
         prefix = numerals.prefix_of(series)
         if prefix is None:
-            return self._mixed(name, np.zeros(self.height, np.bool_), None, series, "", earlier)
-        there = series.is_not_null().to_numpy()
+            return self._mixed(name, np.zeros(self.height, np.bool_), None, _listed(series, there, ""), "", earlier)
         fits, number = numerals.numbers(series.drop_nulls(), prefix)
         if not there.all():
             fits, number = _scattered(fits, there), _scattered(number, there)
-        rest = None if np.array_equal(fits, there) else series.zip_with(pl.Series(~fits), _nulls(series))
+        rest = None if np.array_equal(fits, there) else _listed(series, there & ~fits, prefix)
         return self._mixed(name, fits, number, rest, prefix, earlier)
 
-    def _categorical(self, name: str, series: pl.Series, values: pl.Series, earlier: dict[str, _Column]) -> _Column:
-        """A column whose few texts are numbered already."""
-        codes = series.to_physical()
-        if not series.null_count() and codes.min() == codes.max():
-            return self._constant(values[codes[0]])
-        texts = pa.array(["", *values.to_list()], pa.large_string())
-        return self._pooled(name, texts, (codes.cast(pl.Int32) + 1).fill_null(0).to_numpy(), earlier)
+    def _categorical(self, name: str, series: pl.Series, earlier: dict[str, _Column]) -> _Column:
+        """A column whose texts are numbered already: what is to be known of a text is asked once, not row by row."""
+        texts, codes = self._library.of(series), packing.codes_of(series)
+        least, most = int(codes.min()), int(codes.max())
+        if least == most:
+            return self._constant(texts.values[least - 1])
+        if len(texts) <= _CATEGORIES or texts.prefix is None:
+            there = _dense(texts.arrow, codes)
+            tags, bounds, entries = self._ranked(*there, np.zeros(self.blocks, np.bool_))
+            return self._made(name, tags, None, None, pool_of(there[0], bounds, entries), earlier)
+        are_numbers, numbers = texts.numbers
+        fits = are_numbers[codes]
+        rest = np.where(fits, np.int32(0), codes)
+        listed = _dense(texts.arrow, rest) if rest.any() else None
+        return self._mixed(name, fits, numbers[codes], listed, texts.prefix, earlier)
 
     def _mixed(
         self,
         name: str,
         is_number: Mask,
         number: Whole | None,
-        rest: pl.Series | None,
+        rest: Rest | None,
         prefix: str,
         earlier: dict[str, _Column],
     ) -> _Column:
         """A column of numbers behind `prefix` where `is_number`, and of the texts `rest` elsewhere."""
         blocks_with = self._folded(np.max, is_number)
-        if rest is None or rest.null_count() == self.height:
+        if rest is None:
             texts = pa.array([prefix], pa.large_string())
             bounds = np.concatenate([np.zeros(1, np.int64), np.cumsum(blocks_with)])
             entries, tags = np.zeros(int(bounds[-1]), np.int64), is_number.view(np.uint8)
         else:
-            texts, tags, bounds, entries = self._entries(rest, prefix, blocks_with)
+            texts = rest[0]
+            tags, bounds, entries = self._ranked(*rest, blocks_with)
             if number is not None:
                 tags[is_number] = 1
-        return self._made(name, tags, number, is_number, _pool(texts, bounds, entries), earlier, blocks_with)
+        return self._made(name, tags, number, is_number, pool_of(texts, bounds, entries), earlier, blocks_with)
 
-    def _pooled(self, name: str, texts: pa.Array, codes: npt.NDArray[np.int32], earlier: dict[str, _Column]) -> _Column:
-        """A column of texts alone, by their codes."""
-        tags, bounds, entries = self._ranked(codes, len(texts), np.zeros(self.blocks, np.bool_))
-        return self._made(name, tags, None, None, _pool(texts, bounds, entries), earlier)
-
-    def _entries(self, rest: pl.Series, prefix: str, blocks_with: Mask) -> tuple[pa.Array, Tags, Whole, Whole]:
-        """Texts, the tag of each row, and where each block's entries begin among those of all blocks."""
-        encoded = rest.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(pa.large_string()).dictionary_encode()
-        texts = pa.concat_arrays([pa.array([prefix], pa.large_string()), encoded.dictionary.cast(pa.large_string())])
-        codes = np.frombuffer(encoded.indices.buffers()[1], np.int32)[encoded.offset :][: self.height] + np.int32(1)
-        if rest.null_count():
-            # What stands in the place of a null is anything.
-            codes *= rest.is_not_null().to_numpy()
-        return texts, *self._ranked(codes, len(texts), blocks_with)
-
-    def _ranked(self, codes: npt.NDArray[np.int32], count: int, first: Mask) -> tuple[Tags, Whole, Whole]:
+    def _ranked(self, texts: pa.Array, codes: npt.NDArray[np.int32], first: Mask) -> tuple[Tags, Whole, Whole]:
         """The place of each code among those of its block, from 1; where each block's begin, and the codes of all.
 
         Code 0 is a null, of tag 0, and stands as well for what is among those of a block where `first` holds, and is
         its first.
         """
+        count = len(texts)
         if self.blocks * count <= _PRESENCE:
             keys = self._block * np.int32(count) + codes
             table = np.zeros((self.blocks, count), np.bool_)
@@ -230,7 +214,7 @@ class Frame:
         tags: Tags,
         values: Whole | None,
         valid: Mask | None,
-        pool: _Pool | None,
+        pool: Pool | None,
         earlier: dict[str, _Column],
         numbered: Mask | None = None,
     ) -> _Column:
@@ -333,29 +317,25 @@ class Frame:
         return found
 
 
-def _pool(texts: pa.Array, bounds: Whole, entries: Whole) -> _Pool:
-    """The texts of those codes."""
-    taken = texts.take(pa.array(entries))
-    ends = np.frombuffer(taken.buffers()[1], np.int64)[: len(entries) + 1]
-    content = taken.buffers()[2].to_pybytes() if taken.buffers()[2] is not None else b""
-    return _Pool(bounds, np.diff(ends), _cut(content, ends[bounds].tolist()))
+def _listed(column: pl.Series, there: Mask, prefix: str) -> Rest:
+    """The texts of `column` in the rows that are `there`."""
+    if not there.all():
+        column = column.zip_with(pl.Series(there), _nulls(column))
+    encoded = column.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(pa.large_string()).dictionary_encode()
+    texts = pa.concat_arrays([pa.array([prefix], pa.large_string()), encoded.dictionary.cast(pa.large_string())])
+    codes = np.frombuffer(encoded.indices.buffers()[1], np.int32)[encoded.offset :][: len(column)] + np.int32(1)
+    # What stands in the place of a null is anything.
+    return texts, codes if column.null_count() == 0 else codes * column.is_not_null().to_numpy()
 
 
-def _cut(content: bytes, ends: Sequence[int]) -> list[bytes]:
-    """The parts of `content` between neighbours in `ends`."""
-    return [content[begin:end] for begin, end in pairwise(ends)]
-
-
-def _sizes(pools: Sequence[_Pool], entries: Whole) -> list[bytes]:
-    """Block by block, the sizes of the entries of all pools, as four byte planes."""
-    blocks = np.arange(len(entries))
-    of = np.concatenate([np.zeros(0, np.int64), *(np.repeat(blocks, np.diff(pool.bounds)) for pool in pools)])
-    sizes = np.concatenate([np.zeros(0, np.int64), *(pool.sizes for pool in pools)])
-    sizes = sizes[np.argsort(of, kind="stable")].astype("<u4")
-    planes = [
-        _cut(sizes.view(np.uint8)[place::4].tobytes(), np.append(0, np.cumsum(entries)).tolist()) for place in range(4)
-    ]
-    return list(map(b"".join, zip(*planes, strict=True)))
+def _dense(texts: pa.Array, codes: npt.NDArray[np.int32]) -> Rest:
+    """The same with those texts alone that occur, and the first, when there are many others."""
+    if len(texts) <= _CATEGORIES:
+        return texts, codes
+    there = np.zeros(len(texts), np.bool_)
+    there[codes] = there[0] = True
+    places = np.cumsum(there, dtype=np.int32) - np.int32(1)
+    return texts.take(pa.array(np.flatnonzero(there))), places[codes]
 
 
 def _packed(plane: Octets, bits: int) -> Octets:

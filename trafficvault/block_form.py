@@ -73,17 +73,18 @@ RELATIVES = {
     "reported_at": "start",
 }
 """Columns whose numbers may be kept as the difference from those of an earlier column of the same category."""
-_ORDER = (
+ORDER = (
     *("a_number", "b_number", "imsi", "user_name", "line", "mail_from", "public_ip", "access_ip", "subscriber"),
     *("session_id", "mac", "correlation_id"),
 )
+"""The columns whose first that is not null is the order key."""
 
 
 def order_key(columns: Collection[str]) -> pl.Expr:
     """What the rows of a block file are ordered by, before `start`: text, never null, from the `columns` there are."""
     there = [
         pl.col(name).bin.encode("hex") if kind_of(name) == ADDRESS else pl.col(name)
-        for name in _ORDER
+        for name in ORDER
         if name in columns
     ]
     return pl.coalesce([*there, pl.repeat("", pl.len())])

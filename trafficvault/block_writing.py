@@ -6,7 +6,7 @@ Only the postings are held until the end, 8 bytes for each identifier and block 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from ingest.record import CATEGORIES, WHO
-from trafficvault import block_directory, block_form, postings, prefixes
+from trafficvault import block_directory, block_form, packing, postings
 from trafficvault.block_encoding import Frame
 from trafficvault.block_form import (
     DIRECTORY,
@@ -26,15 +26,15 @@ from trafficvault.block_form import (
     SALT_BYTES,
     SECTION,
     Seals,
-    order_key,
 )
+from trafficvault.block_posting import Posting, order_of
 from trafficvault.errors import FaultError
+from trafficvault.packing import Library
 from trafficvault.sealed_parquet import Place, polars_type, require_granted
 
 _SLAB = 128 * ROWS
 """Rows that are encoded at once."""
 _MOST_BLOCKS = 1 << postings.BLOCK_BITS
-_ORDER = "_order"
 
 
 class Builder:
@@ -48,13 +48,13 @@ class Builder:
         self._place, self._keys = place, file_keys
         self._salt = os.urandom(SALT_BYTES)
         self._seals = Seals.of(place, file_keys, self._salt)
+        self._library = Library()
+        self._posting = Posting(self._library)
         self._rest = pl.DataFrame()
         self._rows = 0
         self._lengths: list[int] = []
         self._first_keys: list[bytes] = []
         self._last_key = ""
-        self._pairs: list[postings.Hashes] = []
-        self._prefixes: set[int] = set()
         self._file = path.open("wb")
         self._sealer = ThreadPoolExecutor(1)
         self._sealing: Future[None] | None = None
@@ -81,11 +81,6 @@ class Builder:
         # A text column may be categorical: its few values are then known before its rows are looked at.
         kept = [name for name in rows.columns if isinstance(rows.schema[name], pl.Categorical)]
         rows = rows.with_columns(pl.col(name).cast(polars_type(name)) for name in rows.columns if name not in kept)
-        rows = rows.with_columns(order_key(rows.columns).alias(_ORDER))
-        keys = rows[_ORDER]
-        if rows.height and not (keys.is_sorted() and self._last_key <= keys[0]):
-            raise FaultError(f"writing the blocks of {self._place}: the rows are not in the order of their blocks")
-        self._last_key = keys[-1] if rows.height else self._last_key
         self._rest = pl.concat([self._rest, rows], how="diagonal") if self._rest.height else rows
         whole = self._rest.height // ROWS * ROWS
         for start in range(0, whole, _SLAB):
@@ -100,13 +95,17 @@ class Builder:
             raise FaultError(f"writing the blocks of {self._place}: there are no rows to write")
         self._settle()
         bits, chunks = self._write_postings()
-        content = block_directory.dump(self._rows, self._lengths, self._first_keys, self._prefixes, bits, chunks)
+        content = block_directory.dump(
+            self._rows, self._lengths, self._first_keys, self._posting.prefixes, bits, chunks
+        )
         sealed = self._seals.seal(WHO, DIRECTORY, 0, content)
         self._file.write(sealed + self._salt + len(sealed).to_bytes(4, "little") + MAGIC)
         self._file.close()
 
     def _write(self, rows: pl.DataFrame) -> None:
-        frame = Frame(rows)
+        order = order_of(rows)
+        self._require_order(order)
+        frame = Frame(rows, self._library)
         first = self._rows // ROWS
         if first + frame.blocks > _MOST_BLOCKS:
             raise FaultError(f"writing the blocks of {self._place}: it has more than {_MOST_BLOCKS} blocks")
@@ -114,12 +113,21 @@ class Builder:
         sections = [list(frame.sections(block_form.names(category, record_class))) for category in CATEGORIES]
         self._settle()
         self._sealing = self._sealer.submit(self._put, sections, first)
-        keys = rows[_ORDER].gather(np.arange(0, rows.height, ROWS)).to_list()
+        keys = order.gather(np.arange(0, rows.height, ROWS)).cast(pl.String).to_list()
         self._first_keys += [key.encode()[:FIRST_KEY_BYTES] for key in keys]
         self._rows += rows.height
-        blocks = np.arange(rows.height, dtype=np.uint64) // np.uint64(ROWS) + np.uint64(first)
-        found = [np.zeros(0, np.uint64), *self._posted(rows, blocks)]
-        self._pairs.append(postings.distinct(np.concatenate(found)))
+        self._posting.add(rows, order)
+
+    def _require_order(self, order: pl.Series) -> None:
+        if isinstance(order.dtype, pl.Categorical):
+            ranks = self._library.of(order).ranks[packing.codes_of(order)]
+            ascending = bool((ranks[1:] >= ranks[:-1]).all())
+        else:
+            ascending = order.is_sorted()
+        first, last = order.gather([0, len(order) - 1]).cast(pl.String)
+        if not ascending or first < self._last_key:
+            raise FaultError(f"writing the blocks of {self._place}: the rows are not in the order of their blocks")
+        self._last_key = last
 
     def _put(self, sections: list[list[bytes | None]], first: int) -> None:
         """Seals and writes blocks from the `first` on, given category by category, while the next are encoded."""
@@ -136,42 +144,9 @@ class Builder:
             self._sealing.result()
             self._sealing = None
 
-    def _posted(self, rows: pl.DataFrame, blocks: postings.Hashes) -> Iterator[postings.Hashes]:
-        """The pairs of each column that is looked up by. What a row is ordered by is found by the order."""
-        order = rows[_ORDER]
-        for name, family in postings.FAMILY_OF.items():
-            if name not in rows.columns or rows[name].null_count() == rows.height:
-                continue
-            if family == "ip":
-                yield self._posted_addresses(rows, name, blocks)
-                continue
-            frame = pl.DataFrame({"value": rows[name], "block": blocks, "order": order})
-            if isinstance(frame.schema["value"], pl.List):
-                frame = frame.explode("value")
-                if name == "other_parties":
-                    frame = frame.with_columns(value=pl.col("value").struct.field("number"))
-            value, block = pl.col("value"), pl.col("block")
-            again = (value == value.shift()) & (block == block.shift())
-            frame = frame.filter(value.is_not_null() & (value != pl.col("order")) & ~again.fill_null(False))
-            hashed = postings.hashes(family, frame["value"].to_arrow(compat_level=pl.CompatLevel.oldest()))
-            yield postings.pairs(hashed, frame["block"].to_numpy())
-
-    def _posted_addresses(self, rows: pl.DataFrame, name: str, blocks: postings.Hashes) -> postings.Hashes:
-        there = rows[name].is_not_null()
-        high, low = prefixes.halves(rows[name].filter(there))
-        bits = np.full(len(high), 128, np.int64)
-        if name == "public_ip" and "prefix_length" in rows.columns:
-            lengths = rows["prefix_length"].filter(there).cast(pl.Int64).fill_null(0).to_numpy()
-            bits = prefixes.effective_bits(lengths, high, low)
-        first, second = prefixes.masks(bits)
-        self._prefixes.update(np.unique(bits).tolist())
-        return postings.pairs(postings.address_hashes(high & first, low & second, bits), blocks[there.to_numpy()])
-
     def _write_postings(self) -> tuple[int, list[tuple[int, int]]]:
         """How many bits a hash keeps, and first hash and length of each chunk."""
-        joined = np.concatenate(self._pairs)
-        self._pairs.clear()
-        joined.sort()
+        joined = self._posting.pairs()
         bits, chunks = postings.kept_bits(len(joined)), []
         for index, start in enumerate(range(0, len(joined), postings.CHUNK)):
             hashed, blocks = postings.split(joined[start : start + postings.CHUNK], bits)

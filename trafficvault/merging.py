@@ -11,6 +11,7 @@ each the order in which they stand.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import secrets
 from collections.abc import Callable, Iterator, Sequence
@@ -24,18 +25,19 @@ import polars as pl
 import pyarrow as pa
 
 from ingest.record import SCHEMA
-from trafficvault import arranging, ordering, partitions, sealed_parquet, seen
+from trafficvault import arranging, ordering, packing, partitions, sealed_parquet, seen
+from trafficvault.arranging import Arranged
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError
 from trafficvault.keys import Custody
 from trafficvault.layout import Layout
+from trafficvault.packed_rows import PackedRows, batches_together
+from trafficvault.packing import Library, Packing
 from trafficvault.partitions import WrittenFile
-from trafficvault.sealed_parquet import ROW_GROUP, DataKeys, Place
+from trafficvault.sealed_parquet import MERGED, DataKeys, Place
 
-_SLICE = ROW_GROUP
+_SLICE = sealed_parquet.ROW_GROUP
 """Rows that are read at once."""
-_LEVEL = 3
-"""How hard zstd tries: the file stays as it is for the whole of its term."""
 Told = Callable[[int], None]
 """Called with the number of rows that were written since the last call."""
 
@@ -97,65 +99,116 @@ def merge(
     opened = [
         _opened(layout, custody, Place(record_class, day, source.file_id, generation), source) for source in sources
     ]
-    names = {name for one in opened for name in one.keys.present}
-    schema = pa.schema([field for field in SCHEMA if field.name in names])
+    present = {name for one in opened for name in one.keys.present}
+    names = [name for name in SCHEMA.names if name in present]
     place = Place(record_class, day, secrets.token_hex(16), generation)
-    keys = partitions.file_keys(custody, place)
-    path = target.record_file(record_class, day, place.file_id)
-    hashes: list[seen.Hashes] = []
-    expected = digest = ""
-
-    def fill(part: Path) -> None:
-        nonlocal expected, digest, hashes
-        writer = sealed_parquet.Writer(part, schema, place, keys, _LEVEL)
-        try:
-            totals = _Totals(opened, seen.hashed_columns(record_class) if keep_seen else None)
-            for rows in _ahead(_whole_groups(_in_order(opened, schema.names, totals, target.spill))):
-                writer.append(rows.to_arrow(compat_level=pl.CompatLevel.oldest()))
-                told(rows.height)
-            total = totals.require(custody)
-            hashes = totals.seen
-            expected = partitions.row_sum_of(custody, place, sum(source.rows for source in sources), total)
-        except BaseException:
-            writer.abandon()
-            raise
-        writer.close({partitions.CONSERVED: expected})
-        digest = partitions.keyed_digest_of(custody, part)
-
-    disk.make_directory(path.parent)
+    totals = _Totals(opened, seen.hashed_columns(record_class) if keep_seen else None)
+    disk.make_directory(target.partition(record_class, day))
     disk.make_directory(target.spill)
-    disk.create_by(path, fill)
-    arranged = arranging.arrange(disk, target, custody, place, expected)
+    merging = _Merging(disk, target, custody, place, totals, told)
+    if totals.rows * _weight(opened, names) <= ordering.BUDGET:
+        arranged = merging.at_once(names)
+    else:
+        arranged = merging.in_ranges(names)
     if keep_seen:
-        partitions.write_seen(disk, target, custody, place, np.concatenate(hashes))
-    rows, size = sum(source.rows for source in sources), path.stat().st_size
+        partitions.write_seen(disk, target, custody, place, np.concatenate(totals.seen))
+    size = target.record_file(record_class, day, place.file_id).stat().st_size
     file = WrittenFile(
-        record_class, day, place.file_id, rows, size, digest, expected, *arranged.reach, tuple(schema.names), generation
+        *(record_class, day, place.file_id, totals.rows, size, merging.digest, merging.expected),
+        *(*arranged.reach, tuple(names), generation),
     )
     return Merged(file, arranged.digest, arranged.bytes)
 
 
+class _Merging:
+    """The merged file `place` in the making."""
+
+    def __init__(self, disk: Disk, target: Layout, custody: Custody, place: Place, totals: _Totals, told: Told) -> None:
+        self._disk, self._target, self._custody = disk, target, custody
+        self._place, self._totals, self._told = place, totals, told
+        self._path = target.record_file(place.record_class, place.day, place.file_id)
+        self.expected = ""
+        """The row sum of what went in, once that was read."""
+        self.digest = ""
+
+    def at_once(self, names: Sequence[str]) -> Arranged:
+        """All rows in memory, read once: the record file is written and proved while the block file is made."""
+        how = Packing()
+        packed = [how.pack(frame) for frame in self._totals.frames(names)]
+        self.expected = self._totals.require(self._custody, self._place)
+        rows = PackedRows(how.joined(packed), how)
+
+        def meanwhile() -> tuple[date, date]:
+            self._write(rows.in_time(MERGED.row_group))
+            return arranging.proved(self._target, self._custody, self._place, self.expected)
+
+        return arranging.arrange_beside(self._disk, self._target, self._custody, self._place, rows, meanwhile)
+
+    def in_ranges(self, names: Sequence[str]) -> Arranged:
+        """Range after range of rows, dealt out on disk; the blocks are made of the record file, as it is read back."""
+        opened = self._totals.opened
+        starts = functools.partial(_starts, opened)
+        weight, rows = _weight(opened, names), self._totals.rows
+        read = functools.partial(self._totals.frames, names)
+        ordered = ordering.in_order(read, starts, ordering.BY_START, rows, weight, self._target.spill)
+        self._write(map(batches_together, _ahead(_whole_groups(ordered))))
+        return arranging.arrange(self._disk, self._target, self._custody, self._place, self.expected)
+
+    def _write(self, groups: Iterator[pl.DataFrame]) -> None:
+        """Writes the record file, a row group of each frame."""
+        self._disk.create_by(self._path, functools.partial(self._fill, groups))
+
+    def _fill(self, groups: Iterator[pl.DataFrame], part: Path) -> None:
+        library = Library()
+        first = next(groups)
+        schema = pa.schema([_field(field, first) for field in SCHEMA if field.name in first.columns])
+        keys = partitions.file_keys(self._custody, self._place)
+        writer = sealed_parquet.Writer(part, schema, self._place, keys, MERGED)
+        try:
+            for rows in itertools.chain([first], groups):
+                writer.append(_table(rows, schema, library))
+                self._told(rows.height)
+            self.expected = self.expected or self._totals.require(self._custody, self._place)
+        except BaseException:
+            writer.abandon()
+            raise
+        writer.close({partitions.CONSERVED: self.expected})
+        self.digest = partitions.keyed_digest_of(self._custody, part)
+
+
 class _Totals:
-    """The rows that were taken from each source, and the sum of their hashes."""
+    """The sources; the rows that were taken from each, and the sum of their hashes."""
 
     def __init__(self, opened: Sequence[_Opened], seen_by: tuple[str, ...] | None) -> None:
         """`seen_by` are the columns that make a record itself, if that is to be kept."""
-        self._opened, self._seen_by = opened, seen_by
+        self.opened, self._seen_by = opened, seen_by
+        self.rows = sum(one.keys.rows for one in opened)
         self.seen: list[seen.Hashes] = []
         """Of all rows, in the order in which they were taken."""
         self._rows = dict.fromkeys((one.place.file_id for one in opened), 0)
         self._sums = dict.fromkeys(self._rows, 0)
 
-    def add(self, one: _Opened, rows: pl.DataFrame) -> None:
-        """Counts `rows`, which were taken from `one`."""
-        self._rows[one.place.file_id] += rows.height
-        self._sums[one.place.file_id] += partitions.total_of(rows, rows.columns)
-        if self._seen_by is not None:
-            self.seen.append(seen.row_hashes(rows, self._seen_by))
+    def frames(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """All rows of all sources, counted as they are taken."""
+        for one in self.opened:
+            for frame in one.frames(columns):
+                self._add(one, frame)
+                yield frame
 
-    def require(self, custody: Custody) -> int:
-        """The sum over all sources. Raises `FaultError` when one gave other records than the catalogue says it has."""
-        for one in self._opened:
+    def _add(self, one: _Opened, rows: pl.DataFrame) -> None:
+        own = self._seen_by or ()
+        sums = seen.column_sums(rows, own)
+        if self._seen_by is not None:
+            self.seen.append(seen.mixed(sums))
+        hashes = seen.mixed(sums + seen.column_sums(rows, [name for name in rows.columns if name not in own]))
+        self._rows[one.place.file_id] += rows.height
+        self._sums[one.place.file_id] += int(hashes.sum(dtype=np.uint64))
+
+    def require(self, custody: Custody, place: Place) -> str:
+        """The row sum over all sources, as that of `place`. Raises `FaultError` when one gave other records than the
+        catalogue says it has.
+        """
+        for one in self.opened:
             rows, total = self._rows[one.place.file_id], self._sums[one.place.file_id] % 2**64
             mine = partitions.row_sum_of(custody, one.place, rows, total).partition(":")
             its = one.source.row_sum.partition(":")
@@ -164,7 +217,9 @@ class _Totals:
                 raise FaultError(
                     f"merging {one.place}: it gave {rows} records, and the catalogue says {one.source.rows} others"
                 )
-        return sum(self._sums.values()) % 2**64
+        # As many as the catalogue says, whatever the footers say.
+        rows, total = sum(one.source.rows for one in self.opened), sum(self._sums.values()) % 2**64
+        return partitions.row_sum_of(custody, place, rows, total)
 
 
 def _opened(layout: Layout, custody: Custody, place: Place, source: Source) -> _Opened:
@@ -180,20 +235,8 @@ def _opened(layout: Layout, custody: Custody, place: Place, source: Source) -> _
     return _Opened(source, place, path, sealed_parquet.unwrap(path, place, file_keys, present))
 
 
-def _in_order(
-    opened: Sequence[_Opened], columns: Sequence[str], totals: _Totals, spill: Path
-) -> Iterator[pl.DataFrame]:
-    def rows() -> Iterator[pl.DataFrame]:
-        for one in opened:
-            for frame in one.frames(columns):
-                totals.add(one, frame)
-                yield frame
-
-    def starts() -> Iterator[pl.DataFrame]:
-        return itertools.chain.from_iterable(one.frames(["start"]) for one in opened)
-
-    count = sum(one.keys.rows for one in opened)
-    return ordering.in_order(rows, starts, ordering.BY_START, count, _weight(opened, columns), spill)
+def _starts(opened: Sequence[_Opened]) -> Iterator[pl.DataFrame]:
+    return itertools.chain.from_iterable(one.frames(["start"]) for one in opened)
 
 
 def _weight(opened: Sequence[_Opened], columns: Sequence[str]) -> float:
@@ -213,12 +256,37 @@ def _ahead(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
             yield frame
 
 
+def _field(field: pa.Field, first: pl.DataFrame) -> pa.Field:
+    """`field` in the type in which its values come: text of which half the values or more repeat in the `first` rows
+    as a dictionary, other text as views.
+    """
+    column = first[field.name]
+    if isinstance(column.dtype, pl.Categorical):
+        codes = column.to_physical().drop_nulls()
+        if 2 * codes.n_unique() <= len(codes) or not len(codes):
+            return pa.field(field.name, pa.dictionary(pa.int32(), pa.string()))
+    return pa.field(field.name, pa.string_view()) if field.type == pa.string() else field
+
+
+def _table(rows: pl.DataFrame, schema: pa.Schema, library: Library) -> pa.Table:
+    columns = []
+    for field in schema:
+        column = rows[field.name]
+        if pa.types.is_dictionary(field.type):
+            columns.append(packing.encoded(column, library.of(column)))
+        elif pa.types.is_string_view(field.type):
+            columns.append(column.cast(pl.String).to_arrow(compat_level=pl.CompatLevel.newest()))
+        else:
+            columns.append(column.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(field.type))
+    return pa.table(columns, schema=schema)
+
+
 def _whole_groups(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
     """The rows of `frames` again, in whole row groups; the last one may be smaller."""
     rest: pl.DataFrame | None = None
     for frame in frames:
         rows = frame if rest is None else pl.concat([rest, frame])
-        whole = rows.height // ROW_GROUP * ROW_GROUP
+        whole = rows.height // MERGED.row_group * MERGED.row_group
         if whole:
             yield rows[:whole]
         # A copy of its own: a slice would hold on to all of what it was cut from.

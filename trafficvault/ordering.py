@@ -22,15 +22,16 @@ import polars as pl
 
 from trafficvault import sealing
 from trafficvault.errors import FaultError
+from trafficvault.packing import Packing
 
-BUDGET = 208 * 2**20
+BUDGET = 512 * 2**20
 """Bytes that the rows of a range take in memory; sorting and writing them takes some twice as much again."""
 CHUNK = 131_072
 """Rows that are handed on at once."""
 _SAMPLE = 100_000
 """Rows whose keys are looked at to find the bounds of ranges."""
-_HEAD, _FEW = 4096, 64
-"""So many rows are looked at, and so many different values are few."""
+_HEAD = 4096
+"""So many rows tell what a row weighs."""
 _NEVER = 2**63 - 1
 """Stands for a start that is not told."""
 _LENGTH_BYTES = 8
@@ -54,16 +55,16 @@ BY_START = Order(pl.lit(""), ())
 def in_order(
     read: Read, read_keys: Read, order: Order, rows: int, weight: float, spill: Path
 ) -> Iterator[pl.DataFrame]:
-    """The `rows` rows that `read` gives, in `order`; a row takes about `weight` bytes. Text columns in which few values
+    """The `rows` rows that `read` gives, in `order`; a row takes about `weight` bytes. Text columns in which values
     repeat come as categorical ones, all of one kind.
 
     `read` is called once, and `read_keys`, which may leave out all columns but `start` and those of the order, at most
     once before it. `spill` is a directory that exists and is used by nobody else; nothing is left in it.
     """
     most = max(1, int(BUDGET / max(weight, 1.0)))
-    packing = _Packing(order.columns)
+    packing = Packing(order.columns)
     if rows <= most:
-        yield from _sorted([packing.pack(frame) for frame in read()], order)
+        yield from _sorted([packing.pack(frame) for frame in read()], order, packing)
         return
     bounds = _bounds(read_keys, order, rows, most)
     with ExitStack() as stack:
@@ -75,49 +76,24 @@ def in_order(
             for number in ranges.unique(maintain_order=True):
                 spills[number].add(frame.filter(ranges == number))
         for one in spills:
-            yield from _sorted([packing.pack(frame) for frame in one.frames()], order)
+            yield from _sorted([packing.pack(frame) for frame in one.frames()], order, packing)
             one.close()
 
 
 def weight_of(rows: pl.DataFrame) -> float:
     """Bytes that a row takes in memory while it waits, by the first rows of many."""
     head = rows.head(_HEAD)
-    return _Packing(()).pack(head).estimated_size() / max(1, head.height)
+    return Packing().pack(head).estimated_size() / max(1, head.height)
 
 
-class _Packing:
-    """Text columns of few different values become numbers of their values: a quarter of the memory, less to move."""
-
-    def __init__(self, but: Sequence[str]) -> None:
-        """None of the columns `but`."""
-        self._but = but
-        self._kinds: dict[str, pl.Categorical] | None = None
-
-    def pack(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """The rows, packed; which columns have few values is told by those that come first."""
-        if self._kinds is None:
-            head = rows.head(_HEAD)
-            texts = [name for name, kind in rows.schema.items() if kind == pl.String and name not in self._but]
-            few = [name for name in texts if head[name].n_unique() <= _FEW]
-            # Categories of their own, not those of the process: these values go when the rows go.
-            self._kinds = {name: pl.Categorical(pl.Categories.random()) for name in few}
-        return rows.with_columns(pl.col(name).cast(kind) for name, kind in self._kinds.items())
-
-
-def _sorted(frames: list[pl.DataFrame], order: Order) -> Iterator[pl.DataFrame]:
+def _sorted(frames: list[pl.DataFrame], order: Order, packing: Packing) -> Iterator[pl.DataFrame]:
     """The rows of `frames`, which it empties, in order. Chunk by chunk, so that there is never a second copy of all."""
     if not frames:
         return
-    rows = _joined(frames)
+    rows = packing.joined(frames)
     places = _places(_keys(rows, order, 0), order)
     for offset in range(0, rows.height, CHUNK):
-        yield rows[places[offset : offset + CHUNK]]
-
-
-def _joined(frames: list[pl.DataFrame]) -> pl.DataFrame:
-    """The rows of `frames`, which it empties: column by column, so that there is only ever one column twice."""
-    parts = [frames.pop(0).get_columns() for _ in range(len(frames))]
-    return pl.DataFrame([pl.concat([part.pop(0) for part in parts], rechunk=True) for _ in range(len(parts[0]))])
+        yield packing.unpack(rows[places[offset : offset + CHUNK]])
 
 
 def _places(keys: pl.DataFrame, order: Order) -> pl.Series:

@@ -37,8 +37,6 @@ from trafficvault.layout import day_key_id
 ROW_GROUP = 131_072
 TOLD = "trafficvault."
 """How the names of what a footer says besides the schema begin."""
-LANDING_LEVEL = 1
-"""How hard zstd tries for a file that is soon compacted."""
 _NONCE_BYTES = 12
 _FOOTER = "footer"
 _KEY_ID = re.compile(
@@ -62,10 +60,28 @@ _ENCODINGS = {
     "bytes_down": "BYTE_STREAM_SPLIT",
 }
 """How the columns that count up, or spread over many magnitudes, are smallest (benchmarks/README.md)."""
-_STATISTICS = ("start", "end", "reported_at")
-"""Rows stand in the order of time: of any other column, least and greatest value of a row group say nothing."""
 _PAGE_BYTES = 4 * 2**20
 """A column of a row group is one page or a few: readers take a row group whole, and each page costs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How rows are laid out in a file."""
+
+    level: int
+    """How hard zstd tries."""
+    row_group: int
+    """Rows of a row group at most."""
+    encodings: Mapping[str, str]
+    """Of columns that have no dictionary, where Parquet's plain one is not the smallest."""
+
+
+LANDING = Form(1, ROW_GROUP, _ENCODINGS)
+"""For a file that is soon compacted."""
+MERGED = Form(3, 2 * ROW_GROUP, {**_ENCODINGS, "start": "DELTA_BINARY_PACKED"})
+"""For a file that stays for the whole of its term. A row group of twice as many rows needs one dictionary for them."""
+_STATISTICS = ("start", "end", "reported_at")
+"""Rows stand in the order of time: of any other column, least and greatest value of a row group say nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,17 +131,16 @@ class Writer:
     """
 
     def __init__(
-        self, path: Path, schema: pa.Schema, place: Place, file_keys: Mapping[str, bytes], level: int = LANDING_LEVEL
+        self, path: Path, schema: pa.Schema, place: Place, file_keys: Mapping[str, bytes], form: Form = LANDING
     ) -> None:
-        """Begins the file at `path` with the columns of `schema`. `file_keys` holds the key of each category, `level`
-        is how hard zstd tries.
+        """Begins the file at `path` with the columns of `schema`. `file_keys` holds the key of each category.
 
         A text column may be of another Arrow type of text (views, a dictionary): in Parquet they are the same.
         Raises `FaultError` when a column is not of the record or not of its type: it would have no key.
         """
         ids = _key_ids(schema, place)
         _require_every_path(schema, frozenset(ids), place)
-        self._place, self._schema = place, schema
+        self._place, self._schema, self._form = place, schema, form
         self._used = {place.footer_id(), *ids.values()}
         self._kms = _FileKms(place, file_keys)
         config = pe.EncryptionConfiguration(
@@ -134,26 +149,32 @@ class Writer:
             double_wrapping=False,
             data_key_length_bits=256,
         )
+        repeated = [one.name for one in schema if one.name in _DICTIONARY or pa.types.is_dictionary(one.type)]
         # One factory per file, made here: a factory keeps the client it made, which would answer for another file.
         self._factory = pe.CryptoFactory(lambda _: self._kms)
         self._writer = pq.ParquetWriter(
             path,
             schema,
             compression="zstd",
-            compression_level=level,
+            compression_level=form.level,
             data_page_version="1.0",
             data_page_size=_PAGE_BYTES,
-            max_rows_per_page=ROW_GROUP,
+            max_rows_per_page=form.row_group,
             store_schema=False,  # it would tell the type in memory; what Parquet says by itself is the record's type
-            use_dictionary=[name for name in schema.names if name in _DICTIONARY],
-            column_encoding={name: encoding for name, encoding in _ENCODINGS.items() if name in schema.names},
+            use_dictionary=repeated,
+            dictionary_pagesize_limit=_PAGE_BYTES,
+            column_encoding={
+                name: encoding
+                for name, encoding in form.encodings.items()
+                if name in schema.names and name not in repeated
+            },
             write_statistics=[name for name in schema.names if name in _STATISTICS],
             encryption_properties=self._factory.file_encryption_properties(pe.KmsConnectionConfig(), config),
         )
 
     def append(self, table: pa.Table) -> None:
         """Adds the rows of `table`, which has the columns of the file in their order, as row groups of their own."""
-        self._writer.write_table(table.cast(self._schema), row_group_size=ROW_GROUP)
+        self._writer.write_table(table.cast(self._schema), row_group_size=self._form.row_group)
 
     def close(self, told: Mapping[str, str] | None = None) -> None:
         """Writes the footer, with what is `told` of the file in it, encrypted as the footer is.
