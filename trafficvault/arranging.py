@@ -27,10 +27,13 @@ from trafficvault.keys import Custody
 from trafficvault.layout import Layout
 from trafficvault.ordering import Order
 from trafficvault.packed_rows import PackedRows
+from trafficvault.packing import Rows
 from trafficvault.sealed_parquet import Place
 
-_SLICE = sealed_parquet.ROW_GROUP
-"""Rows that are read at once."""
+_SLICE = sealed_parquet.MERGED.row_group
+"""Rows that are read at once: a row group is decoded whole."""
+_SLAB = sealed_parquet.ROW_GROUP
+"""Rows that are arranged at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ def arrange(
         with Builder(part, place, keys) as builder:
             for rows in reading.in_order(layout.spill):
                 builder.add(rows)
-                told(rows.height)
+                told(rows.frame.height)
             builder.finish()
 
     disk.make_directory(layout.spill)
@@ -88,7 +91,7 @@ def arrange_beside(
 
     def build(part: Path) -> None:
         with Builder(part, place, keys) as builder:
-            for frame in rows.in_blocks(_SLICE):
+            for frame in rows.in_blocks(_SLAB):
                 if stop.is_set():
                     return
                 builder.add(frame)
@@ -166,12 +169,11 @@ class _Reading:
     def __init__(self, layout: Layout, custody: Custody, place: Place, keys: Mapping[str, bytes], row_sum: str) -> None:
         self._custody, self._place, self._row_sum = custody, place, row_sum
         self._path = layout.record_file(place.record_class, place.day, place.file_id)
-        present = sealed_parquet.unwrap(self._path, place, keys, ()).present
-        self.opened = sealed_parquet.unwrap(self._path, place, keys, present)
+        self.opened = sealed_parquet.unwrap(self._path, place, keys, SCHEMA.names)
         self.reach = place.day, place.day
         """The first and the last UTC date that a record touches, once all were read."""
 
-    def in_order(self, spill: Path) -> Iterator[pl.DataFrame]:
+    def in_order(self, spill: Path) -> Iterator[Rows]:
         """All rows, as a block file has them. Raises `FaultError` before the first when they are not what they should
         be.
         """
@@ -179,7 +181,8 @@ class _Reading:
         order = Order(order_key(present), tuple(order_key(present).meta.root_names()))
         lazy = sealed_parquet.scan(self._path, self.opened, present).head(4096)
         weight = ordering.weight_of(sealed_parquet.collect(lazy, self._place))
-        by = [name for name in present if name == "start" or name in order.columns]
+        # Without any of them the rows are cut where they stand, and counted by some column.
+        by = [name for name in present if name == "start" or name in order.columns] or present[:1]
         return ordering.in_order(self.proved, lambda: self._frames(by), order, rows, weight, spill)
 
     def proved(self) -> Iterator[pl.DataFrame]:

@@ -17,17 +17,17 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from trafficvault import block_form, numerals, packing, prefixes
+from trafficvault import block_form, numerals, prefixes
 from trafficvault.block_form import COLUMN, HEAD, NUMBERS, RELATIVE, ROWS, SCALES, Bits, Whole
 from trafficvault.block_pools import Pool, cut, pool_of, sizes
-from trafficvault.packing import Library
+from trafficvault.packing import Codes, Rows
 
 _PRESENCE = 1 << 22
 """Up to so many (block, text) pairs, a table tells which of them occur; beyond, they are sorted."""
 _POWERS = np.uint64(1) << np.arange(64, dtype=np.uint64)
 _ROUNDED = np.array([block_form.rounded(bits) for bits in range(65)], np.uint8)
 _CATEGORIES = 1024
-"""A categorical column of more values is looked at as text, for they may be numbers."""
+"""A packed column of more texts may be one of numbers."""
 _REFERRED_TO = frozenset(block_form.RELATIVES.values())
 
 _Any = TypeVar("_Any", bound=np.generic)
@@ -35,7 +35,7 @@ Octets = npt.NDArray[np.uint8]
 Tags = npt.NDArray[np.unsignedinteger[Any]]
 """Of the narrowest type that holds them."""
 Mask = npt.NDArray[np.bool_]
-Rest = tuple[pa.Array, npt.NDArray[np.int32]]
+Rest = tuple[pa.Array, npt.NDArray[np.integer[Any]]]
 """Texts, the first of them for the prefix of numbers, and the one of each row; 0 where there is none."""
 
 
@@ -52,9 +52,9 @@ class _Column:
 class Frame:
     """A frame of rows in their final order, all blocks full but the last."""
 
-    def __init__(self, rows: pl.DataFrame, library: Library) -> None:
-        """The texts of categorical columns are those of the `library`, which frames of one file share."""
-        self._rows, self._library = rows, library
+    def __init__(self, packed: Rows) -> None:
+        rows = packed.frame
+        self._rows, self._packed = rows, packed
         self.height = rows.height
         self.blocks = -(-rows.height // ROWS)
         self._counts = np.full(self.blocks, ROWS)
@@ -65,7 +65,7 @@ class Frame:
         """The section of each block, of the columns `names`; None where all of them are null."""
         columns: dict[str, _Column] = {}
         for name in names:
-            if name in self._rows.columns and self._rows[name].null_count() < self.height:
+            if self._is_there(name):
                 columns[name] = self._column(name, columns)
         if not columns:
             yield from [None] * self.blocks
@@ -90,7 +90,15 @@ class Frame:
         parts += [sizes(pools, entries), *(pool.content for pool in pools)]
         yield from map(b"".join, zip(*parts, strict=True))
 
+    def _is_there(self, name: str) -> bool:
+        """Whether the column has a value in any row."""
+        if name in self._packed.texts:
+            return bool(self._packed.codes(name).any())
+        return name in self._rows.columns and self._rows[name].null_count() < self.height
+
     def _column(self, name: str, earlier: dict[str, _Column]) -> _Column:
+        if name in self._packed.texts:
+            return self._coded(name, earlier)
         series = self._rows[name]
         match block_form.kind_of(name):
             case block_form.NUMBER:
@@ -131,8 +139,6 @@ class Frame:
         return self._mixed(name, v4.to_numpy(), number.fill_null(0).to_numpy(), rest, "", earlier)
 
     def _text(self, name: str, series: pl.Series, earlier: dict[str, _Column]) -> _Column:
-        if isinstance(series.dtype, pl.Categorical):
-            return self._categorical(name, series, earlier)
         if series[0] is not None and (series == series[0]).all(ignore_nulls=False):
             return self._constant(series[0])
         there = series.is_not_null().to_numpy()
@@ -145,9 +151,9 @@ class Frame:
         rest = None if np.array_equal(fits, there) else _listed(series, there & ~fits, prefix)
         return self._mixed(name, fits, number, rest, prefix, earlier)
 
-    def _categorical(self, name: str, series: pl.Series, earlier: dict[str, _Column]) -> _Column:
+    def _coded(self, name: str, earlier: dict[str, _Column]) -> _Column:
         """A column whose texts are numbered already: what is to be known of a text is asked once, not row by row."""
-        texts, codes = self._library.of(series), packing.codes_of(series)
+        texts, codes = self._packed.texts[name], self._packed.codes(name)
         least, most = int(codes.min()), int(codes.max())
         if least == most:
             return self._constant(texts.values[least - 1])
@@ -157,7 +163,7 @@ class Frame:
             return self._made(name, tags, None, None, pool_of(there[0], bounds, entries), earlier)
         are_numbers, numbers = texts.numbers
         fits = are_numbers[codes]
-        rest = np.where(fits, np.int32(0), codes)
+        rest = np.where(fits, codes.dtype.type(0), codes)
         listed = _dense(texts.arrow, rest) if rest.any() else None
         return self._mixed(name, fits, numbers[codes], listed, texts.prefix, earlier)
 
@@ -183,7 +189,7 @@ class Frame:
                 tags[is_number] = 1
         return self._made(name, tags, number, is_number, pool_of(texts, bounds, entries), earlier, blocks_with)
 
-    def _ranked(self, texts: pa.Array, codes: npt.NDArray[np.int32], first: Mask) -> tuple[Tags, Whole, Whole]:
+    def _ranked(self, texts: pa.Array, codes: npt.NDArray[np.integer[Any]], first: Mask) -> tuple[Tags, Whole, Whole]:
         """The place of each code among those of its block, from 1; where each block's begin, and the codes of all.
 
         Code 0 is a null, of tag 0, and stands as well for what is among those of a block where `first` holds, and is
@@ -328,7 +334,7 @@ def _listed(column: pl.Series, there: Mask, prefix: str) -> Rest:
     return texts, codes if column.null_count() == 0 else codes * column.is_not_null().to_numpy()
 
 
-def _dense(texts: pa.Array, codes: npt.NDArray[np.int32]) -> Rest:
+def _dense(texts: pa.Array, codes: Codes) -> Rest:
     """The same with those texts alone that occur, and the first, when there are many others."""
     if len(texts) <= _CATEGORIES:
         return texts, codes

@@ -11,26 +11,71 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from trafficvault import block_form, packing, postings, prefixes
-from trafficvault.block_form import ROWS
-from trafficvault.packing import Library
+from trafficvault import block_form, postings, prefixes
+from trafficvault.block_form import ORDER, ROWS
+from trafficvault.packing import Rows, Texts
+
+
+class OrderKeys:
+    """The order key of each row: mostly a packed column, whose texts are looked at only once each."""
+
+    def __init__(self, rows: Rows) -> None:
+        there = [name for name in ORDER if name in rows.frame.columns]
+        self.column = there[0] if there and there[0] in rows.texts else None
+        """The column that is the order key wherever it is not null, if that is packed."""
+        self._texts = Texts(pl.Series([], dtype=pl.String)) if self.column is None else rows.texts[self.column]
+        height = rows.frame.height
+        self._codes = np.zeros(height, np.uint8) if self.column is None else rows.codes(self.column)
+        self._others = np.flatnonzero(self._codes == 0)
+        # A row number keeps the height where there is no column.
+        left = Rows(rows.frame.select(pl.int_range(pl.len()).alias("_"), *there)[self._others], rows.texts)
+        columns = left.frame.with_columns(left.column(name) for name in there)
+        self._other = columns.select(key=block_form.order_key(there)).to_series()
+        """Those that are of another column."""
+
+    def texts(self) -> pl.Series:
+        """All of them as texts."""
+        if len(self._others) == len(self._codes):
+            return self._other
+        found = self._texts.of(self._codes)
+        return found.scatter(self._others, self._other) if len(self._others) else found
+
+    def text_of(self, places: npt.NDArray[np.int64]) -> pl.Series:
+        """Those of some rows."""
+        return self.texts().gather(places)
+
+    def ranks(self) -> npt.NDArray[np.int64]:
+        """Where each stands among all, by its bytes."""
+        if not len(self._others):
+            return self._texts.ranks[self._codes]
+        kinds = self._other.unique()
+        ranks = pl.concat([self._texts.values, kinds]).rank("dense").cast(pl.Int64).to_numpy()
+        found = np.append(np.int64(0), ranks)[self._codes]
+        places = pl.DataFrame({"key": kinds, "rank": ranks[len(self._texts) - 1 :]})
+        found[self._others] = self._other.to_frame().join(places, on="key", how="left", maintain_order="left")["rank"]
+        return found
+
+    def hashes(self, family: str) -> postings.Hashes:
+        """The hash of each, as an identifier of that family."""
+        found = self._texts.hashes(family)[self._codes]
+        found[self._others] = postings.hashes(family, self._other.to_arrow(compat_level=pl.CompatLevel.oldest()))
+        return found
 
 
 class Posting:
     """The pairs of identifier and block, 8 bytes each, of the rows that were added so far."""
 
-    def __init__(self, library: Library) -> None:
-        """The texts of categorical columns are those of the `library`."""
-        self._library = library
+    def __init__(self) -> None:
         self._pairs: list[postings.Hashes] = []
         self._rows = 0
         self.prefixes: set[int] = set()
         """The lengths, in 128 bits, that addresses were posted with."""
 
-    def add(self, rows: pl.DataFrame, order: pl.Series) -> None:
+    def add(self, rows: Rows, order: OrderKeys) -> None:
         """The rows that come next, with their order keys; all but the last that are added are whole blocks."""
-        blocks = np.arange(self._rows, self._rows + rows.height, dtype=np.uint64) // np.uint64(ROWS)
-        self._rows += rows.height
+        height = rows.frame.height
+        blocks = np.arange(self._rows, self._rows + height, dtype=np.uint64) // np.uint64(ROWS)
+        self._rows += height
         found = [np.zeros(0, np.uint64), *self._posted(rows, order, blocks)]
         self._pairs.append(postings.distinct(np.concatenate(found)))
 
@@ -41,41 +86,17 @@ class Posting:
         joined.sort()
         return joined
 
-    def _posted(self, rows: pl.DataFrame, order: pl.Series, blocks: postings.Hashes) -> Iterator[postings.Hashes]:
+    def _posted(self, rows: Rows, order: OrderKeys, blocks: postings.Hashes) -> Iterator[postings.Hashes]:
         """The pairs of each column that is looked up by. What a row is ordered by is found by the order."""
         for name, family in postings.FAMILY_OF.items():
-            if name not in rows.columns or rows[name].null_count() == rows.height:
+            if name == order.column or name not in rows.frame.columns:
                 continue
-            if family == "ip":
-                yield self._addresses(rows, name, blocks)
-            elif not isinstance(rows.schema[name], pl.Categorical):
-                yield _texts(name, family, rows[name], _as_text(order), blocks)
-            elif rows[name].dtype != order.dtype or not (rows[name] == order).all(ignore_nulls=False):
-                yield self._numbered(family, rows[name], order, blocks)
-
-    def _numbered(self, family: str, values: pl.Series, order: pl.Series, blocks: postings.Hashes) -> postings.Hashes:
-        """The pairs of a column whose texts are numbered: each text is hashed once."""
-        codes = packing.codes_of(values)
-        taken = codes != 0
-        again = (codes[1:] == codes[:-1]) & (blocks[1:] == blocks[:-1])
-        taken[1:] &= ~again | _changes(order)
-        texts = self._library.of(values)
-        places = np.flatnonzero(taken)
-        found = texts.hashes(family)[codes[places]]
-        alike = np.flatnonzero(found == self._order_hashes(family, order)[places])
-        if len(alike):
-            # Two texts of one hash are not one text.
-            those = places[alike]
-            equal = _as_text(values.gather(those)) == _as_text(order.gather(those))
-            kept = np.ones(len(places), np.bool_)
-            kept[alike[equal.to_numpy()]] = False
-            places, found = places[kept], found[kept]
-        return postings.pairs(found, blocks[places])
-
-    def _order_hashes(self, family: str, order: pl.Series) -> postings.Hashes:
-        if isinstance(order.dtype, pl.Categorical):
-            return self._library.of(order).hashes(family)[packing.codes_of(order)]
-        return postings.hashes(family, order.to_arrow(compat_level=pl.CompatLevel.oldest()))
+            if name in rows.texts:
+                yield _numbered(family, rows, name, order, blocks)
+            elif family == "ip":
+                yield self._addresses(rows.frame, name, blocks)
+            else:
+                yield _texts(name, family, rows.frame[name], order, blocks)
 
     def _addresses(self, rows: pl.DataFrame, name: str, blocks: postings.Hashes) -> postings.Hashes:
         there = rows[name].is_not_null()
@@ -89,17 +110,25 @@ class Posting:
         return postings.pairs(postings.address_hashes(high & first, low & second, bits), blocks[there.to_numpy()])
 
 
-def order_of(rows: pl.DataFrame) -> pl.Series:
-    """The order key of each row: as the categorical column that it is throughout, else as text."""
-    first = next((name for name in block_form.ORDER if name in rows.columns), None)
-    if first is not None and isinstance(rows.schema[first], pl.Categorical) and not rows[first].null_count():
-        return rows[first]
-    texts = [name for name in block_form.ORDER if name in rows.columns and block_form.kind_of(name) == block_form.TEXT]
-    return rows.with_columns(pl.col(texts).cast(pl.String)).select(block_form.order_key(rows.columns)).to_series()
+def _numbered(family: str, rows: Rows, name: str, order: OrderKeys, blocks: postings.Hashes) -> postings.Hashes:
+    """The pairs of a packed column: each text is hashed once."""
+    codes, texts = rows.codes(name), rows.texts[name]
+    places = np.flatnonzero(codes)
+    found = texts.hashes(family)[codes[places]]
+    alike = np.flatnonzero(found == order.hashes(family)[places])
+    if len(alike):
+        # Two texts of one hash need not be one text.
+        those = places[alike]
+        equal = (texts.of(codes[those]) == order.text_of(those)).to_numpy()
+        kept = np.ones(len(places), np.bool_)
+        kept[alike[equal]] = False
+        places, found = places[kept], found[kept]
+    return postings.pairs(found, blocks[places])
 
 
-def _texts(name: str, family: str, values: pl.Series, order: pl.Series, blocks: postings.Hashes) -> postings.Hashes:
-    frame = pl.DataFrame({"value": values, "block": blocks, "order": order})
+def _texts(name: str, family: str, values: pl.Series, order: OrderKeys, blocks: postings.Hashes) -> postings.Hashes:
+    frame = pl.DataFrame({"value": values, "block": blocks, "order": order.texts()})
+    frame = frame.filter(pl.col("value").is_not_null())
     if isinstance(frame.schema["value"], pl.List):
         frame = frame.explode("value")
         if name == "other_parties":
@@ -107,15 +136,3 @@ def _texts(name: str, family: str, values: pl.Series, order: pl.Series, blocks: 
     frame = frame.filter(pl.col("value").is_not_null() & (pl.col("value") != pl.col("order")))
     hashed = postings.hashes(family, frame["value"].to_arrow(compat_level=pl.CompatLevel.oldest()))
     return postings.pairs(hashed, frame["block"].to_numpy())
-
-
-def _changes(order: pl.Series) -> npt.NDArray[np.bool_]:
-    """Which rows, from the second on, have another order key than the one before."""
-    if isinstance(order.dtype, pl.Categorical):
-        codes = packing.codes_of(order)
-        return codes[1:] != codes[:-1]
-    return (order != order.shift())[1:].to_numpy()
-
-
-def _as_text(column: pl.Series) -> pl.Series:
-    return column.cast(pl.String) if isinstance(column.dtype, pl.Categorical) else column

@@ -11,11 +11,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
-import numpy as np
 import polars as pl
 
 from ingest.record import CATEGORIES, WHO
-from trafficvault import block_directory, block_form, packing, postings
+from trafficvault import block_directory, block_form, postings
 from trafficvault.block_encoding import Frame
 from trafficvault.block_form import (
     DIRECTORY,
@@ -27,9 +26,9 @@ from trafficvault.block_form import (
     SECTION,
     Seals,
 )
-from trafficvault.block_posting import Posting, order_of
+from trafficvault.block_posting import OrderKeys, Posting
 from trafficvault.errors import FaultError
-from trafficvault.packing import Library
+from trafficvault.packing import Rows, Texts
 from trafficvault.sealed_parquet import Place, polars_type, require_granted
 
 _SLAB = 128 * ROWS
@@ -48,9 +47,9 @@ class Builder:
         self._place, self._keys = place, file_keys
         self._salt = os.urandom(SALT_BYTES)
         self._seals = Seals.of(place, file_keys, self._salt)
-        self._library = Library()
-        self._posting = Posting(self._library)
+        self._posting = Posting()
         self._rest = pl.DataFrame()
+        self._texts: Mapping[str, Texts] = {}
         self._rows = 0
         self._lengths: list[int] = []
         self._first_keys: list[bytes] = []
@@ -70,18 +69,19 @@ class Builder:
         self._sealer.shutdown(cancel_futures=True)
         self._file.close()
 
-    def add(self, rows: pl.DataFrame) -> None:
-        """Takes the rows that come next.
+    def add(self, rows: pl.DataFrame | Rows) -> None:
+        """Takes the rows that come next; a column that is packed in some of them is packed in all, by the same numbers.
 
-        Raises `FaultError` when they are not in order, `UsageError` for a column that is not of the record,
-        `RefusedError` for one whose category has no key.
+        Raises `FaultError`, here or later, when they are not in order, `UsageError` for a column that is not of the
+        record, `RefusedError` for one whose category has no key.
         """
-        for name in rows.columns:
+        packed = rows if isinstance(rows, Rows) else Rows(rows, {})
+        frame, self._texts = packed.frame, packed.texts
+        for name in frame.columns:
             require_granted(name, self._place.record_class, self._keys)
-        # A text column may be categorical: its few values are then known before its rows are looked at.
-        kept = [name for name in rows.columns if isinstance(rows.schema[name], pl.Categorical)]
-        rows = rows.with_columns(pl.col(name).cast(polars_type(name)) for name in rows.columns if name not in kept)
-        self._rest = pl.concat([self._rest, rows], how="diagonal") if self._rest.height else rows
+        plain = [name for name in frame.columns if name not in packed.texts]
+        frame = frame.with_columns(pl.col(name).cast(polars_type(name)) for name in plain)
+        self._rest = pl.concat([self._rest, frame], how="diagonal_relaxed") if self._rest.height else frame
         whole = self._rest.height // ROWS * ROWS
         for start in range(0, whole, _SLAB):
             self._write(self._rest[start : min(start + _SLAB, whole)])
@@ -95,39 +95,30 @@ class Builder:
             raise FaultError(f"writing the blocks of {self._place}: there are no rows to write")
         self._settle()
         bits, chunks = self._write_postings()
-        content = block_directory.dump(
-            self._rows, self._lengths, self._first_keys, self._posting.prefixes, bits, chunks
-        )
+        of_addresses = self._posting.prefixes
+        content = block_directory.dump(self._rows, self._lengths, self._first_keys, of_addresses, bits, chunks)
         sealed = self._seals.seal(WHO, DIRECTORY, 0, content)
         self._file.write(sealed + self._salt + len(sealed).to_bytes(4, "little") + MAGIC)
         self._file.close()
 
-    def _write(self, rows: pl.DataFrame) -> None:
-        order = order_of(rows)
-        self._require_order(order)
-        frame = Frame(rows, self._library)
+    def _write(self, frame: pl.DataFrame) -> None:
+        rows = Rows(frame, self._texts)
+        order = OrderKeys(rows)
+        keys = order.texts()
+        if not keys.is_sorted() or keys[0] < self._last_key:
+            raise FaultError(f"writing the blocks of {self._place}: the rows are not in the order of their blocks")
+        self._last_key = keys[-1]
+        encoded = Frame(rows)
         first = self._rows // ROWS
-        if first + frame.blocks > _MOST_BLOCKS:
+        if first + encoded.blocks > _MOST_BLOCKS:
             raise FaultError(f"writing the blocks of {self._place}: it has more than {_MOST_BLOCKS} blocks")
         record_class = self._place.record_class
-        sections = [list(frame.sections(block_form.names(category, record_class))) for category in CATEGORIES]
+        sections = [list(encoded.sections(block_form.names(category, record_class))) for category in CATEGORIES]
         self._settle()
         self._sealing = self._sealer.submit(self._put, sections, first)
-        keys = order.gather(np.arange(0, rows.height, ROWS)).cast(pl.String).to_list()
-        self._first_keys += [key.encode()[:FIRST_KEY_BYTES] for key in keys]
-        self._rows += rows.height
+        self._first_keys += [key.encode()[:FIRST_KEY_BYTES] for key in keys.gather_every(ROWS)]
+        self._rows += frame.height
         self._posting.add(rows, order)
-
-    def _require_order(self, order: pl.Series) -> None:
-        if isinstance(order.dtype, pl.Categorical):
-            ranks = self._library.of(order).ranks[packing.codes_of(order)]
-            ascending = bool((ranks[1:] >= ranks[:-1]).all())
-        else:
-            ascending = order.is_sorted()
-        first, last = order.gather([0, len(order) - 1]).cast(pl.String)
-        if not ascending or first < self._last_key:
-            raise FaultError(f"writing the blocks of {self._place}: the rows are not in the order of their blocks")
-        self._last_key = last
 
     def _put(self, sections: list[list[bytes | None]], first: int) -> None:
         """Seals and writes blocks from the `first` on, given category by category, while the next are encoded."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import itertools
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
@@ -32,12 +32,14 @@ from trafficvault.errors import FaultError
 from trafficvault.keys import Custody
 from trafficvault.layout import Layout
 from trafficvault.packed_rows import PackedRows, batches_together
-from trafficvault.packing import Library, Packing
+from trafficvault.packing import Packing, Rows, Texts
 from trafficvault.partitions import WrittenFile
 from trafficvault.sealed_parquet import MERGED, DataKeys, Place
 
 _SLICE = sealed_parquet.ROW_GROUP
 """Rows that are read at once."""
+_GROUP = MERGED.row_group
+"""Rows that are written at once."""
 Told = Callable[[int], None]
 """Called with the number of rows that were written since the last call."""
 
@@ -136,10 +138,10 @@ class _Merging:
         how = Packing()
         packed = [how.pack(frame) for frame in self._totals.frames(names)]
         self.expected = self._totals.require(self._custody, self._place)
-        rows = PackedRows(how.joined(packed), how)
+        rows = PackedRows(Rows(how.joined(packed), how.texts))
 
         def meanwhile() -> tuple[date, date]:
-            self._write(rows.in_time(MERGED.row_group))
+            self._write(rows.in_time(_GROUP))
             return arranging.proved(self._target, self._custody, self._place, self.expected)
 
         return arranging.arrange_beside(self._disk, self._target, self._custody, self._place, rows, meanwhile)
@@ -154,20 +156,19 @@ class _Merging:
         self._write(map(batches_together, _ahead(_whole_groups(ordered))))
         return arranging.arrange(self._disk, self._target, self._custody, self._place, self.expected)
 
-    def _write(self, groups: Iterator[pl.DataFrame]) -> None:
+    def _write(self, groups: Iterator[Rows]) -> None:
         """Writes the record file, a row group of each frame."""
         self._disk.create_by(self._path, functools.partial(self._fill, groups))
 
-    def _fill(self, groups: Iterator[pl.DataFrame], part: Path) -> None:
-        library = Library()
+    def _fill(self, groups: Iterator[Rows], part: Path) -> None:
         first = next(groups)
-        schema = pa.schema([_field(field, first) for field in SCHEMA if field.name in first.columns])
+        schema = pa.schema([_field(field, first) for field in SCHEMA if field.name in first.frame.columns])
         keys = partitions.file_keys(self._custody, self._place)
         writer = sealed_parquet.Writer(part, schema, self._place, keys, MERGED)
         try:
             for rows in itertools.chain([first], groups):
-                writer.append(_table(rows, schema, library))
-                self._told(rows.height)
+                writer.append(_table(rows, schema))
+                self._told(rows.frame.height)
             self.expected = self.expected or self._totals.require(self._custody, self._place)
         except BaseException:
             writer.abandon()
@@ -231,8 +232,7 @@ def _opened(layout: Layout, custody: Custody, place: Place, source: Source) -> _
     if digest != source.digest:
         raise FaultError(f"merging {place}: its bytes are not those that were committed; `verify` says more")
     file_keys = partitions.file_keys(custody, place)
-    present = sealed_parquet.unwrap(path, place, file_keys, ()).present
-    return _Opened(source, place, path, sealed_parquet.unwrap(path, place, file_keys, present))
+    return _Opened(source, place, path, sealed_parquet.unwrap(path, place, file_keys, SCHEMA.names))
 
 
 def _starts(opened: Sequence[_Opened]) -> Iterator[pl.DataFrame]:
@@ -246,7 +246,7 @@ def _weight(opened: Sequence[_Opened], columns: Sequence[str]) -> float:
     return ordering.weight_of(sealed_parquet.collect(lazy, largest.place))
 
 
-def _ahead(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+def _ahead(frames: Iterator[Rows]) -> Iterator[Rows]:
     """The same frames; the next is made while one is at work."""
     # Not the writing goes to the other thread: pyarrow asks for its keys on the one that waits for them.
     with ThreadPoolExecutor(1) as other:
@@ -256,40 +256,41 @@ def _ahead(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
             yield frame
 
 
-def _field(field: pa.Field, first: pl.DataFrame) -> pa.Field:
+def _field(field: pa.Field, first: Rows) -> pa.Field:
     """`field` in the type in which its values come: text of which half the values or more repeat in the `first` rows
     as a dictionary, other text as views.
     """
-    column = first[field.name]
-    if isinstance(column.dtype, pl.Categorical):
-        codes = column.to_physical().drop_nulls()
-        if 2 * codes.n_unique() <= len(codes) or not len(codes):
+    if field.name in first.texts:
+        counts = np.bincount(first.codes(field.name), minlength=1)[1:]
+        if 2 * np.count_nonzero(counts) <= counts.sum():
             return pa.field(field.name, pa.dictionary(pa.int32(), pa.string()))
     return pa.field(field.name, pa.string_view()) if field.type == pa.string() else field
 
 
-def _table(rows: pl.DataFrame, schema: pa.Schema, library: Library) -> pa.Table:
+def _table(rows: Rows, schema: pa.Schema) -> pa.Table:
     columns = []
     for field in schema:
-        column = rows[field.name]
         if pa.types.is_dictionary(field.type):
-            columns.append(packing.encoded(column, library.of(column)))
+            columns.append(packing.dictionary_of(rows.codes(field.name), rows.texts[field.name]))
         elif pa.types.is_string_view(field.type):
-            columns.append(column.cast(pl.String).to_arrow(compat_level=pl.CompatLevel.newest()))
+            columns.append(rows.column(field.name).to_arrow(compat_level=pl.CompatLevel.newest()))
         else:
-            columns.append(column.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(field.type))
+            columns.append(rows.frame[field.name].to_arrow(compat_level=pl.CompatLevel.oldest()).cast(field.type))
     return pa.table(columns, schema=schema)
 
 
-def _whole_groups(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """The rows of `frames` again, in whole row groups; the last one may be smaller."""
-    rest: pl.DataFrame | None = None
-    for frame in frames:
-        rows = frame if rest is None else pl.concat([rest, frame])
-        whole = rows.height // MERGED.row_group * MERGED.row_group
-        if whole:
-            yield rows[:whole]
+def _whole_groups(parts: Iterator[Rows]) -> Iterator[Rows]:
+    """The rows of `parts` again, in whole row groups; the last one may be smaller."""
+    rest = pl.DataFrame()
+    texts: Mapping[str, Texts] = {}
+    for part in parts:
+        # Codes may have grown wider.
+        rows = pl.concat([rest, part.frame], how="vertical_relaxed") if rest.height else part.frame
+        texts = part.texts
+        whole = rows.height // _GROUP * _GROUP
+        for start in range(0, whole, _GROUP):
+            yield Rows(rows[start : start + _GROUP], texts)
         # A copy of its own: a slice would hold on to all of what it was cut from.
-        rest = rows[whole:].rechunk() if whole < rows.height else None
-    if rest is not None:
-        yield rest
+        rest = rows[whole:].rechunk()
+    if rest.height:
+        yield Rows(rest, texts)

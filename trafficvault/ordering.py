@@ -22,7 +22,7 @@ import polars as pl
 
 from trafficvault import sealing
 from trafficvault.errors import FaultError
-from trafficvault.packing import Packing
+from trafficvault.packing import Packing, Rows
 
 BUDGET = 512 * 2**20
 """Bytes that the rows of a range take in memory; sorting and writing them takes some twice as much again."""
@@ -52,11 +52,9 @@ BY_START = Order(pl.lit(""), ())
 """By `start` alone."""
 
 
-def in_order(
-    read: Read, read_keys: Read, order: Order, rows: int, weight: float, spill: Path
-) -> Iterator[pl.DataFrame]:
+def in_order(read: Read, read_keys: Read, order: Order, rows: int, weight: float, spill: Path) -> Iterator[Rows]:
     """The `rows` rows that `read` gives, in `order`; a row takes about `weight` bytes. Text columns in which values
-    repeat come as categorical ones, all of one kind.
+    repeat are packed.
 
     `read` is called once, and `read_keys`, which may leave out all columns but `start` and those of the order, at most
     once before it. `spill` is a directory that exists and is used by nobody else; nothing is left in it.
@@ -86,14 +84,14 @@ def weight_of(rows: pl.DataFrame) -> float:
     return Packing().pack(head).estimated_size() / max(1, head.height)
 
 
-def _sorted(frames: list[pl.DataFrame], order: Order, packing: Packing) -> Iterator[pl.DataFrame]:
+def _sorted(frames: list[pl.DataFrame], order: Order, packing: Packing) -> Iterator[Rows]:
     """The rows of `frames`, which it empties, in order. Chunk by chunk, so that there is never a second copy of all."""
     if not frames:
         return
     rows = packing.joined(frames)
     places = _places(_keys(rows, order, 0), order)
     for offset in range(0, rows.height, CHUNK):
-        yield packing.unpack(rows[places[offset : offset + CHUNK]])
+        yield Rows(rows[places[offset : offset + CHUNK]], packing.texts)
 
 
 def _places(keys: pl.DataFrame, order: Order) -> pl.Series:
@@ -138,7 +136,9 @@ def _range(bounds: Sequence[tuple[str, int, int]]) -> pl.Expr:
     reached = [
         (text > at[0]) | ((text == at[0]) & ((start > at[1]) | ((start == at[1]) & (number >= at[2])))) for at in bounds
     ]
-    return pl.sum_horizontal(pl.lit(0, pl.Int32), *(one.cast(pl.Int32) for one in reached)).alias("range")
+    return pl.sum_horizontal(pl.repeat(0, pl.len(), dtype=pl.Int32), *(one.cast(pl.Int32) for one in reached)).alias(
+        "range"
+    )
 
 
 class _Spill:

@@ -12,55 +12,45 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from trafficvault import packing
-from trafficvault.block_form import ORDER
-from trafficvault.block_posting import order_of
-from trafficvault.packing import Library, Packing
+from trafficvault.block_posting import OrderKeys
+from trafficvault.packing import Rows
 
 Places = npt.NDArray[np.int64]
 """Which rows, in which order."""
 
 
 class PackedRows:
-    """Rows as `Packing` packs them, and how it did so."""
+    """All rows of a partition."""
 
-    def __init__(self, rows: pl.DataFrame, how: Packing) -> None:
-        self._rows, self._how = rows, how
-        self._by_start = _by_start(rows)
-        self.height = rows.height
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self._by_start = _by_start(rows.frame)
+        self.height = rows.frame.height
 
-    def in_time(self, size: int) -> Iterator[pl.DataFrame]:
+    def in_time(self, size: int) -> Iterator[Rows]:
         """`size` rows after `size` rows in the order of `start`, missing last; among them those of a batch stand
         together. Rows of equal start keep the order in which they came.
         """
         for offset in range(0, len(self._by_start), size):
-            places = self._by_start[offset : offset + size]
-            if "batch" in (self._how.kinds or {}):
-                places = places[_together(self._rows["batch"].gather(places))]
-            yield self._how.unpack(self._rows[places])
+            yield batches_together(self._taken(self._by_start[offset : offset + size]))
 
-    def in_blocks(self, size: int) -> Iterator[pl.DataFrame]:
+    def in_blocks(self, size: int) -> Iterator[Rows]:
         """`size` rows after `size` rows in the order of a block file."""
-        order = order_of(self._how.unpack(self._rows.select(name for name in ORDER if name in self._rows.columns)))
-        if not isinstance(order.dtype, pl.Categorical):
-            order = order.cast(pl.Categorical(pl.Categories.random()))
-        ranks = Library().of(order).ranks[packing.codes_of(order)][self._by_start]
+        ranks = OrderKeys(self._rows).ranks()[self._by_start]
         places = self._by_start[_ordered(ranks.view(np.uint64), int(ranks.max()))]
         for offset in range(0, len(places), size):
-            yield self._how.unpack(self._rows[places[offset : offset + size]])
+            yield self._taken(places[offset : offset + size])
+
+    def _taken(self, places: Places) -> Rows:
+        return Rows(self._rows.frame[places], self._rows.texts)
 
 
-def batches_together(rows: pl.DataFrame) -> pl.DataFrame:
+def batches_together(rows: Rows) -> Rows:
     """`rows`, those of a batch together, in other respects in the same order; as they are where no batch repeats."""
-    if not isinstance(rows.schema.get("batch"), pl.Categorical):
+    if "batch" not in rows.texts:
         return rows
-    return rows[_together(rows["batch"].to_physical())]
-
-
-def _together(codes: pl.Series) -> npt.NDArray[np.intp]:
-    """The places of `codes` with equal ones together."""
-    found: npt.NDArray[Any] = codes.fill_null(codes.max() or 0).to_numpy()
-    return np.argsort(found, kind="stable")
+    codes: npt.NDArray[Any] = rows.codes("batch")
+    return Rows(rows.frame[np.argsort(codes, kind="stable")], rows.texts) if np.ptp(codes) else rows
 
 
 def _by_start(rows: pl.DataFrame) -> Places:

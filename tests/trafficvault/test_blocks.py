@@ -26,6 +26,7 @@ from trafficvault.block_writing import Builder
 from trafficvault.blocks import BlockFile
 from trafficvault.errors import FaultError, RefusedError, UsageError
 from trafficvault.layout import Layout
+from trafficvault.packing import Packing, Rows
 from trafficvault.sealed_parquet import Place, polars_type
 
 FROM, TO = datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)
@@ -155,13 +156,14 @@ def test_many_different_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("most", [0, 1024])
 def test_texts_may_come_numbered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
-    """Categorical columns are those of text, whether their values are few or not, constant, or null in places."""
+    """Packed columns are those of text, whether their values are few or not, constant, or null in places."""
     monkeypatch.setattr(block_encoding, "_CATEGORIES", most)
     rows = busy(3000)
     names = ("source", "record_id", "b_kind", "visited_country", "subscriber")
-    numbered = rows.with_columns(pl.col(name).cast(pl.Categorical(pl.Categories.random())) for name in names)
+    packing = Packing(set(rows.columns) - set(names))
+    frames = [packing.pack(rows[:2048]), packing.pack(rows[2048:])]
 
-    file = opened(tmp_path / "x.blocks", numbered[:2048], numbered[2048:])
+    file = opened(tmp_path / "x.blocks", *(Rows(frame, packing.texts) for frame in frames))
 
     assert pl.concat(file.every(rows.columns)).equals(rows)
 
@@ -365,11 +367,15 @@ def test_rows_out_of_order_are_refused(tmp_path: Path) -> None:
     """Within a frame or between two; a lookup by order would miss them."""
     rows = busy(50)
     with Builder(tmp_path / "x.blocks", PLACE, KEYS) as builder:
+        builder.add(rows.reverse())
         with pytest.raises(FaultError, match="not in the order"):
-            builder.add(rows.reverse())
-        builder.add(rows[20:])
+            builder.finish()
+    rows = house.ordered(busy(2048))
+    with Builder(tmp_path / "y.blocks", PLACE, KEYS) as builder:
+        builder.add(rows[1024:])
+        builder.add(rows[:1000])
         with pytest.raises(FaultError, match="not in the order"):
-            builder.add(rows[:20])
+            builder.finish()
 
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
