@@ -1,8 +1,9 @@
 """Arranging: the block file that is derived from a record file, made and checked, in memory that does not grow with it.
 
 Its rows come from the record file as it is on disk, which is measured on the way: one reading both proves the record
-file and feeds the blocks. `fault` compares a block file with the record file by its row sum: one that lacks a row, has
-one too many or another one is named.
+file and feeds the blocks. Where all rows are in memory it is made of those, beside the record file, which is proved by
+itself. `fault` compares a block file with the record file by its row sum: one that lacks a row, has one too many or
+another one is named; and its posting lists and first keys with its own rows.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ import polars as pl
 
 from ingest.record import SCHEMA, category_of
 from trafficvault import ordering, partitions, sealed_parquet
-from trafficvault.block_form import order_key
+from trafficvault.block_form import ROWS, order_key
+from trafficvault.block_posting import OrderKeys, Posting
 from trafficvault.block_writing import Builder
-from trafficvault.blocks import BlockFile
+from trafficvault.blocks import BlockFile, Lists
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError, RefusedError
 from trafficvault.keys import Custody
@@ -149,9 +151,16 @@ def fault(layout: Layout, custody: Custody, place: Place, row_sum: str) -> str |
         path = layout.blocks_file(place.record_class, place.day, place.file_id)
         columns = [name for name in SCHEMA.names if category_of(name, place.record_class) in keys]
         rows = total = 0
-        for frame in BlockFile.open(path, place, keys).every(columns):
+        file, posting, first_keys = BlockFile.open(path, place, keys), Posting(), list[bytes]()
+        for frame in file.every(columns):
             rows += frame.height
             total = (total + partitions.total_of(frame, columns)) % 2**64
+            there = Rows(frame, {})
+            order = OrderKeys(there)
+            posting.add(there, order)
+            first_keys += [key.encode() for key in order.texts().gather_every(ROWS)]
+        if Lists.of(first_keys, posting.prefixes, posting.pairs()).differs_from(file.lists()):
+            return "its posting lists or first keys are not those of its rows, so lookups would miss some"
         found = partitions.row_sum_of(custody, place, rows, total).partition(":")
     except FaultError as problem:
         return str(problem)

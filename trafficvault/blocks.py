@@ -111,6 +111,31 @@ class Outline:
         return BlockFile(self, Seals.of(self.place, file_keys, self.salt))
 
 
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """By what rows are found: the first key of each block, and the posting lists."""
+
+    first_keys: list[bytes] = field(repr=False)
+    prefixes: frozenset[int]
+    bits: int
+    hashes: postings.Hashes = field(repr=False)
+    blocks: postings.Hashes = field(repr=False)
+
+    @classmethod
+    def of(cls, first_keys: list[bytes], prefixes: Iterable[int], pairs: postings.Hashes) -> Lists:
+        """As a file has them whose blocks begin with these order keys and whose identifiers stand in `pairs`."""
+        bits = postings.kept_bits(len(pairs))
+        # As NumPy gives them back: without the zeros that fill them up.
+        keys = [key[:FIRST_KEY_BYTES].rstrip(b"\0") for key in first_keys]
+        return cls(keys, frozenset(prefixes), bits, *postings.split(pairs, bits))
+
+    def differs_from(self, other: Lists) -> bool:
+        """Whether a row would be found here and not there, or the other way round."""
+        mine, its = (self.first_keys, self.prefixes, self.bits), (other.first_keys, other.prefixes, other.bits)
+        same = np.array_equal(self.hashes, other.hashes) and np.array_equal(self.blocks, other.blocks)
+        return mine != its or not same
+
+
 class BlockFile:
     """The directory of a block file, and the keys of the categories it was opened with; both go when it goes."""
 
@@ -161,6 +186,17 @@ class BlockFile:
             with self._reading() as handle:
                 loaded = [(0, self, block, sealed) for block, sealed in self._sealed(handle, blocks, CATEGORIES[-1])]
             yield _decoded(loaded, None, columns)[0]
+
+    def lists(self) -> Lists:
+        """Everything by which it finds rows, to be compared with what its rows give."""
+        directory = self._directory
+        found = [(np.zeros(0, np.uint64), np.zeros(0, np.uint64))]
+        with self._reading() as handle:
+            for chunk, (begin, end) in enumerate(pairwise(directory.chunk_ends.tolist())):
+                content = self._seals.unseal(WHO, POSTINGS, chunk, os.pread(handle, end - begin, begin))
+                found.append(postings.unpack(content, int(directory.chunk_firsts[chunk])))
+        hashed, blocks = (np.concatenate(part) for part in zip(*found, strict=True))
+        return Lists(directory.first_keys.tolist(), frozenset(directory.prefixes), directory.bits, hashed, blocks)
 
     def _load(self, number: int, wanted: Wanted, last: str) -> list[_Loaded]:
         """The sealed sections, up to category `last`, of the blocks that may hold what is wanted."""

@@ -24,7 +24,7 @@ from trafficvault import sealing
 from trafficvault.errors import FaultError
 from trafficvault.packing import Packing, Rows
 
-BUDGET = 512 * 2**20
+BUDGET = 384 * 2**20
 """Bytes that the rows of a range take in memory; sorting and writing them takes some twice as much again."""
 CHUNK = 131_072
 """Rows that are handed on at once."""

@@ -20,10 +20,11 @@ Places = npt.NDArray[np.int64]
 
 
 class PackedRows:
-    """All rows of a partition."""
+    """All rows of a partition, to be taken once in each order: then they are forgotten."""
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
+        self._orders = 2
         self._by_start = _by_start(rows.frame)
         self.height = rows.frame.height
 
@@ -33,6 +34,7 @@ class PackedRows:
         """
         for offset in range(0, len(self._by_start), size):
             yield batches_together(self._taken(self._by_start[offset : offset + size]))
+        self._done()
 
     def in_blocks(self, size: int) -> Iterator[Rows]:
         """`size` rows after `size` rows in the order of a block file."""
@@ -40,6 +42,12 @@ class PackedRows:
         places = self._by_start[_ordered(ranks.view(np.uint64), int(ranks.max()))]
         for offset in range(0, len(places), size):
             yield self._taken(places[offset : offset + size])
+        self._done()
+
+    def _done(self) -> None:
+        self._orders -= 1
+        if not self._orders:
+            self._rows = Rows(pl.DataFrame(), {})
 
     def _taken(self, places: Places) -> Rows:
         return Rows(self._rows.frame[places], self._rows.texts)

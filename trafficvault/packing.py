@@ -106,7 +106,8 @@ class Packing:
             self._kinds = {name: pl.Categorical(pl.Categories.random()) for name in texts if _repeats(rows[name])}
             self._counts = dict.fromkeys(self._kinds, 0)
         codes = [self._packed(rows[name], kind) for name, kind in self._kinds.items()]
-        return rows.with_columns(codes)
+        # A copy: a part of a row group would hold on to the whole of it.
+        return rows.with_columns(codes).rechunk()
 
     def _packed(self, column: pl.Series, kind: pl.Categorical) -> pl.Series:
         name, first = column.name, column[0] if len(column) else None

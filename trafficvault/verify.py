@@ -2,8 +2,8 @@
 
 Reads only. (1) the public key of the settings against the signing key, (2) catalogue rows against their seals, (3) the
 audit chain against its signatures and the catalogue's head, (4) every file against its keyed digest, then opened with
-its own keys: rows and row sum, which the footer of a merged file must tell as well; its seen block and its block file
-against what its rows give, (5) rejections and held batches against
+its own keys: rows and row sum, which the footer of a merged file must tell as well; its seen block and its block file,
+posting lists included, against what its rows give, (5) rejections and held batches against
 their keyed digests, (6) what lies in the vault and the key directory that should not, by exact path, (7) the keys:
 every living day has them, no expired day does, (8) certificates against their signatures.
 

@@ -16,6 +16,7 @@ from tests.trafficvault.sealed_store import DAY
 from trafficvault import block_form
 from trafficvault.block_writing import Builder
 from trafficvault.blocks import BlockFile
+from trafficvault.packing import Rows
 from trafficvault.sealed_parquet import Place, polars_type
 
 KEYS = {category: bytes([number]) * 32 for number, category in enumerate(CATEGORIES, 1)}
@@ -102,7 +103,7 @@ def busy(rows: int) -> pl.DataFrame:
     return ordered(made.with_columns(pl.col(name).cast(polars_type(name)) for name in made.columns))
 
 
-def write(path: Path, *rows: pl.DataFrame, place: Place = PLACE, keys: Mapping[str, bytes] = KEYS) -> Path:
+def write(path: Path, *rows: pl.DataFrame | Rows, place: Place = PLACE, keys: Mapping[str, bytes] = KEYS) -> Path:
     """A block file of `rows`."""
     with Builder(path, place, keys) as builder:
         for frame in rows:
@@ -111,7 +112,7 @@ def write(path: Path, *rows: pl.DataFrame, place: Place = PLACE, keys: Mapping[s
     return path
 
 
-def opened(path: Path, *rows: pl.DataFrame, place: Place = PLACE, keys: Mapping[str, bytes] = KEYS) -> BlockFile:
+def opened(path: Path, *rows: pl.DataFrame | Rows, place: Place = PLACE, keys: Mapping[str, bytes] = KEYS) -> BlockFile:
     """A block file of `rows`, written and opened."""
     return BlockFile.open(write(path, *rows, place=place, keys=keys), place, keys)
 

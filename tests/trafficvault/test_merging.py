@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ingest.record import CATEGORIES, SCHEMA
 from tests.trafficvault.sealed_store import DAY, NOON, Store, full_table, new_store, records
-from trafficvault import duplicates, merging, ordering, partitions, sealed_parquet
+from trafficvault import arranging, duplicates, merging, ordering, partitions, postings, sealed_parquet
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError, RefusedError
 from trafficvault.layout import day_key_id
@@ -246,3 +246,19 @@ def test_a_day_that_lost_a_category_is_not_merged(store: Store, category: str) -
     store.destroy(day_key_id(CLASS, DAY, category))
     with pytest.raises(RefusedError):
         merge(store, files)
+
+
+def test_posting_lists_that_miss_a_row_are_named(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block file whose rows are right, but by whose lists one of them would not be found."""
+    files = [write(store, full_table(7)), write(store, few(5))]
+    posted = postings.distinct
+    with monkeypatch.context() as patch:
+        patch.setattr(postings, "distinct", lambda values: posted(values)[:-1])
+        done = merge(store, files)
+    custody, place = store.keys.custody("verify"), Place(CLASS, DAY, done.file_id)
+    found = arranging.fault(store.layout.staging, custody, place, done.row_sum)
+    assert found == "its posting lists or first keys are not those of its rows, so lookups would miss some"
+
+    whole = merge(store, files)
+    place = Place(CLASS, DAY, whole.file_id)
+    assert arranging.fault(store.layout.staging, custody, place, whole.row_sum) is None
