@@ -60,11 +60,12 @@ acts = st.lists(
 
 
 @contextmanager
-def spilling() -> Iterator[None]:
-    """Rows so few at once that ordering always goes over the disk."""
+def few_at_once(*, spilling: bool) -> Iterator[None]:
+    """Row groups of few rows; with `spilling` so few rows in memory that ordering always goes over the disk."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ordering, "BUDGET", 900)
-        patch.setattr(merging, "ROW_GROUP", 4)
+        if spilling:
+            patch.setattr(ordering, "BUDGET", 900)
+        patch.setattr(merging, "_GROUP", 4)
         yield
 
 
@@ -113,7 +114,7 @@ def test_answers_are_those_of_a_vault_that_never_compacted(
             for vault in vaults:
                 expire.expire(vault)
         else:
-            with spilling():
+            with few_at_once(spilling=number % 2 == 0):
                 done = compact.compact(vaults[1], Selection(unsettled=act == "all"))
             assert done.faults == ()
     plain, compacted = (told(vault, base / "out" / name) for vault, name in zip(vaults, ("a", "b"), strict=True))
