@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 
 import duckdb
 import pyarrow as pa
@@ -57,10 +58,11 @@ def complete(records: pa.Table, schema: pa.Schema) -> pa.Table:
     """
     whole = pa.schema([*schema, *TARGET_SCHEMA])
     try:
+        there = dict(zip(records.column_names, records.columns, strict=True))
         columns = [
-            records[wanted.name].cast(wanted.type)
-            if wanted.name in records.column_names
-            else pa.nulls(records.num_rows, wanted.type)
+            _cast(there[wanted.name], wanted.type)
+            if wanted.name in there
+            else _nothing(records.num_rows, wanted.type)
             for wanted in whole
         ]
     except pa.ArrowInvalid:
@@ -173,13 +175,23 @@ def _locked(limits: Limits) -> duckdb.DuckDBPyConnection:
     return connection
 
 
+def _cast(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
+    return column if column.type == wanted else column.cast(wanted)
+
+
+@lru_cache(maxsize=256)
+def _nothing(rows: int, type_: pa.DataType) -> pa.Array:
+    """So many nulls of that type: most columns of most answers have no value at all."""
+    return pa.nulls(rows, type_)
+
+
 def _withheld(records: pa.Table, grant: Grant) -> pa.Table:
     """`records` with null in place of what `grant` does not cover."""
     free = grant.columns | set(TARGET_SCHEMA.names)
     return pa.table(
         [
-            records[field.name] if field.name in free else pa.nulls(records.num_rows, field.type)
-            for field in records.schema
+            column if field.name in free else _nothing(records.num_rows, field.type)
+            for field, column in zip(records.schema, records.columns, strict=True)
         ],
         schema=records.schema,
     )

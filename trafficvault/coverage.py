@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from typing import Any
 
 from ingest.record import CATEGORIES, FRAME
@@ -65,8 +66,7 @@ class Covered:
         if category not in CATEGORIES or category not in {FRAME, *self.categories}:
             raise RefusedError(f"the warrant does not cover the category {category}")
         # Parts of a call that matches are in scope: one that crosses midnight leaves its last part on the next day.
-        near = reach[0] - _PART_SLACK, reach[1] + _PART_SLACK
-        if not any(_overlaps(window, near) for window in self.windows):
+        if not any(_comes_near(window, reach) for window in self.windows):
             raise RefusedError(
                 f"no target's window overlaps its records, of {reach[0].isoformat()} to {reach[1].isoformat()}"
             )
@@ -133,6 +133,12 @@ def _windows(document: Mapping[str, Any]) -> list[tuple[datetime, datetime]]:
     if any(moment.tzinfo is None for window in windows for moment in window):
         raise RefusedError("a window of the warrant names no zone")
     return windows
+
+
+@lru_cache(maxsize=4096)
+def _comes_near(window: tuple[datetime, datetime], reach: tuple[date, date]) -> bool:
+    """Whether [from, to) shares a moment with the UTC dates or those beside them: asked for every key of every file."""
+    return _overlaps(window, (reach[0] - _PART_SLACK, reach[1] + _PART_SLACK))
 
 
 def _overlaps(window: tuple[datetime, datetime], reach: tuple[date, date]) -> bool:

@@ -13,11 +13,13 @@ look their key up in the ring when it is used, so that a destroyed key is gone f
 
 from __future__ import annotations
 
+import hashlib
 import os
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Any
 
 from trafficvault import sealing
 from trafficvault.coverage import Covered, covered
@@ -81,6 +83,25 @@ class Released:
         """The day key. Raises `RefusedError` when it was destroyed since."""
         return self._store._key(day_key_id(self.record_class, self.day, self.category, self.day_generation))
 
+    @property
+    def derived(self) -> dict[Hashable, Any]:
+        """What was made of keys of the living ring: it goes with the ring, at the same moment and in every case.
+
+        For what is dear to derive again. Whoever takes something out of it brings the released keys it was made of.
+        """
+        return self._store._derived
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Held:
+    """An open ring, the digest of what it was read from (None for one that was made here), and what was made of its
+    keys.
+    """
+
+    ring: Ring = field(repr=False)
+    mark: bytes | None = field(default=None, repr=False)
+    derived: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+
 
 class KeyStore:
     """The ring of one vault. One process at a time writes it (the caller holds the writer's lock); others read it."""
@@ -98,7 +119,7 @@ class KeyStore:
         self._disk = disk
         self._provider = provider
         self._vault_id = vault_id
-        self._ring: Ring | None = ring
+        self._held: _Held | None = _Held(ring)
         self._random = random
         self._directory: Callable[[str], PersonKey | None] | None = None
         # By the object itself: an admission that is dropped takes what it stood for with it.
@@ -139,7 +160,7 @@ class KeyStore:
         """
         plan = plan_recovery(catalogue_generation, provider.generations(), ring_generations(layout))
         store = cls(layout, disk, provider, vault_id, Ring(catalogue_generation, {}), random)
-        store._ring = store._read(catalogue_generation)
+        store._held = store._fetched(catalogue_generation, None)
         if writer:
             # The ring that rules is open and whole: only now may anything be removed.
             if plan.discard is not None:
@@ -182,11 +203,12 @@ class KeyStore:
     def follow(self, catalogue_generation: int) -> None:
         """Takes the ring of that generation as it is on disk: another process may have renewed it, or put keys into it.
 
-        The keys held before are dropped, whatever comes of it.
+        The keys held before are dropped, whatever comes of it, unless the ring on disk still opens and is byte for byte
+        the one that they were read from.
         """
-        self._ring = None
+        before, self._held = self._held, None
         self._admitted.clear()
-        self._ring = self._read(catalogue_generation)
+        self._held = self._fetched(catalogue_generation, before)
 
     def require_unrenewed(self) -> None:
         """Returns while the ring that is open here is the one on disk; a glance at a name, made before each partition.
@@ -195,7 +217,7 @@ class KeyStore:
         destroyed, and what they open is no longer to be shown.
         """
         if not self._layout.ring(self.generation).exists():
-            self._ring = None
+            self._held = None
             self._admitted.clear()
             raise RefusedError("using the key ring: another process destroyed keys meanwhile; do it again")
 
@@ -208,7 +230,7 @@ class KeyStore:
         ring = self._read(self.generation)
         ring = ring.with_keys({name: self._random(sealing.KEY_BYTES) for name in wanted if name not in ring.keys})
         self._write(ring, self._provider.open_epoch(ring.generation))
-        self._ring = ring
+        self._held = _Held(ring)
 
     def renew(self, without: Iterable[str], commit: Callable[[int], None]) -> None:
         """Destroys the keys `without` for good: a new generation holds all others, and the old one is destroyed.
@@ -229,10 +251,10 @@ class KeyStore:
         try:
             commit(ring.generation)  # (3)
         except BaseException:
-            self._ring = None
+            self._held = None
             raise
         # If we crash here, `open` does the rest.
-        self._ring = ring
+        self._held = _Held(ring)
         self._destroy(old.generation)  # (4)
 
     def custody(self, act: str) -> Custody:
@@ -269,18 +291,33 @@ class KeyStore:
         the signed document covers class, category and time (a day on either side is for parts of calls). Raises
         `RefusedError` saying which of them failed.
         """
-        released = Released(record_class, day, category, self, day_generation)
         try:
             admission = self._admit(warrant) if isinstance(warrant, SignedWarrant) else warrant
-            generation, covers = self._admitted.get(admission, (None, None))
-            if covers is None or generation != self.generation:
-                raise RefusedError("the warrant is not admitted under the ring that lives now; admit it again")
-            covers.require(record_class, category, reach)
         except RefusedError as refused:
-            raise RefusedError(
-                f"releasing the {category} key of {record_class} {day.isoformat()}: {refused}"
-            ) from refused
-        _ = released.key  # refused now rather than at first use
+            raise _unreleased(record_class, day, category, refused) from refused
+        return self.release_each(admission, record_class, day, (category,), reach, day_generation)[0]
+
+    def release_each(
+        self,
+        admission: Admission,
+        record_class: str,
+        day: date,
+        categories: Sequence[str],
+        reach: tuple[date, date],
+        day_generation: int = 1,
+    ) -> list[Released]:
+        """As `release`, the keys of several `categories` of one file under one look at the admission."""
+        generation, covers = self._admitted.get(admission, (None, None))
+        released = []
+        for category in categories:
+            try:
+                if covers is None or generation != self.generation:
+                    raise RefusedError("the warrant is not admitted under the ring that lives now; admit it again")
+                covers.require(record_class, category, reach)
+            except RefusedError as refused:
+                raise _unreleased(record_class, day, category, refused) from refused
+            released.append(Released(record_class, day, category, self, day_generation))
+            _ = released[-1].key  # refused now rather than at first use
         return released
 
     def _admit(self, warrant: SignedWarrant) -> Admission:
@@ -304,9 +341,17 @@ class KeyStore:
 
     @property
     def _living(self) -> Ring:
-        if self._ring is None:
+        return self._living_held.ring
+
+    @property
+    def _derived(self) -> dict[Hashable, Any]:
+        return self._living_held.derived
+
+    @property
+    def _living_held(self) -> _Held:
+        if self._held is None:
             raise FaultError("using the key ring: it was dropped when a renewal broke off; open the vault again")
-        return self._ring
+        return self._held
 
     def _key(self, name: str) -> bytes:
         try:
@@ -315,12 +360,20 @@ class KeyStore:
             raise RefusedError(f"taking the key {name}: it is not in the ring: destroyed, or never made") from None
 
     def _read(self, generation: int) -> Ring:
+        return self._fetched(generation, None).ring
+
+    def _fetched(self, generation: int, before: _Held | None) -> _Held:
+        """The ring of that generation as it is on disk; `before` itself where that was read from the same bytes."""
         try:
             blob = self._layout.ring(generation).read_bytes()
         except OSError as problem:
             reason = problem.strerror or type(problem).__name__
             raise FaultError(f"opening ring {generation}: its file can't be read ({reason})") from problem
-        return open_ring(blob, self._provider.open_epoch(generation), self._vault_id, generation)
+        epoch = self._provider.open_epoch(generation)
+        mark = hashlib.sha256(epoch + blob).digest()
+        if before is not None and before.mark == mark and before.ring.generation == generation:
+            return before
+        return _Held(open_ring(blob, epoch, self._vault_id, generation), mark)
 
     def _write(self, ring: Ring, epoch: bytes) -> None:
         self._disk.create(self._layout.ring(ring.generation), seal_ring(ring, epoch, self._vault_id))
@@ -341,3 +394,7 @@ class KeyStore:
     def _destroy(self, generation: int) -> None:
         self._provider.destroy_epoch(generation)
         self._disk.remove(self._layout.ring(generation))
+
+
+def _unreleased(record_class: str, day: date, category: str, refused: RefusedError) -> RefusedError:
+    return RefusedError(f"releasing the {category} key of {record_class} {day.isoformat()}: {refused}")
