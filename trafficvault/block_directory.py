@@ -47,13 +47,13 @@ class Directory:
 
     def blocks_of_key(self, key: bytes) -> range:
         """The blocks among which rows of that order key would stand; `key` is cut as first keys are."""
-        low = int(np.searchsorted(self.first_keys, key, "left")) - 1
-        return range(max(low, 0), int(np.searchsorted(self.first_keys, key, "right")))
+        low = int(self.first_keys.searchsorted(key, "left")) - 1
+        return range(max(low, 0), int(self.first_keys.searchsorted(key, "right")))
 
     def chunks_of_hash(self, kept: int) -> range:
         """The chunks among which the pairs of a hash, of `bits` bits, would stand."""
-        low = int(np.searchsorted(self.chunk_firsts, np.uint64(kept), "left")) - 1
-        return range(max(low, 0), int(np.searchsorted(self.chunk_firsts, np.uint64(kept), "right")))
+        low = int(self.chunk_firsts.searchsorted(np.uint64(kept), "left")) - 1
+        return range(max(low, 0), int(self.chunk_firsts.searchsorted(np.uint64(kept), "right")))
 
 
 def dump(

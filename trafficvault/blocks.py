@@ -11,7 +11,6 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -139,8 +138,10 @@ class Lists:
 class BlockFile:
     """The directory of a block file, and the keys of the categories it was opened with; both go when it goes."""
 
+    __slots__ = ("_directory", "_path", "outline", "place", "seals")
+
     def __init__(self, outline: Outline, seals: Seals) -> None:
-        self.outline, self.place, self._seals = outline, outline.place, seals
+        self.outline, self.place, self.seals = outline, outline.place, seals
         self._path, self._directory = outline.path, outline.directory
 
     @classmethod
@@ -172,7 +173,7 @@ class BlockFile:
     @property
     def categories(self) -> Collection[str]:
         """The categories that it was opened with."""
-        return self._seals.categories
+        return self.seals.categories
 
     def rows(self, wanted: Wanted, columns: Sequence[str]) -> pl.DataFrame:
         """The rows that may match, as `rows_of` gives them."""
@@ -183,9 +184,7 @@ class BlockFile:
         _require(self, columns)
         for start in range(0, self._directory.blocks, _EVERY):
             blocks = range(start, min(start + _EVERY, self._directory.blocks))
-            with self._reading() as handle:
-                loaded = [(0, self, block, sealed) for block, sealed in self._sealed(handle, blocks, CATEGORIES[-1])]
-            yield _decoded(loaded, None, columns)[0]
+            yield _decoded(self._load(0, blocks, CATEGORIES[-1]), None, columns)[0]
 
     def lists(self) -> Lists:
         """Everything by which it finds rows, to be compared with what its rows give."""
@@ -198,69 +197,86 @@ class BlockFile:
         hashed, blocks = (np.concatenate(part) for part in zip(*found, strict=True))
         return Lists(directory.first_keys.tolist(), frozenset(directory.prefixes), directory.bits, hashed, blocks)
 
-    def _load(self, number: int, wanted: Wanted, last: str) -> list[_Loaded]:
-        """The sealed sections, up to category `last`, of the blocks that may hold what is wanted."""
-        with self._reading() as handle:
-            blocks = self._find(wanted, handle)
-            return [(number, self, block, sealed) for block, sealed in self._sealed(handle, blocks, last)]
-
-    def _find(self, wanted: Wanted, handle: int) -> list[int]:
+    def _chunks(self, wanted: Wanted) -> tuple[set[int], list[tuple[bytes, int, list[int]]]]:
+        """The blocks that the order of rows names, and the chunks of the posting lists that may name others."""
         directory = self._directory
         found: set[int] = set()
         for key in wanted.keys:
             found.update(directory.blocks_of_key(key))
-        chunks: dict[int, list[int]] = {}
+        hashes: dict[int, list[int]] = {}
         for hashed in wanted.hashes(directory.prefixes):
             kept = hashed >> (64 - directory.bits)
             for chunk in directory.chunks_of_hash(kept):
-                chunks.setdefault(chunk, []).append(kept)
-        for chunk, hashes in chunks.items():
-            begin, end = directory.chunk_ends[chunk : chunk + 2].tolist()
-            content = self._seals.unseal(WHO, POSTINGS, chunk, os.pread(handle, end - begin, begin))
-            found.update(postings.lookup(hashes, *postings.unpack(content, int(directory.chunk_firsts[chunk]))))
-        return sorted(found)
-
-    def _sealed(self, handle: int, blocks: Sequence[int], last: str) -> Iterator[tuple[int, list[memoryview]]]:
-        """The sections of each block; neighbours are read together."""
-        ends, width, asked = self._directory.ends, len(CATEGORIES), CATEGORIES.index(last) + 1
-        start = 0
-        while start < len(blocks):
-            stop = start + 1
-            while stop < len(blocks) and blocks[stop] == blocks[stop - 1] + 1:
-                stop += 1
-            first, final = blocks[start] * width, blocks[stop - 1] * width + asked
-            at = ends[first : final + 1].tolist()
-            content = memoryview(os.pread(handle, at[-1] - at[0], at[0]))
-            for index, block in enumerate(blocks[start:stop]):
-                bounds = [one - at[0] for one in at[index * width : index * width + asked + 1]]
-                yield block, [content[low:high] for low, high in pairwise(bounds)]
-            start = stop
-
-    def _section(self, category: str, block: int, content: memoryview) -> bytes:
-        """A section, open but packed."""
-        if not len(content):
-            columns = len(block_form.names(category, self.place.record_class))
-            return block_form.of_nulls(self._directory.rows_of(block), columns)
-        return self._seals.unseal(category, SECTION, block, content)
-
-    @contextmanager
-    def _reading(self) -> Iterator[int]:
+                hashes.setdefault(chunk, []).append(kept)
+        spans = [(int(directory.chunk_ends[chunk]), int(directory.chunk_ends[chunk + 1])) for chunk in hashes]
         try:
-            with _handle(self._path) as handle:
-                yield handle
+            sealed = _read(self._path, spans) if spans else []
+            return found, [
+                (self.seals.unseal(WHO, POSTINGS, chunk, content), int(directory.chunk_firsts[chunk]), hashes[chunk])
+                for chunk, content in zip(hashes, sealed, strict=True)
+            ]
         except (OSError, InvalidTag) as problem:
             raise _fault(self.place) from problem
 
+    def _load(self, number: int, blocks: Sequence[int], last: str) -> list[_Loaded]:
+        """The sealed sections, up to category `last`, of `blocks`; neighbours are read together."""
+        ends, width, asked = self._directory.ends, len(CATEGORIES), CATEGORIES.index(last) + 1
+        runs: list[list[int]] = []
+        for block in blocks:
+            if runs and runs[-1][1] == block:
+                runs[-1][1] += 1
+            else:
+                runs.append([block, block + 1])
+        bounds = [ends[start * width : (stop - 1) * width + asked + 1].tolist() for start, stop in runs]
+        try:
+            contents = _read(self._path, [(at[0], at[-1]) for at in bounds]) if runs else []
+        except OSError as problem:
+            raise _fault(self.place) from problem
+        return [
+            (number, self, block, memoryview(content), at[0], at[(block - start) * width :][: asked + 1])
+            for (start, stop), at, content in zip(runs, bounds, contents, strict=True)
+            for block in range(start, stop)
+        ]
 
-_Loaded = tuple[int, BlockFile, int, list[memoryview]]
-"""Number of the file among those asked, the file, the block, and its sealed sections."""
+    def _section(self, category: str, block: int, content: memoryview) -> bytes:
+        """A section, open but packed."""
+        if not content:
+            columns = len(block_form.names(category, self.place.record_class))
+            return block_form.of_nulls(self._directory.rows_of(block), columns)
+        return self.seals.unseal(category, SECTION, block, content)
 
 
-def rows_of(files: Sequence[BlockFile], wanted: Wanted, columns: Sequence[str]) -> tuple[pl.DataFrame, list[int]]:
+_Loaded = tuple[int, BlockFile, int, memoryview, int, list[int]]
+"""Number of the file among those asked, the file, the block, what was read with it, where that began in the file, and
+where the block's sealed sections begin."""
+
+
+def find(files: Sequence[BlockFile], wanted: Wanted) -> list[list[int]]:
+    """The blocks of each of `files` that may hold what is wanted, in order: of all of them in one go.
+
+    Raises `FaultError` when a file was damaged or replaced.
+    """
+    found, chunks, of = [], [], []
+    for number, file in enumerate(files):
+        blocks, those = file._chunks(wanted)
+        found.append(blocks)
+        chunks += those
+        of += [number] * len(those)
+    for number, blocks_of_chunk in zip(of, postings.lookup(chunks), strict=True):
+        found[number].update(blocks_of_chunk)
+    return [sorted(blocks) for blocks in found]
+
+
+def rows_of(
+    files: Sequence[BlockFile],
+    wanted: Wanted,
+    columns: Sequence[str],
+    found: Sequence[Sequence[int]] | None = None,
+) -> tuple[pl.DataFrame, list[int]]:
     """The rows of `files`, all of one class, that may match, with exactly `columns`; and how many are of each file.
 
     Rows come file by file, in the order of their blocks. They are filtered by what is wanted, so few are in vain.
-    Raises `RefusedError` for a column whose category a file was not opened with, `UsageError` for one that is not of
+    `found` is what `find` found in these files. Raises `RefusedError` for a column whose category a file was not opened with, `UsageError` for one that is not of
     the record or for files of several classes, `FaultError` when a file was damaged or replaced.
     """
     if len({file.place.record_class for file in files}) > 1:
@@ -275,8 +291,8 @@ def rows_of(files: Sequence[BlockFile], wanted: Wanted, columns: Sequence[str]) 
     counts = np.zeros(len(files), np.int64)
     loaded: list[_Loaded] = []
     last = max(asked, key=CATEGORIES.index, default=WHO)
-    for number, file in enumerate(files):
-        loaded += file._load(number, wanted, last)
+    for number, (file, blocks) in enumerate(zip(files, found or find(files, wanted), strict=True)):
+        loaded += file._load(number, blocks, last)
         while len(loaded) >= _BATCH or (loaded and number == len(files) - 1):
             frame, of = _decoded(loaded[:_BATCH], wanted, columns)
             frames.append(frame)
@@ -290,12 +306,12 @@ def _decoded(
 ) -> tuple[pl.DataFrame, npt.NDArray[np.int64]]:
     """The rows of some blocks that match, and the number of the file of each."""
     record_class = loaded[0][1].place.record_class
-    numbers = np.array([number for number, _, _, _ in loaded], np.int64)
+    numbers = np.array([one[0] for one in loaded], np.int64)
     found = {name: pl.Series(name, [], polars_type(name)) for name in columns}
     who = None if wanted is None else _sections(loaded, WHO)
     if who is None or wanted is None:
         left = list(loaded)
-        of = np.repeat(numbers, [file._directory.rows_of(block) for _, file, block, _ in loaded])
+        of = np.repeat(numbers, [file._directory.rows_of(block) for _, file, block, *_ in loaded])
     else:
         within, row = who.of(np.flatnonzero(_matching(who, wanted)))
         kept, section = np.unique(within, return_inverse=True)
@@ -318,9 +334,9 @@ def _decoded(
 def _sections(loaded: Sequence[_Loaded], category: str) -> Sections:
     at = CATEGORIES.index(category)
     contents = []
-    for _, file, block, sealed in loaded:
+    for _, file, block, content, begin, bounds in loaded:
         try:
-            contents.append(file._section(category, block, sealed[at]))
+            contents.append(file._section(category, block, content[bounds[at] - begin : bounds[at + 1] - begin]))
         except InvalidTag as problem:
             raise _fault(file.place) from problem
     return Sections(contents, block_form.names(category, loaded[0][1].place.record_class))
@@ -370,6 +386,16 @@ def _handle(path: Path) -> Iterator[int]:
         yield handle
     finally:
         os.close(handle)
+
+
+def _read(path: Path, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+    """What the file at `path` has from each first to each second place. Raises `OSError` when it is shorter."""
+    with _handle(path) as handle:
+        found = [os.pread(handle, end - begin, begin) for begin, end in spans]
+    # Nothing where something should be would read as a section that was never written, whose values are all null.
+    if any(len(content) != end - begin for content, (begin, end) in zip(found, spans, strict=True)):
+        raise OSError(f"{path.name} is shorter than it was")
+    return found
 
 
 def _fault(place: Place) -> FaultError:

@@ -13,6 +13,7 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 
 from trafficvault import retention
 from trafficvault.policy import Term
@@ -219,4 +220,9 @@ def _gap_touches(gap: Gap, window: Sequence[str]) -> bool:
 
 
 def _mismatch(row: dict[str, object]) -> bool:
-    return bool(json.loads(str(row["counts"]))["mismatched"])
+    return _mismatched(str(row["counts"]))
+
+
+@lru_cache(maxsize=65_536)
+def _mismatched(counts: str) -> bool:
+    return bool(json.loads(counts)["mismatched"])

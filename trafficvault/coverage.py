@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from functools import lru_cache
 from typing import Any
 
 from ingest.record import CATEGORIES, FRAME
@@ -57,16 +56,17 @@ class Covered:
     categories: frozenset[str]
     windows: tuple[tuple[datetime, datetime], ...]
 
-    def require(self, record_class: str, category: str, reach: tuple[date, date]) -> None:
-        """Raises `RefusedError` unless class and category are covered and a window comes within
+    def require(self, record_class: str, categories: Sequence[str], reach: tuple[date, date]) -> None:
+        """Raises `RefusedError` unless class and categories are covered and a window comes within
         a day of `reach`.
         """
         if record_class not in self.classes:
             raise RefusedError(f"the warrant does not cover the class {record_class}")
-        if category not in CATEGORIES or category not in {FRAME, *self.categories}:
-            raise RefusedError(f"the warrant does not cover the category {category}")
+        for category in categories:
+            if category not in CATEGORIES or (category != FRAME and category not in self.categories):
+                raise RefusedError(f"the warrant does not cover the category {category}")
         # Parts of a call that matches are in scope: one that crosses midnight leaves its last part on the next day.
-        if not any(_comes_near(window, reach) for window in self.windows):
+        if not _come_near(self.windows, *reach):
             raise RefusedError(
                 f"no target's window overlaps its records, of {reach[0].isoformat()} to {reach[1].isoformat()}"
             )
@@ -135,10 +135,10 @@ def _windows(document: Mapping[str, Any]) -> list[tuple[datetime, datetime]]:
     return windows
 
 
-@lru_cache(maxsize=4096)
-def _comes_near(window: tuple[datetime, datetime], reach: tuple[date, date]) -> bool:
-    """Whether [from, to) shares a moment with the UTC dates or those beside them: asked for every key of every file."""
-    return _overlaps(window, (reach[0] - _PART_SLACK, reach[1] + _PART_SLACK))
+def _come_near(windows: tuple[tuple[datetime, datetime], ...], first: date, last: date) -> bool:
+    """Whether a window [from, to) shares a moment with the UTC dates `first` to `last` or those beside them."""
+    near = first - _PART_SLACK, last + _PART_SLACK
+    return any(_overlaps(window, near) for window in windows)
 
 
 def _overlaps(window: tuple[datetime, datetime], reach: tuple[date, date]) -> bool:

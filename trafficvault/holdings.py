@@ -37,6 +37,7 @@ class Holdings:
 
     def __init__(self) -> None:
         self._tables: dict[str, tuple[tuple[int, int], Sequence[Row]]] = {}
+        self._files: tuple[tuple[object, object], Sequence[StoredFile]] | None = None
 
     def rows(self, tx: Transaction, table: str) -> Sequence[Row]:
         """Every row of `table`; not to be changed. Raises `FaultError` when the table is read and was changed."""
@@ -47,12 +48,16 @@ class Holdings:
             self._tables[table] = tally, rows
         return rows
 
-    def living_files(self, tx: Transaction) -> list[StoredFile]:
-        """The files of every partition whose expiry has not begun."""
-        parts = self.rows(tx, "partitions")
-        dying = {(row["record_class"], row["day"]) for row in parts if row["state"] != "live"}
-        rows = self.rows(tx, "files")
-        return [_file(row) for row in rows if (row["record_class"], row["day"]) not in dying]
+    def living_files(self, tx: Transaction) -> Sequence[StoredFile]:
+        """The files of every partition whose expiry has not begun; not to be changed."""
+        known = tx.tally_of("partitions"), tx.tally_of("files")
+        if self._files is None or self._files[0] != known:
+            parts = self.rows(tx, "partitions")
+            dying = {(row["record_class"], row["day"]) for row in parts if row["state"] != "live"}
+            rows = self.rows(tx, "files")
+            living = [_file(row) for row in rows if (row["record_class"], row["day"]) not in dying]
+            self._files = known, tuple(living)
+        return self._files[1]
 
 
 def _file(row: Row) -> StoredFile:

@@ -99,6 +99,7 @@ class _Held:
     """
 
     ring: Ring = field(repr=False)
+    path: str
     mark: bytes | None = field(default=None, repr=False)
     derived: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
@@ -119,7 +120,7 @@ class KeyStore:
         self._disk = disk
         self._provider = provider
         self._vault_id = vault_id
-        self._held: _Held | None = _Held(ring)
+        self._held: _Held | None = _Held(ring, str(layout.ring(ring.generation)))
         self._random = random
         self._directory: Callable[[str], PersonKey | None] | None = None
         # By the object itself: an admission that is dropped takes what it stood for with it.
@@ -216,7 +217,7 @@ class KeyStore:
         Raises `RefusedError` when another process has renewed it: keys that this one still holds may have been
         destroyed, and what they open is no longer to be shown.
         """
-        if not self._layout.ring(self.generation).exists():
+        if not os.path.exists(self._living_held.path):  # noqa: PTH110  # asked for every file of a long answer
             self._held = None
             self._admitted.clear()
             raise RefusedError("using the key ring: another process destroyed keys meanwhile; do it again")
@@ -230,7 +231,7 @@ class KeyStore:
         ring = self._read(self.generation)
         ring = ring.with_keys({name: self._random(sealing.KEY_BYTES) for name in wanted if name not in ring.keys})
         self._write(ring, self._provider.open_epoch(ring.generation))
-        self._held = _Held(ring)
+        self._held = _Held(ring, str(self._layout.ring(ring.generation)))
 
     def renew(self, without: Iterable[str], commit: Callable[[int], None]) -> None:
         """Destroys the keys `without` for good: a new generation holds all others, and the old one is destroyed.
@@ -254,7 +255,7 @@ class KeyStore:
             self._held = None
             raise
         # If we crash here, `open` does the rest.
-        self._held = _Held(ring)
+        self._held = _Held(ring, str(self._layout.ring(ring.generation)))
         self._destroy(old.generation)  # (4)
 
     def custody(self, act: str) -> Custody:
@@ -306,19 +307,18 @@ class KeyStore:
         reach: tuple[date, date],
         day_generation: int = 1,
     ) -> list[Released]:
-        """As `release`, the keys of several `categories` of one file under one look at the admission."""
+        """As `release`, the keys of several `categories` of one file after one look at what is covered."""
         generation, covers = self._admitted.get(admission, (None, None))
-        released = []
+        try:
+            if covers is None or generation != self.generation:
+                raise RefusedError("the warrant is not admitted under the ring that lives now; admit it again")
+            covers.require(record_class, categories, reach)
+        except RefusedError as refused:
+            raise _unreleased(record_class, day, "/".join(categories), refused) from refused
         for category in categories:
-            try:
-                if covers is None or generation != self.generation:
-                    raise RefusedError("the warrant is not admitted under the ring that lives now; admit it again")
-                covers.require(record_class, category, reach)
-            except RefusedError as refused:
-                raise _unreleased(record_class, day, category, refused) from refused
-            released.append(Released(record_class, day, category, self, day_generation))
-            _ = released[-1].key  # refused now rather than at first use
-        return released
+            # Refused now rather than at first use.
+            self._key(day_key_id(record_class, day, category, day_generation))
+        return [Released(record_class, day, category, self, day_generation) for category in categories]
 
     def _admit(self, warrant: SignedWarrant) -> Admission:
         if self._directory is None:
@@ -364,8 +364,9 @@ class KeyStore:
 
     def _fetched(self, generation: int, before: _Held | None) -> _Held:
         """The ring of that generation as it is on disk; `before` itself where that was read from the same bytes."""
+        path = self._layout.ring(generation)
         try:
-            blob = self._layout.ring(generation).read_bytes()
+            blob = path.read_bytes()
         except OSError as problem:
             reason = problem.strerror or type(problem).__name__
             raise FaultError(f"opening ring {generation}: its file can't be read ({reason})") from problem
@@ -373,7 +374,7 @@ class KeyStore:
         mark = hashlib.sha256(epoch + blob).digest()
         if before is not None and before.mark == mark and before.ring.generation == generation:
             return before
-        return _Held(open_ring(blob, epoch, self._vault_id, generation), mark)
+        return _Held(open_ring(blob, epoch, self._vault_id, generation), str(path), mark)
 
     def _write(self, ring: Ring, epoch: bytes) -> None:
         self._disk.create(self._layout.ring(ring.generation), seal_ring(ring, epoch, self._vault_id))

@@ -1,9 +1,10 @@
 """Openings: the directories of block files, kept open in a running process, so that the next question opens none.
 
-What is kept is as secret as `who`: the first identifier of each block begins in it. No key is kept with it. Whoever
-asks brings keys that a warrant released for that very file and moment; without that of `who`, or once it is destroyed,
-a kept directory is out of reach. All that is kept is dropped when the ring is of another generation than when it was
-read: that of a destroyed day does not wait in memory for a reader.
+What is kept is as secret as `who`: the first identifier of each block begins in it. No key is kept with it: what was
+derived from day keys stands beside the ring and goes with it. Whoever asks brings keys that a warrant released for that
+very file and moment; without that of `who`, or once it is destroyed, a kept directory is out of reach. All that is kept
+is dropped when the ring is of another generation than when it was read: that of a destroyed day does not wait in memory
+for a reader.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from trafficvault.sealed_parquet import Place
 
 MOST_BYTES = 256 * 2**20
 """How much is kept; what was asked for longest ago goes first. A directory takes some 40 kB."""
+
+MOST_FILES = 8_192
+"""Of how many files what was derived of their keys stays; one takes some 2 kB."""
 
 
 class Openings:
@@ -44,13 +48,25 @@ class Openings:
         Raises `RefusedError` when they are not of one class and day with `frame` and `who` among them, or are destroyed
         by now; `FaultError` when the block file is missing or damaged.
         """
+        derived = released[0].derived if released else {}
+        # The same keys of one ring for one file: what they derive is the same.
+        name = tuple([file_id, *[(one.record_class, one.day, one.category) for one in released]])
+        if name in derived and all([one.derived is derived for one in released]):
+            place, salt, seals = derived[name]
+            outline = self._recalled(place, released[0].generation)
+            if outline is not None and outline.salt == salt:
+                return BlockFile(outline, seals)
         place, keys = partitions.released_keys(released, file_id)
         outline = self._recalled(place, released[0].generation)
-        if outline is not None:
-            return outline.under(keys)
-        path = layout.blocks_file(place.record_class, place.day, place.file_id)
-        opened = BlockFile.open(path, place, keys)
-        self._keep(opened.outline)
+        if outline is None:
+            path = layout.blocks_file(place.record_class, place.day, place.file_id)
+            opened = BlockFile.open(path, place, keys)
+            self._keep(opened.outline)
+        else:
+            opened = outline.under(keys)
+        if len(derived) >= MOST_FILES:
+            derived.clear()
+        derived[name] = place, opened.outline.salt, opened.seals
         return opened
 
     def forget(self, place: Place) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
@@ -127,32 +128,44 @@ def pack(hashed: Hashes, blocks: Hashes) -> bytes:
     return bytes(widths) + len(hashed).to_bytes(2, "little") + bytes(_CODEC.compress(planes, asbytes=True))
 
 
-def unpack(content: bytes, first: int) -> tuple[Hashes, Hashes]:
-    """The inverse: the hashes, the first of which is `first`, and the blocks."""
-    step_width, block_width = content[0], content[1]
-    count = int.from_bytes(content[2:4], "little")
-    raw = _CODEC.decompress(content[4:], count * (step_width + block_width))
-    planes = np.frombuffer(raw, np.uint8)
-    steps = _joined(planes[: count * step_width], step_width, count)
-    return np.cumsum(steps) + np.uint64(first), _joined(planes[count * step_width :], block_width, count)
+def lookup(chunks: Sequence[tuple[bytes, int, Sequence[int]]]) -> list[list[int]]:
+    """The blocks of the wanted hashes that are in each chunk: its content, its first hash, the hashes wanted.
 
-
-def lookup(wanted: Sequence[int], hashed: Hashes, blocks: Hashes) -> list[int]:
-    """The blocks of those of `wanted` that are in a chunk."""
-    found: list[int] = []
-    for one in wanted:
-        low, high = np.searchsorted(hashed, np.array([one, one + 1], np.uint64))
-        found += blocks[low:high].tolist()
+    Chunks of one size are unpacked together, whichever files they are of: a lookup opens one of every day. The blocks
+    are unpacked only where a hash was found.
+    """
+    heads = [(content[0], content[1], int.from_bytes(content[2:4], "little")) for content, _, _ in chunks]
+    sizes = [count * (step_width + block_width) for step_width, block_width, count in heads]
+    # Frames one behind the other are one stream (RFC 8878), and a call costs more than a chunk.
+    raw = bytes(_CODEC.decompress(b"".join([content[4:] for content, _, _ in chunks]), sum(sizes), asbytes=True))
+    begins = list(accumulate(sizes, initial=0))
+    alike: dict[tuple[int, int], list[int]] = {}
+    for number, (step_width, _, count) in enumerate(heads):
+        alike.setdefault((step_width, count), []).append(number)
+    found: list[list[int]] = [[] for _ in chunks]
+    for (width, count), numbers in alike.items():
+        planes = b"".join([raw[begins[number] : begins[number] + width * count] for number in numbers])
+        hashed = np.cumsum(_joined(np.frombuffer(planes, np.uint8).reshape(len(numbers), width, count)), axis=1)
+        hashed += np.array([chunks[number][1] for number in numbers], np.uint64)[:, None]
+        for number, row in zip(numbers, hashed, strict=True):
+            at = begins[number] + width * count
+            for one in chunks[number][2]:
+                low, high = row.searchsorted(np.array([one, one + 1], np.uint64)).tolist()
+                for place in range(at + low, at + high):
+                    octets = raw[place : place + heads[number][1] * count : count]
+                    found[number].append(int.from_bytes(octets, "little"))
     return found
 
 
 _CODEC = pa.Codec("zstd", compression_level=5)
 
 
-def _joined(planes: npt.NDArray[np.uint8], width: int, count: int) -> Hashes:
-    octets = np.zeros((count, 8), np.uint8)
-    octets[:, :width] = planes.reshape(width, count).T
-    return octets.view("<u8").reshape(-1)
+def _joined(planes: npt.NDArray[np.uint8]) -> Hashes:
+    """Numbers of byte planes: by list, plane and place."""
+    numbers = np.zeros((planes.shape[0], planes.shape[2]), np.uint64)
+    for index in range(planes.shape[1]):
+        numbers |= planes[:, index].astype(np.uint64) << np.uint64(8 * index)
+    return numbers
 
 
 def _bytes_for(values: Hashes) -> int:

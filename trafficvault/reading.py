@@ -35,6 +35,10 @@ Filter = Callable[[Collection[str]], pl.Expr]
 Lookup = Callable[[Collection[str]], Wanted | None]
 """The same as blocks find it; None where they can't."""
 
+Found = dict[str, tuple[bytes, list[int]]]
+"""The blocks that may hold what was looked for, by file; with the salt of the block file they are in."""
+NOTHING: Found = {}
+
 
 class Reader:
     """Reads files under one admitted warrant, `categories` of it, leaving out what had reached its term at `now`."""
@@ -46,36 +50,60 @@ class Reader:
         self._columns: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
         self._ends: dict[tuple[str, date], bool] = {}
 
-    def rows(self, files: Iterable[StoredFile], only: Filter, lookup: Lookup) -> pl.DataFrame:
-        """The granted columns of the rows for which `only` holds, with `record_class` and `FILE_DAY`, file by file."""
+    def find(self, files: Iterable[StoredFile], lookup: Lookup) -> Found:
+        """In which blocks of `files` there may be what is looked for, so that as many days are read as give few rows.
+
+        Opens directories and posting lists, under the keys that `rows` needs; reads no record.
+        """
+        found: Found = {}
+        for group in _by_class(files):
+            blocked = [file for file in group if file.has_blocks]
+            columns = self._there(blocked)
+            wanted = lookup(columns) if blocked else None
+            if wanted is not None:
+                opened, _ = self._opened(blocked, columns)
+                self._find(opened, wanted, found)
+        return found
+
+    def rows(self, files: Iterable[StoredFile], only: Filter, lookup: Lookup, found: Found = NOTHING) -> pl.DataFrame:
+        """The granted columns of the rows for which `only` holds, with `record_class` and `FILE_DAY`, file by file.
+
+        `found` is what `find` told of the same `lookup`, of these files or more: what it lacks is found now.
+        """
         frames = [nothing()]
-        ordered = sorted(files, key=lambda file: (file.record_class, file.day, file.file_id))
-        for record_class, group in groupby(ordered, key=lambda file: file.record_class):
-            found = [frame for frame in self._of_class(record_class, list(group), only, lookup) if frame.height]
-            if found:
-                rows = found[0] if len(found) == 1 else pl.concat(found, how="diagonal_relaxed")
+        for group in _by_class(files):
+            of_class = [frame for frame in self._of_class(group, only, lookup, found) if frame.height]
+            if of_class:
+                rows = of_class[0] if len(of_class) == 1 else pl.concat(of_class, how="diagonal_relaxed")
+                record_class = group[0].record_class
                 rows = self._within_term(rows, record_class)
                 rows = rows.filter(~self._ended.mask(record_class, rows, self._now))
                 frames.append(rows.with_columns(record_class=pl.lit(record_class)))
         return pl.concat(frames, how="diagonal_relaxed")
 
     def _of_class(
-        self, record_class: str, files: list[StoredFile], only: Filter, lookup: Lookup
+        self, files: list[StoredFile], only: Filter, lookup: Lookup, found: Found
     ) -> Iterator[pl.DataFrame]:
         blocked = [file for file in files if file.has_blocks]
         scanned = [file for file in files if not file.has_blocks]
-        there = {name for file in blocked for name in self._granted_of(file)}
-        columns = [name for name in BY_NAME if name in there]
+        columns = self._there(blocked)
         wanted = lookup(columns) if blocked else None
         filtered = only(columns)
         if wanted is None:
             scanned = files
         elif set(filtered.meta.root_names()) <= set(columns):
-            opened, closed = self._opened(blocked, columns)
+            # Where nothing was found there is nothing to open.
+            there = [file for file in blocked if file.file_id not in found or found[file.file_id][1]]
+            opened, closed = self._opened(there, columns)
             scanned += closed
-            yield from (rows.filter(filtered) for rows in self._looked_up(opened, wanted, columns, scanned))
+            yield from (rows.filter(filtered) for rows in self._looked_up(opened, wanted, columns, scanned, found))
         for file in scanned:
             yield self._scanned(file, only)
+
+    def _there(self, files: Iterable[StoredFile]) -> list[str]:
+        """The granted columns that one of `files`, of one class, has."""
+        there = {name for columns in {self._granted_of(file) for file in files} for name in columns}
+        return [name for name in BY_NAME if name in there]
 
     def _opened(
         self, files: Sequence[StoredFile], columns: Collection[str]
@@ -92,18 +120,37 @@ class Reader:
                 closed.append(file)
         return opened, closed
 
+    def _find(self, opened: Sequence[tuple[StoredFile, BlockFile]], wanted: Wanted, found: Found) -> None:
+        """Adds to `found` what is wanted in `opened`; a damaged file is left out, and found damaged again when read."""
+        try:
+            for (file, block), blocks_of_file in zip(
+                opened, blocks.find([block for _, block in opened], wanted), strict=True
+            ):
+                found[file.file_id] = block.outline.salt, blocks_of_file
+        except FaultError:
+            half = len(opened) // 2
+            for part in (opened[:half], opened[half:]) if half else ():
+                self._find(part, wanted, found)
+
     def _looked_up(
         self,
         opened: Sequence[tuple[StoredFile, BlockFile]],
         wanted: Wanted,
         columns: Sequence[str],
         scanned: list[StoredFile],
+        found: Found,
     ) -> Iterator[pl.DataFrame]:
         """The rows of all block files; one that turns out to be damaged is put among those to be `scanned`."""
         if not opened:
             return
         try:
-            rows, counts = blocks.rows_of([block for _, block in opened], wanted, columns)
+            files = [block for _, block in opened]
+            # One that was made anew since has another salt, and maybe its rows elsewhere.
+            if all(found.get(file.file_id, (b"",))[0] == block.outline.salt for file, block in opened):
+                places = [found[file.file_id][1] for file, _ in opened]
+            else:
+                places = blocks.find(files, wanted)
+            rows, counts = blocks.rows_of(files, wanted, columns, places)
             yield _dated(rows, [file.day for file, _ in opened], counts)
         except FaultError:
             if len(opened) == 1:
@@ -113,7 +160,7 @@ class Reader:
                 return
             half = len(opened) // 2
             for part in (opened[:half], opened[half:]):
-                yield from self._looked_up(part, wanted, columns, scanned)
+                yield from self._looked_up(part, wanted, columns, scanned, found)
 
     def _scanned(self, file: StoredFile, only: Filter) -> pl.DataFrame:
         columns = self._granted_of(file)
@@ -137,15 +184,13 @@ class Reader:
         needed = {category_of(name, record_class) for name in columns} | {FRAME}
         return tuple(category for category in CATEGORIES if category in needed)
 
-    def _release(self, file: StoredFile, needed: Iterable[str]) -> list[Released]:
+    def _release(self, file: StoredFile, needed: Sequence[str]) -> list[Released]:
         """The keys of the categories `needed`, for that file."""
         keys = self._vault.keys
         keys.require_unrenewed()
-        admission, generation = self._admission, file.generation
-        return [
-            keys.release(admission, file.record_class, file.day, category, file.reach, generation)
-            for category in needed
-        ]
+        return keys.release_each(
+            self._admission, file.record_class, file.day, needed, file.reach, file.generation
+        )
 
     def _within_term(self, rows: pl.DataFrame, record_class: str) -> pl.DataFrame:
         """`rows` without those that have reached their own term: only the days about its edge are looked at."""
@@ -168,6 +213,12 @@ class Reader:
             end = retention.expires_at(first, term, self._vault.policy.zone)
             self._ends[record_class, day] = end <= self._now
         return self._ends[record_class, day]
+
+
+def _by_class(files: Iterable[StoredFile]) -> Iterator[list[StoredFile]]:
+    ordered = sorted(files, key=lambda file: (file.record_class, file.day, file.file_id))
+    for _, group in groupby(ordered, key=lambda file: file.record_class):
+        yield list(group)
 
 
 def nothing() -> pl.DataFrame:

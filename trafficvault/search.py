@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
+from itertools import accumulate, takewhile
 
 import polars as pl
 import pyarrow as pa
@@ -22,10 +23,11 @@ from queries import scope
 from queries.engine import Grant
 from queries.scope import ANSWER_DAY, Scope
 from trafficvault import blocks
+from trafficvault.block_form import ROWS
 from trafficvault.holdings import StoredFile
 from trafficvault.keys import SignedWarrant
 from trafficvault.progress import Progress, Watch
-from trafficvault.reading import FILE_DAY, Reader, nothing
+from trafficvault.reading import FILE_DAY, Found, Reader, nothing
 from trafficvault.slicing import slices
 from trafficvault.vault import Vault
 
@@ -34,9 +36,8 @@ STRETCH_ROWS = 16_384
 SLICE_ROWS = 2 * STRETCH_ROWS
 """About how many rows a stream is asked about at once: of a day with more, slice after slice."""
 _FEW_ROWS = STRETCH_ROWS // 4
-_FIRST_DAYS, _FIRST_ROWS, _LEAP = 4, 2**20, 16
-"""How many days are read at first, where they have no more rows altogether; and how many times as many as before at
-most where each gives few rows."""
+_FIRST_BLOCKS, _MOST_BLOCKS = 256, 512
+"""How many blocks are read at first in one go, while nobody knows how many rows each gives, and at most later on."""
 
 _DAY = timedelta(days=1)
 _INSTANT = timedelta(microseconds=1)
@@ -55,7 +56,6 @@ class Search:
         self._near = [file for file in files if file.record_class in kept and _is_reached(file, windows, _DAY)]
         self._files = [file for file in self._near if _is_reached(file, windows)]
         self._days = sorted({file.day for file in self._files})
-        self._rows = sum(file.rows for file in self._files)
 
     def searched(self) -> list[tuple[str, date]]:
         """Class and day of every partition that is opened to look for targets."""
@@ -79,13 +79,15 @@ class Search:
         the days that were read and the rows that were found in them.
         """
         reader = Reader(self._vault, self._vault.keys.admit(self._warrant), self._scope.categories, self._now)
+        places = reader.find(self._files, self._lookup)
+        weights = self._weights(places)
         given = sorted({day + step for day in self._days for step in (-_DAY, timedelta(0), _DAY)})
         found, read, count = nothing(), 0, 0
         while given:
             # A day's answer takes the day after it too, whose calls may have begun on this one.
             while read < len(self._days) and (found.height < STRETCH_ROWS or self._days[read] <= given[0] + _DAY):
-                days = self._days[read : read + self._next(read, count, found.height)]
-                rows = self._matched(reader, days)
+                days = self._days[read : read + self._next(weights, read, count, found.height)]
+                rows = self._matched(reader, days, places)
                 found = pl.concat([found, rows], how="diagonal_relaxed") if found.height else rows
                 read, count = read + len(days), count + rows.height
                 progress(Progress(days[-1].isoformat(), count, read, len(self._days), "days"))
@@ -98,25 +100,33 @@ class Search:
                 parts = slices(rows, SLICE_ROWS) if with_neighbours else [rows]
                 yield from (part.to_arrow() for part in parts)
 
-    def _next(self, read: int, count: int, held: int) -> int:
+    def _weights(self, places: Found) -> list[int]:
+        """How many blocks are to be read of each day; of a file without any, as many as its rows would fill."""
+        weights = dict.fromkeys(self._days, 0)
+        for file in self._files:
+            blocks_of_file = places[file.file_id][1] if file.file_id in places else range(0, file.rows, ROWS)
+            weights[file.day] += len(blocks_of_file)
+        return list(weights.values())
+
+    def _next(self, weights: Sequence[int], read: int, count: int, held: int) -> int:
         """How many days to read in one go, when `count` rows came of the `read` days before, and `held` are held.
 
-        As many as give few rows if they are like those; and not many more than were read before, since they may not be.
-        At first some, or as many as have few rows altogether.
+        As many as give few rows if their blocks are like those before, and one at least.
         """
-        if read == 0:
-            return max(1, min(_FIRST_DAYS, _FIRST_ROWS * len(self._days) // max(self._rows, 1)))
         if held > _FEW_ROWS:
             return 1
-        return max(1, min(_LEAP * read, _FEW_ROWS * read // max(count, 1)))
+        before = sum(weights[:read])
+        room = min(_MOST_BLOCKS, _FEW_ROWS * before // max(count, 1)) if before else _FIRST_BLOCKS
+        sums = accumulate(weights[read:])
+        return max(1, sum(1 for _ in takewhile(lambda total: total <= room, sums)))
 
-    def _matched(self, reader: Reader, days: Sequence[date]) -> pl.DataFrame:
+    def _lookup(self, columns: Collection[str]) -> blocks.Wanted | None:
+        return blocks.wanted(self._scope.targets, columns)
+
+    def _matched(self, reader: Reader, days: Sequence[date], places: Found) -> pl.DataFrame:
         """The rows of `days` that may hold a target."""
-        return reader.rows(
-            [file for file in self._files if days[0] <= file.day <= days[-1]],
-            lambda columns: scope.prefilter(self._scope, columns),
-            lambda columns: blocks.wanted(self._scope.targets, columns),
-        )
+        files = [file for file in self._files if days[0] <= file.day <= days[-1]]
+        return reader.rows(files, lambda columns: scope.prefilter(self._scope, columns), self._lookup, places)
 
     def _given(
         self, reader: Reader, found: pl.DataFrame, stretch: Sequence[date], *, with_neighbours: bool

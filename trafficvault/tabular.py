@@ -80,7 +80,7 @@ class RecordFiles:
         self._parquet.close()
 
     def _add_csv(self, rows: pl.DataFrame, *, with_header: bool) -> None:
-        flat = rows.select(_csv_cell(name, type_) for name, type_ in rows.schema.items())
+        flat = rows.select(_csv_cell(rows[name]) for name in rows.columns)
         flat.write_csv(self._csv, include_header=with_header, quote_style="non_numeric")
 
     def _add_json(self, rows: pl.DataFrame) -> None:
@@ -128,10 +128,13 @@ def _addresses(column: pa.Array) -> pa.Array:
     return texts.take(coded.indices)
 
 
-def _csv_cell(name: str, type_: pl.DataType) -> pl.Expr:
+def _csv_cell(values: pl.Series) -> pl.Expr:
+    name, type_ = values.name, values.dtype
     cell = pl.col(name)
+    # Most columns of most answers have no value at all.
+    is_empty = values.null_count() == len(values)
     if isinstance(type_, pl.Datetime):
-        return cell.dt.strftime(_TIME)
+        return pl.lit(None, pl.String).alias(name) if is_empty and len(values) else cell.dt.strftime(_TIME)
     if isinstance(type_, (pl.List, pl.Struct)):
         # The list as JSON: that of an object with the list as its only member, without that object.
         start = len(f'{{"{name}":')
@@ -139,7 +142,7 @@ def _csv_cell(name: str, type_: pl.DataType) -> pl.Expr:
         return (
             pl.when(cell.is_not_null()).then(encoded.str.slice(start, encoded.str.len_chars() - start - 1)).alias(name)
         )
-    if isinstance(type_, pl.String):
+    if isinstance(type_, pl.String) and not is_empty:
         is_formula = cell.str.contains(_FORMULA) & ~cell.str.contains(_NUMBER)
         return pl.when(is_formula).then(pl.lit("'") + cell).otherwise(cell).alias(name)
     return cell

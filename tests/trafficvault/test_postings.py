@@ -16,17 +16,22 @@ from trafficvault.blocks import _FAMILY_OF_TYPE
 LISTS = st.lists(st.tuples(st.integers(0, 2**40 - 1), st.integers(0, 2**24 - 1)), min_size=1, max_size=60)
 
 
-@given(LISTS)
-def test_a_chunk_unpacks_to_its_pairs(pairs: list[tuple[int, int]]) -> None:
-    """Hashes and blocks of any size, doubles included."""
-    hashed, blocks = (np.array(part, np.uint64) for part in zip(*sorted(pairs), strict=True))
+@given(st.lists(LISTS, max_size=5))
+def test_a_hash_is_found_in_its_chunk_among_others(lists: list[list[tuple[int, int]]]) -> None:
+    """Hashes and blocks of any size, doubles included, in chunks of any sizes that are looked into together."""
+    chunks = []
+    for pairs in lists:
+        hashed, blocks = (np.array(part, np.uint64) for part in zip(*sorted(pairs), strict=True))
+        wanted = [2**41, *{value for value, _ in pairs[:3]}]
+        chunks.append((postings.pack(hashed, blocks), int(hashed[0]), wanted))
 
-    found = postings.unpack(postings.pack(hashed, blocks), int(hashed[0]))
+    found = postings.lookup(chunks)
 
-    assert [part.tolist() for part in found] == [hashed.tolist(), blocks.tolist()]
-    one = pairs[0][0]
-    assert sorted(postings.lookup([one], *found)) == sorted(block for value, block in pairs if value == one)
-    assert postings.lookup([2**41], *found) == []
+    expected = [
+        sorted(block for value, block in pairs if value in wanted)
+        for pairs, (_, _, wanted) in zip(lists, chunks, strict=True)
+    ]
+    assert [sorted(blocks) for blocks in found] == expected
 
 
 @given(st.lists(st.text(max_size=40), min_size=1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,13 +76,13 @@ def test_two_targets_are_one_search(vault: Vault) -> None:
 def test_keys_of_other_categories_stay_shut(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
     """A warrant of who and when releases those keys and the frame's; columns of others are not granted."""
     asked: set[str] = set()
-    real = KeyStore.release
+    real = KeyStore.release_each
 
-    def watched(store: KeyStore, *arguments: object) -> Released:
-        asked.add(str(arguments[3]))
-        return real(store, *arguments)  # type: ignore[arg-type] # it is handed on as it came
+    def watched(store: KeyStore, *arguments: Any) -> list[Released]:
+        asked.update(arguments[3])
+        return real(store, *arguments)
 
-    monkeypatch.setattr(KeyStore, "release", watched)
+    monkeypatch.setattr(KeyStore, "release_each", watched)
     search = search_of(vault, Order(categories=("who", "when")))
     assert rows_by_day(search)
     assert asked == {"who", "when", FRAME}

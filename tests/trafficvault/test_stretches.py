@@ -119,7 +119,7 @@ def test_days_are_given_one_by_one_where_each_fills_a_stretch(busy: Vault, monke
     """A stretch ends with the day that filled it, and progress tells days and rows."""
     monkeypatch.setattr(search, "STRETCH_ROWS", 0)
     monkeypatch.setattr(search, "_FEW_ROWS", 0)
-    monkeypatch.setattr(search, "_FIRST_DAYS", 1)
+    monkeypatch.setattr(search, "_FIRST_BLOCKS", 0)
     steps: list[str | Progress] = []
     found = search_of(busy, Order(start=FIRST.isoformat(), end=(FIRST + timedelta(days=DAYS)).isoformat()))
     days = [set(table["answer_day"].to_pylist()) for table in found.stretches(steps.append, with_neighbours=True)]
@@ -223,7 +223,7 @@ def test_a_running_process_answers_nothing_of_a_destroyed_day(three: Vault) -> N
 def test_keys_destroyed_amid_a_search_stop_it(three: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two days of one answer the ring is looked at again."""
     monkeypatch.setattr(search, "STRETCH_ROWS", 0)
-    monkeypatch.setattr(search, "_FIRST_DAYS", 1)
+    monkeypatch.setattr(search, "_FIRST_BLOCKS", 0)
     steps: list[str | Progress] = []
 
     def amid(step: str | Progress) -> None:
