@@ -8,12 +8,15 @@ authentic, so nothing here defends itself against sections that were made up.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from ingest.record import SCHEMA
 from trafficvault import block_form, prefixes
 from trafficvault.block_form import COLUMN, HEAD, NUMBERS, RELATIVE, SCALES, Bits, Whole
 from trafficvault.sealed_parquet import polars_type
@@ -22,6 +25,7 @@ Mask = npt.NDArray[np.bool_]
 
 _SCALES = np.array(SCALES, np.int64)
 _FEW = 4
+_NO_SEPARATOR = pa.scalar("", pa.large_string())
 _V4_LOW = np.uint64(0xFFFF_0000_0000)
 
 
@@ -50,7 +54,7 @@ class Sections:
         self._end: Whole = begins + sizes
         self._pool_begin = np.cumsum(self._entries) - self._entries
         self._first = np.cumsum(self.rows) - self.rows
-        self._texts: pl.Series | None = None
+        self._texts: pa.Array | None = None
         self._rows_of_all: tuple[Whole, Whole] | None = None
 
     def every(self) -> tuple[Whole, Whole]:
@@ -74,28 +78,28 @@ class Sections:
         """The values of `column` in those rows, of the record's type."""
         type_ = polars_type(column)
         if not len(row) or self.is_absent(column):
-            return pl.Series(column, [None], dtype=type_).new_from_index(0, len(row))
+            return _series(pa.nulls(len(row), SCHEMA.field(column).type)).cast(type_).alias(column)
         if (constant := self._constant(column, len(row))) is not None:
             return constant
         tags = self._tags(column, section, row)
         there = tags != 0
         match block_form.kind_of(column):
             case block_form.NUMBER:
-                series = pl.Series(column, self._numbers(column, section, row))
-                return _void(series.cast(type_), there).alias(column)
+                numbers = self._numbers(column, section, row)
+                return _series(_there(numbers, there)).cast(type_).alias(column)
             case block_form.TRUTH:
-                return _void(pl.Series(column, tags == 2), there)
+                return _series(_there(tags == 2, there)).alias(column)
             case block_form.ADDRESS:
                 high, low = self._halves(column, section, row, tags)
                 octets = np.stack([high, low], axis=1).astype(">u8").tobytes()
                 values = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(row), [None, pa.py_buffer(octets)])
                 return _void(_series(values.cast(pa.large_binary())), there).alias(column)
             case block_form.NESTED:
-                text = self._text(column, section, row, tags)
+                text = _series(self._text(column, section, row, tags))
                 shape = pl.Struct({column: type_})
                 return text.str.json_decode(shape).struct.field(column).alias(column)
             case _:
-                return self._text(column, section, row, tags).alias(column)
+                return _series(self._text(column, section, row, tags)).alias(column)
 
     def _constant(self, column: str, count: int) -> pl.Series | None:
         """So many times the one value that `column`, a text or a number, has in every row; None where
@@ -113,11 +117,11 @@ class Sections:
         else:
             if (heads["flags"] & NUMBERS).any() or not heads["least"].all():
                 return None
-            texts = self._pool().gather(self._pool_base(index) + heads["least"].astype(np.int64) - 1)
-            if not (texts == texts[0]).all():
+            texts = self._pool().take(pa.array(self._pool_base(index) + heads["least"].astype(np.int64) - 1)).unique()
+            if len(texts) > 1:
                 return None
-            value = texts[:1]
-        return value.new_from_index(0, count).alias(column)
+            value = _series(texts)
+        return value[np.zeros(count, np.uint32)].alias(column)
 
     def holds(self, column: str, values: Collection[str]) -> Mask:
         """Row by row of `every`, whether the text of `column`, or one of its elements, is one of `values`."""
@@ -257,7 +261,7 @@ class Sections:
     def _pool_base(self, index: int) -> Whole:
         return np.asarray(self._pool_begin + self._heads["pool"][:, index])
 
-    def _pool(self) -> pl.Series:
+    def _pool(self) -> pa.Array:
         """The pool entries of all sections, one after the other."""
         if self._texts is None:
             planes, texts = [], []
@@ -274,19 +278,18 @@ class Sections:
                 lengths |= octets[place + index * count].astype(np.int64) << (8 * index)
             ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
             buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(texts))]
-            self._texts = _series(pa.LargeStringArray.from_buffers(total, buffers[1], buffers[2]))
+            self._texts = pa.LargeStringArray.from_buffers(total, buffers[1], buffers[2])
         return self._texts
 
-    def _text(self, column: str, section: Whole, row: Whole, tags: Bits) -> pl.Series:
+    def _text(self, column: str, section: Whole, row: Whole, tags: Bits) -> pa.Array:
         index = self._names[column]
-        there = tags != 0
-        place = np.where(there, self._pool_base(index)[section] + tags.view(np.int64) - 1, 0)
-        text = _void(self._pool().gather(place), there)
+        text = self._pool().take(_there(self._pool_base(index)[section] + tags.view(np.int64) - 1, tags != 0))
         numbered = (tags == 1) & (self._heads["flags"][:, index][section] & NUMBERS != 0)
         if not numbered.any():
             return text
-        digits = pl.Series(self._numbers(column, section, row)).cast(pl.String)
-        return (text + digits).zip_with(pl.Series(numbered), text)
+        digits = pa.array(self._numbers(column, section, row)).cast(pa.large_string())
+        joined = pc.binary_join_element_wise(text, digits, _NO_SEPARATOR)
+        return joined if numbered.all() else pc.if_else(pa.array(numbered), joined, text)
 
     def _halves(self, column: str, section: Whole, row: Whole, tags: Bits) -> tuple[Bits, Bits]:
         """The two halves of the addresses of those rows, 0 where there is none."""
@@ -299,7 +302,7 @@ class Sections:
         if len(wide):
             place = self._pool_base(index)[section[wide]] + tags[wide].view(np.int64) - 1
             entries, which = np.unique(place, return_inverse=True)
-            octets = b"".join(bytes.fromhex(text) for text in self._pool().gather(entries).to_list())
+            octets = b"".join(bytes.fromhex(text) for text in self._pool().take(pa.array(entries)).to_pylist())
             halves = np.frombuffer(octets, ">u8").astype(np.uint64).reshape(-1, 2)
             high[wide], low[wide] = halves[which, 0], halves[which, 1]
         return high, low
@@ -308,14 +311,14 @@ class Sections:
         """Which entries of the pool hold one of `values`; those of other columns are not asked about."""
         texts = self._pool()
         if block_form.kind_of(column) != block_form.NESTED:
-            return texts.is_in(list(values)).to_numpy()
+            return np.asarray(pc.is_in(texts, pa.array(sorted(values), texts.type)))
         index = self._names[column]
         found = np.zeros(len(texts), np.bool_)
         counts = self._heads["entries"][:, index].astype(np.int64)
         base = np.repeat(self._pool_base(index), counts)
         mine = base + np.arange(len(base)) - np.repeat(np.cumsum(counts) - counts, counts)
         shape = pl.Struct({column: polars_type(column)})
-        lists = texts.gather(mine).str.json_decode(shape).struct.field(column)
+        lists = _series(texts.take(pa.array(mine))).str.json_decode(shape).struct.field(column)
         element = pl.element().struct.field("number") if column == "other_parties" else pl.element()
         hit = lists.to_frame("x").select(pl.col("x").list.eval(element.is_in(list(values))).list.any())
         found[mine] = hit.to_series().fill_null(False).to_numpy()
@@ -326,14 +329,14 @@ class Sections:
         flagged = np.flatnonzero(self._heads["flags"][:, index] & NUMBERS != 0)
         if not len(flagged):
             return []
-        prefixes = self._pool().gather(self._pool_base(index)[flagged])
+        prefixes = self._pool().take(pa.array(self._pool_base(index)[flagged]))
         found = []
-        for prefix in prefixes.unique().to_list():
+        for prefix in prefixes.unique().to_pylist():
             rests = [value[len(prefix) :] for value in values if value.startswith(prefix)]
             those = [int(rest) for rest in rests if _is_plain_number(rest)]
             if those:
                 sections = np.zeros(len(self.rows), np.bool_)
-                sections[flagged[(prefixes == prefix).to_numpy()]] = True
+                sections[flagged[np.asarray(pc.equal(prefixes, prefix))]] = True
                 found.append((sections, np.array(those, np.int64)))
         return found
 
@@ -349,6 +352,11 @@ def _spread(packed: bytes, bits: int, count: int) -> bytes:
 
 def _is_plain_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 20 and text == str(int(text)) and int(text) < 2**63
+
+
+def _there(values: npt.NDArray[Any], there: Mask) -> pa.Array:
+    """`values`, null where not `there`."""
+    return pa.array(values) if there.all() else pa.array(values, mask=~there)
 
 
 def _void(series: pl.Series, there: Mask) -> pl.Series:

@@ -128,8 +128,11 @@ def look(
                 partly.setdefault(name, []).append(text)
             elif text not in searched_days:
                 empty.setdefault(name, []).append(text)
-    touching = [row for row in batches if _touches(row, window)]
-    since = [row for row in batches if str(row["received_at"])[:10] >= window[0]]
+    # Of most batches nothing is to be told.
+    doubtful = [row for row in batches if row["status"] == "held" or (row["status"] == "committed" and _mismatch(row))]
+    touching = [row for row in doubtful if _touches(row, window)]
+    lacking = [row for row in batches if row["rejected"] or row["status"] == "refused"]
+    since = [row for row in lacking if str(row["received_at"])[:10] >= window[0]]
     return Completeness(
         searched={name: found for name, found in by_class.items() if found},
         empty=empty,
@@ -137,7 +140,7 @@ def look(
         partly_expired=partly,
         gaps=[gap for gap in known_gaps(vault, batches) if _gap_touches(gap, window)],
         held=sorted(str(row["id"]) for row in touching if row["status"] == "held"),
-        mismatched=sorted(str(row["id"]) for row in touching if row["status"] == "committed" and _mismatch(row)),
+        mismatched=sorted(str(row["id"]) for row in touching if row["status"] == "committed"),
         # The day of a row that could not be read is not known: each batch that came since the window began is named.
         rejections={str(row["id"]): int(row["rejected"]) for row in since if row["rejected"]},
         termless=termless,

@@ -211,16 +211,17 @@ class KeyStore:
         self._admitted.clear()
         self._held = self._fetched(catalogue_generation, before)
 
-    def require_unrenewed(self) -> None:
-        """Returns while the ring that is open here is the one on disk; a glance at a name, made before each partition.
+    def require_unrenewed(self) -> Ring:
+        """The ring that is open here, as long as it is the one on disk; a glance at a name, made before each partition.
 
-        Raises `RefusedError` when another process has renewed it: keys that this one still holds may have been
+        It is to be compared with, not to be kept: what was opened under another ring is to be released again. Raises `RefusedError` when another process has renewed it: keys that this one still holds may have been
         destroyed, and what they open is no longer to be shown.
         """
         if not os.path.exists(self._living_held.path):  # noqa: PTH110  # asked for every file of a long answer
             self._held = None
             self._admitted.clear()
             raise RefusedError("using the key ring: another process destroyed keys meanwhile; do it again")
+        return self._living
 
     def ensure(self, names: Iterable[str]) -> None:
         """Puts a new random key for each of `names` that has none durably into the ring, before anything uses it."""

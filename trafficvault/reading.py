@@ -25,6 +25,7 @@ from trafficvault.blocks import BlockFile, Wanted
 from trafficvault.errors import FaultError
 from trafficvault.holdings import StoredFile
 from trafficvault.keys import Admission, Released
+from trafficvault.ring import Ring
 from trafficvault.vault import Vault
 
 FILE_DAY = "file_day"
@@ -49,6 +50,8 @@ class Reader:
         self._ended = ended.of(vault)
         self._columns: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
         self._ends: dict[tuple[str, date], bool] = {}
+        # What was opened for this answer, with the ring that it was opened under.
+        self._open: dict[str, tuple[tuple[str, ...], Ring, BlockFile]] = {}
 
     def find(self, files: Iterable[StoredFile], lookup: Lookup) -> Found:
         """In which blocks of `files` there may be what is looked for, so that as many days are read as give few rows.
@@ -112,12 +115,19 @@ class Reader:
         opened, closed = [], []
         needed = self._needed(files[0].record_class, columns) if files else ()
         for file in files:
+            known = self._open.get(file.file_id)
+            if known is not None and known[0] == needed and known[1] is self._vault.keys.require_unrenewed():
+                opened.append((file, known[2]))
+                continue
             released = self._release(file, needed)
             try:
-                opened.append((file, self._vault.openings.blocks(self._vault.layout, released, file.file_id)))
+                block = self._vault.openings.blocks(self._vault.layout, released, file.file_id)
             except FaultError:
                 # It holds no truth: `verify` names it, and the Parquet file answers.
                 closed.append(file)
+                continue
+            self._open[file.file_id] = needed, self._vault.keys.require_unrenewed(), block
+            opened.append((file, block))
         return opened, closed
 
     def _find(self, opened: Sequence[tuple[StoredFile, BlockFile]], wanted: Wanted, found: Found) -> None:
@@ -156,6 +166,7 @@ class Reader:
             if len(opened) == 1:
                 file, block = opened[0]
                 self._vault.openings.forget(block.place)
+                self._open.pop(file.file_id, None)
                 scanned.append(file)
                 return
             half = len(opened) // 2
@@ -188,9 +199,7 @@ class Reader:
         """The keys of the categories `needed`, for that file."""
         keys = self._vault.keys
         keys.require_unrenewed()
-        return keys.release_each(
-            self._admission, file.record_class, file.day, needed, file.reach, file.generation
-        )
+        return keys.release_each(self._admission, file.record_class, file.day, needed, file.reach, file.generation)
 
     def _within_term(self, rows: pl.DataFrame, record_class: str) -> pl.DataFrame:
         """`rows` without those that have reached their own term: only the days about its edge are looked at."""
@@ -210,8 +219,11 @@ class Reader:
         if (record_class, day) not in self._ends:
             first = datetime(day.year, day.month, day.day, tzinfo=UTC)
             term = self._vault.policy.require_term(record_class)
-            end = retention.expires_at(first, term, self._vault.policy.zone)
-            self._ends[record_class, day] = end <= self._now
+            # Only about the edge is the calendar asked.
+            self._ends[record_class, day] = (
+                self._now - first >= term.lasts.least
+                and retention.expires_at(first, term, self._vault.policy.zone) <= self._now
+            )
         return self._ends[record_class, day]
 
 

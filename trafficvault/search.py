@@ -36,7 +36,7 @@ STRETCH_ROWS = 16_384
 SLICE_ROWS = 2 * STRETCH_ROWS
 """About how many rows a stream is asked about at once: of a day with more, slice after slice."""
 _FEW_ROWS = STRETCH_ROWS // 4
-_FIRST_BLOCKS, _MOST_BLOCKS = 256, 512
+_FIRST_BLOCKS, _MOST_BLOCKS = 512, 1024
 """How many blocks are read at first in one go, while nobody knows how many rows each gives, and at most later on."""
 
 _DAY = timedelta(days=1)
