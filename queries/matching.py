@@ -138,7 +138,7 @@ def hits(records: pl.DataFrame, targets: Iterable[Target]) -> pl.DataFrame:
 def _found(records: pl.DataFrame, place: Place, targets: list[tuple[int, Target]]) -> pl.DataFrame:
     """The rows whose `place` holds a target: `_row`, `target`, `rank`, `_party` (a, b, c, served, peer or null)."""
     frame = records.select("_row", pl.col(place.column).alias("_key"), *_aside(records, place))
-    if isinstance(records.schema[place.column], pl.List):
+    if isinstance(records.get_column(place.column).dtype, pl.List):
         frame = frame.explode("_key")
         if place.column == "other_parties":
             frame = frame.with_columns(_key=pl.col("_key").struct.field("number"))
@@ -215,7 +215,8 @@ def _moment(records: pl.DataFrame, column: str) -> pl.Expr:
 
 
 def _usable(records: pl.DataFrame, column: str) -> bool:
-    return column in records.columns and records.schema[column] != pl.Null
+    found = records.get_column(column, default=None)
+    return found is not None and found.dtype != pl.Null
 
 
 def _one_of(values: list[str], item: pl.Expr) -> pl.Expr:

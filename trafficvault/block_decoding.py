@@ -7,6 +7,7 @@ authentic, so nothing here defends itself against sections that were made up.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ Mask = npt.NDArray[np.bool_]
 
 _SCALES = np.array(SCALES, np.int64)
 _FEW = 4
+_PLAIN = re.compile(r"[0-9A-Za-z@.+_-]+")
 _NO_SEPARATOR = pa.scalar("", pa.large_string())
 _V4_LOW = np.uint64(0xFFFF_0000_0000)
 
@@ -74,34 +76,33 @@ class Sections:
             self._heads["least"][:, self._names[column]].any()
         )
 
-    def read(self, column: str, section: Whole, row: Whole) -> pl.Series:
+    def read(self, column: str, section: Whole, row: Whole) -> pa.Array:
         """The values of `column` in those rows, of the record's type."""
-        type_ = polars_type(column)
+        type_ = SCHEMA.field(column).type
         if not len(row) or self.is_absent(column):
-            return _series(pa.nulls(len(row), SCHEMA.field(column).type)).cast(type_).alias(column)
+            return pa.nulls(len(row), type_)
         if (constant := self._constant(column, len(row))) is not None:
-            return constant
+            return constant.cast(type_)
         tags = self._tags(column, section, row)
         there = tags != 0
         match block_form.kind_of(column):
             case block_form.NUMBER:
-                numbers = self._numbers(column, section, row)
-                return _series(_there(numbers, there)).cast(type_).alias(column)
+                return _there(self._numbers(column, section, row), there).cast(type_)
             case block_form.TRUTH:
-                return _series(_there(tags == 2, there)).alias(column)
+                return _there(tags == 2, there)
             case block_form.ADDRESS:
                 high, low = self._halves(column, section, row, tags)
                 octets = np.stack([high, low], axis=1).astype(">u8").tobytes()
-                values = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(row), [None, pa.py_buffer(octets)])
-                return _void(_series(values.cast(pa.large_binary())), there).alias(column)
+                known = np.packbits(there, bitorder="little").tobytes()
+                return pa.FixedSizeBinaryArray.from_buffers(type_, len(row), [pa.py_buffer(known), pa.py_buffer(octets)])
             case block_form.NESTED:
-                text = _series(self._text(column, section, row, tags))
-                shape = pl.Struct({column: type_})
-                return text.str.json_decode(shape).struct.field(column).alias(column)
+                shape = pl.Struct({column: polars_type(column)})
+                lists = _series(self._text(column, section, row, tags)).str.json_decode(shape)
+                return lists.struct.field(column).to_arrow().cast(type_)
             case _:
-                return _series(self._text(column, section, row, tags)).alias(column)
+                return self._text(column, section, row, tags).cast(type_)
 
-    def _constant(self, column: str, count: int) -> pl.Series | None:
+    def _constant(self, column: str, count: int) -> pa.Array | None:
         """So many times the one value that `column`, a text or a number, has in every row; None where
         it has several or may have.
         """
@@ -113,15 +114,11 @@ class Sections:
             same = not self._width[:, index].any() and not (heads["flags"] & RELATIVE).any()
             if not same or (heads["least"] != 1).any() or (heads["base"] != heads["base"][0]).any():
                 return None
-            value = pl.Series(column, heads["base"][:1]).cast(polars_type(column))
-        else:
-            if (heads["flags"] & NUMBERS).any() or not heads["least"].all():
-                return None
-            texts = self._pool().take(pa.array(self._pool_base(index) + heads["least"].astype(np.int64) - 1)).unique()
-            if len(texts) > 1:
-                return None
-            value = _series(texts)
-        return value[np.zeros(count, np.uint32)].alias(column)
+            return pa.repeat(pa.scalar(int(heads["base"][0])), count)
+        if (heads["flags"] & NUMBERS).any() or not heads["least"].all():
+            return None
+        texts = self._pool().take(pa.array(self._pool_base(index) + heads["least"].astype(np.int64) - 1)).unique()
+        return pa.repeat(texts[0], count) if len(texts) == 1 else None
 
     def holds(self, column: str, values: Collection[str]) -> Mask:
         """Row by row of `every`, whether the text of `column`, or one of its elements, is one of `values`."""
@@ -317,6 +314,12 @@ class Sections:
         counts = self._heads["entries"][:, index].astype(np.int64)
         base = np.repeat(self._pool_base(index), counts)
         mine = base + np.arange(len(base)) - np.repeat(np.cumsum(counts) - counts, counts)
+        if all(_PLAIN.fullmatch(value) for value in values):
+            # Such a text stands in JSON as it is, so that of most lists a glance says that they do not hold it.
+            near = np.zeros(len(texts), np.bool_)
+            for value in values:
+                near |= np.asarray(pc.match_substring(texts, value))
+            mine = mine[near[mine]]
         shape = pl.Struct({column: polars_type(column)})
         lists = _series(texts.take(pa.array(mine))).str.json_decode(shape).struct.field(column)
         element = pl.element().struct.field("number") if column == "other_parties" else pl.element()
@@ -357,14 +360,6 @@ def _is_plain_number(text: str) -> bool:
 def _there(values: npt.NDArray[Any], there: Mask) -> pa.Array:
     """`values`, null where not `there`."""
     return pa.array(values) if there.all() else pa.array(values, mask=~there)
-
-
-def _void(series: pl.Series, there: Mask) -> pl.Series:
-    """Null where not `there`."""
-    if there.all():
-        return series
-    nothing = pl.Series(series.name, [None], dtype=series.dtype).new_from_index(0, len(series))
-    return series.zip_with(pl.Series(there), nothing)
 
 
 def _series(array: pa.Array) -> pl.Series:

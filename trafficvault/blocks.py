@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
 from cryptography.exceptions import InvalidTag
 
-from ingest.record import BY_NAME, CATEGORIES, WHO, category_of
+from ingest.record import BY_NAME, CATEGORIES, SCHEMA, WHO, category_of
 from queries.scope import Target
 from trafficvault import block_directory, block_form, postings, prefixes
 from trafficvault.block_decoding import Sections
@@ -307,7 +308,7 @@ def _decoded(
     """The rows of some blocks that match, and the number of the file of each."""
     record_class = loaded[0][1].place.record_class
     numbers = np.array([one[0] for one in loaded], np.int64)
-    found = {name: pl.Series(name, [], polars_type(name)) for name in columns}
+    found: dict[str, pa.Array] = {}
     who = None if wanted is None else _sections(loaded, WHO)
     if who is None or wanted is None:
         left = list(loaded)
@@ -328,7 +329,9 @@ def _decoded(
         else:
             sections, chosen = _sections(left, category), (section, row)
         found |= {name: sections.read(name, *chosen) for name in names}
-    return pl.DataFrame([found[name] for name in columns]), of
+    wanted_columns = pa.schema([SCHEMA.field(name) for name in columns])
+    arrays = [found[name] if name in found else pa.nulls(0, SCHEMA.field(name).type) for name in columns]
+    return pl.DataFrame(pa.table(arrays, schema=wanted_columns)), of
 
 
 def _sections(loaded: Sequence[_Loaded], category: str) -> Sections:

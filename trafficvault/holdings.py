@@ -48,8 +48,8 @@ class Holdings:
             self._tables[table] = tally, rows
         return rows
 
-    def living_files(self, tx: Transaction) -> Sequence[StoredFile]:
-        """The files of every partition whose expiry has not begun; not to be changed."""
+    def living_files(self, tx: Transaction) -> list[StoredFile]:
+        """The files of every partition whose expiry has not begun."""
         known = tx.tally_of("partitions"), tx.tally_of("files")
         if self._files is None or self._files[0] != known:
             parts = self.rows(tx, "partitions")
@@ -57,7 +57,7 @@ class Holdings:
             rows = self.rows(tx, "files")
             living = [_file(row) for row in rows if (row["record_class"], row["day"]) not in dying]
             self._files = known, tuple(living)
-        return self._files[1]
+        return list(self._files[1])
 
 
 def _file(row: Row) -> StoredFile:
