@@ -17,6 +17,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,8 @@ def write_package(
             for table in tables:
                 files.add(table)
         rows = files.rows
-        listed = [_described(part / name, rows) for name in tabular.NAMES]
+        with ThreadPoolExecutor(len(tabular.NAMES), "digest") as workers:
+            listed = list(workers.map(lambda name: _described(part / name, rows), tabular.NAMES))
         whole = _signed({**_free(manifest), "rows": rows, "files": listed, "public_key": public_key}, sign)
         (part / MANIFEST).write_text(json.dumps(whole, indent=2, ensure_ascii=False, sort_keys=True) + "\n", "utf-8")
         sync_together(part)

@@ -111,12 +111,11 @@ class Search:
     def _next(self, weights: Sequence[int], read: int, count: int, held: int) -> int:
         """How many days to read in one go, when `count` rows came of the `read` days before, and `held` are held.
 
-        As many as give few rows if their blocks are like those before, and one at least.
+        As many as fill a stretch if their blocks give rows like those before, and one at least.
         """
-        if held > _FEW_ROWS:
-            return 1
         before = sum(weights[:read])
-        room = min(_MOST_BLOCKS, _FEW_ROWS * before // max(count, 1)) if before else _FIRST_BLOCKS
+        most = max(STRETCH_ROWS - held, _FEW_ROWS)
+        room = min(_MOST_BLOCKS, most * before // max(count, 1)) if before else _FIRST_BLOCKS
         sums = accumulate(weights[read:])
         return max(1, sum(1 for _ in takewhile(lambda total: total <= room, sums)))
 

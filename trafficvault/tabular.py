@@ -14,6 +14,8 @@ receiver keeps. Addresses are text (RFC 5952; an IPv4-mapped one as IPv4).
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -36,7 +38,11 @@ _JSON_HEAD = b'{"kind":"records","v":1,"retained_data":true,"records":['
 
 
 class RecordFiles:
-    """Writes the three files into `directory`. `add` as often as there are tables, all of one schema, then `close`."""
+    """Writes the three files into `directory`. `add` as often as there are tables, all of one schema, then `close`.
+
+    What was added is written on threads, one table at a time, while the next is looked for; `close` and the next `add`
+    wait for it, and raise what went wrong.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.rows = 0
@@ -45,12 +51,22 @@ class RecordFiles:
         self._json: BinaryIO = (directory / JSON).open("xb")
         self._json.write(_JSON_HEAD)
         self._parquet: Any = None  # a ParquetWriter once the columns are known
+        self._first = True
+        self._writers = ThreadPoolExecutor(2, "package")
+        self._pending: list[Future[None]] = []
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, problem: object, *_: object) -> None:
+        try:
+            if problem is None:
+                self.close()
+        finally:
+            self._writers.shutdown(cancel_futures=True)
+            for file in (self._csv, self._json, self._parquet):
+                if file is not None:
+                    file.close()
 
     def add(self, table: pa.Table) -> None:
         """Writes the rows of `table`. Raises `FaultError` when its columns are not those of the first one."""
@@ -60,13 +76,16 @@ class RecordFiles:
             self._parquet = pq.ParquetWriter(self._directory / PARQUET, marked, compression="zstd")
         if readable.schema != self._parquet.schema:
             raise FaultError("writing a package: a table has other columns than the first one")
-        self._parquet.write_table(readable)
-        # As text a row takes many times its memory, so a large table goes to text bit by bit; an empty one at once.
-        for start in range(0, max(1, table.num_rows), _TEXT_ROWS):
-            part = pl.DataFrame(readable.slice(start, _TEXT_ROWS))
-            self._add_csv(part, with_header=self._csv.tell() == 0)
-            self._add_json(part)
-            self.rows += part.height
+        self._wait()
+        first = self._first
+        self._first = False
+        begun = self.rows > 0
+        self.rows += readable.num_rows
+        self._pending = [
+            self._writers.submit(self._add_texts, readable, self._add_json, begun),
+            self._writers.submit(self._add_texts, readable, self._add_csv, not first),
+            self._writers.submit(self._parquet.write_table, readable),
+        ]
 
     def close(self) -> None:
         """Finishes the three files; closing again does nothing. Without any table they hold the mark's column alone."""
@@ -74,25 +93,42 @@ class RecordFiles:
             return
         if self._parquet is None:
             self.add(pa.table({}))
+        self._wait()
         self._json.write(b"\n]}\n")
         self._json.close()
         self._csv.close()
         self._parquet.close()
 
-    def _add_csv(self, rows: pl.DataFrame, *, with_header: bool) -> None:
-        flat = rows.select(_csv_cell(rows[name]) for name in rows.columns)
-        flat.write_csv(self._csv, include_header=with_header, quote_style="non_numeric")
+    def _wait(self) -> None:
+        pending, self._pending = self._pending, []
+        wait(pending)
+        for one in pending:
+            one.result()
 
-    def _add_json(self, rows: pl.DataFrame) -> None:
+    def _add_texts(self, table: pa.Table, add: Callable[[pl.DataFrame, bool], None], begun: bool) -> None:
+        """As text a row takes many times its memory, so a large table goes to text bit by bit; an empty one at once."""
+        for start in range(0, max(1, table.num_rows), _TEXT_ROWS):
+            part = pl.DataFrame(table.slice(start, _TEXT_ROWS))
+            add(part, begun)
+            begun = True
+
+    def _add_csv(self, rows: pl.DataFrame, begun: bool) -> None:
+        flat = rows.select(_csv_cell(rows[name]) for name in rows.columns)
+        flat.write_csv(self._csv, include_header=not begun, quote_style="non_numeric")
+
+    def _add_json(self, rows: pl.DataFrame, begun: bool) -> None:
+        if not rows.height:
+            return
         buffer = io.BytesIO()
         times = [
             pl.col(name).dt.strftime(_TIME) for name, type_ in rows.schema.items() if isinstance(type_, pl.Datetime)
         ]
         rows.with_columns(times).write_ndjson(buffer)
+        buffer.truncate(len(buffer.getbuffer()) - 1)
         # JSON escapes line feeds within texts, so each of these ends a record.
-        lines = buffer.getvalue().rstrip(b"\n").replace(b"\n", b",\n")
-        if lines:
-            self._json.write((b",\n" if self.rows else b"\n") + lines)
+        lines = buffer.getvalue().replace(b"\n", b",\n")
+        self._json.write(b",\n" if begun else b"\n")
+        self._json.write(lines)
 
 
 def text_of_address(packed: bytes) -> str:
