@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,16 @@ class Transaction:
         found = [dict(row) for row in self._connection.execute(query).mappings()]
         for row in found:
             _require_sealed(self._mac_key, target, row)
+        return [_bare(row) for row in found]
+
+    def whole(self, table: str, /) -> list[Row]:
+        """Every row by primary key, read and checked once. Raises `FaultError`."""
+        target = TABLES[table]
+        query = sa.select(target).order_by(*target.primary_key.columns)
+        found = [dict(row) for row in self._connection.execute(query).mappings()]
+        for fault in _row_faults(found, self._mac_key, target, self._tally[table]):
+            raise _changed(fault)
+        self._known()[table] = self._version
         return [_bare(row) for row in found]
 
     def tally_of(self, table: str) -> tuple[int, int]:
@@ -143,12 +153,17 @@ class Transaction:
         if write and not self._writable:
             raise TypeError(f"changing table {table}: this is a reading of the catalogue, not a transaction")
         target = TABLES[table]
-        known: dict[str, int] = self._connection.info.setdefault(_COMPLETE, {})
+        known = self._known()
         if known.get(table) != self._version:
             for fault in _table_faults(self._connection, self._mac_key, target, self._tally[table]):
                 raise _changed(fault)
             known[table] = self._version
         return target
+
+    def _known(self) -> dict[str, int]:
+        """The tables that this connection found complete, each with the version of the data at that time."""
+        known: dict[str, int] = self._connection.info.setdefault(_COMPLETE, {})
+        return known
 
 
 class Catalogue:
@@ -330,9 +345,16 @@ def _table_faults(
     connection: sa.Connection, mac_key: bytes, table: sa.Table, tally: tuple[int, int] | None
 ) -> Iterator[str]:
     """Faults of one table: its changed rows, then whether its rows are those of `tally` (None: it can't be read)."""
+    rows = (dict(found) for found in connection.execute(sa.select(table)).mappings())
+    yield from _row_faults(rows, mac_key, table, tally)
+
+
+def _row_faults(
+    rows: Iterable[Row], mac_key: bytes, table: sa.Table, tally: tuple[int, int] | None
+) -> Iterator[str]:
+    """As `_table_faults`, of all its `rows`."""
     count, total, changed = 0, 0, 0
-    for found in connection.execute(sa.select(table)).mappings():
-        row = dict(found)
+    for row in rows:
         if not tables.is_sealed(mac_key, table, row):
             changed += 1
             yield f"{tables.row_name(table, row)}: changed"

@@ -166,9 +166,13 @@ def known_gaps(vault: Vault, batches: Sequence[dict[str, object]] | None = None)
     found = []
     for source, rows in sorted(by_source.items()):
         rows.sort(key=lambda row: str(row["received_at"]))
-        by_number = {int(str(row["sequence"])): row for row in rows}
+        numbers = [int(str(row["sequence"])) for row in rows]
+        if numbers == list(range(numbers[0], numbers[0] + len(numbers))):
+            # One after the other as they came: nothing is missing, wherever they start again. No feed is loaded for it.
+            continue
+        by_number = dict(zip(numbers, rows, strict=True))
         modulus = sequence_modulus(vault, source)
-        for first, last in gaps([int(str(row["sequence"])) for row in rows], modulus):
+        for first, last in gaps(numbers, modulus):
             before = by_number.get(first - 1 if modulus is None else (first - 1) % modulus)
             after = by_number.get(last + 1 if modulus is None else (last + 1) % modulus)
             found.append(Gap(source, first, last, _day(before, "first_day"), _day(after, "last_day")))

@@ -44,7 +44,7 @@ class Holdings:
         tally = tx.tally_of(table)
         known, rows = self._tables.get(table, (None, ()))
         if known != tally:
-            rows = tuple(tx.select(table))
+            rows = tuple(tx.whole(table))
             self._tables[table] = tally, rows
         return rows
 

@@ -18,11 +18,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from trafficvault.errors import FaultError
 
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
 def canonical(value: object) -> bytes:
     """The one form of `value` (objects, arrays, text, integers, booleans, null). Raises `TypeError` otherwise."""
     _require_plain(value)
     # RFC 8785 sorts by UTF-16 code units; all our keys are ASCII, where that is the order of Python's sort.
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return _ENCODER.encode(value).encode()
 
 
 def digest(value: object) -> str:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -242,7 +243,7 @@ def seal_of(mac_key: bytes, table: sa.Table, row: Mapping[str, object]) -> str:
 
 def is_sealed(mac_key: bytes, table: sa.Table, row: Mapping[str, object]) -> bool:
     """Whether every value of the stored row is of its column's type and its seal is that of the row."""
-    if not all(_is_typed(column, row[column.name]) for column in table.columns):
+    if not all([_fits(row[name], kind, nullable) for name, kind, nullable in _kinds(table)]):
         return False
     # As bytes: compare_digest refuses text beyond ASCII, and a flipped bit may make such.
     return hmac.compare_digest(str(row[SEAL]).encode(), seal_of(mac_key, table, row).encode())
@@ -278,8 +279,18 @@ def _key_names(table: sa.Table) -> list[str]:
 
 
 def _is_typed(column: sa.Column[Any], value: object) -> bool:
+    return _fits(value, int if isinstance(column.type, sa.Integer) else str, bool(column.nullable))
+
+
+@cache
+def _kinds(table: sa.Table) -> tuple[tuple[str, type, bool], ...]:
+    """Name, type and whether it may be null of each column: asked of every row that is read."""
+    return tuple(
+        (one.name, int if isinstance(one.type, sa.Integer) else str, bool(one.nullable)) for one in table.columns
+    )
+
+
+def _fits(value: object, kind: type, nullable: bool) -> bool:
     if value is None:
-        return bool(column.nullable)
-    if isinstance(column.type, sa.Integer):
-        return type(value) is int and value in _INTEGERS
-    return type(value) is str
+        return nullable
+    return type(value) is kind and (kind is str or value in _INTEGERS)
