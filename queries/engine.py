@@ -60,9 +60,7 @@ def complete(records: pa.Table, schema: pa.Schema) -> pa.Table:
     try:
         there = dict(zip(records.column_names, records.columns, strict=True))
         columns = [
-            _cast(there[wanted.name], wanted.type)
-            if wanted.name in there
-            else _nothing(records.num_rows, wanted.type)
+            _cast(there[wanted.name], wanted.type) if wanted.name in there else _nothing(records.num_rows, wanted.type)
             for wanted in whole
         ]
     except pa.ArrowInvalid:

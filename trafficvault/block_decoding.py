@@ -94,7 +94,9 @@ class Sections:
                 high, low = self._halves(column, section, row, tags)
                 octets = np.stack([high, low], axis=1).astype(">u8").tobytes()
                 known = np.packbits(there, bitorder="little").tobytes()
-                return pa.FixedSizeBinaryArray.from_buffers(type_, len(row), [pa.py_buffer(known), pa.py_buffer(octets)])
+                return pa.FixedSizeBinaryArray.from_buffers(
+                    type_, len(row), [pa.py_buffer(known), pa.py_buffer(octets)]
+                )
             case block_form.NESTED:
                 shape = pl.Struct({column: polars_type(column)})
                 lists = _series(self._text(column, section, row, tags)).str.json_decode(shape)

@@ -277,8 +277,9 @@ def rows_of(
     """The rows of `files`, all of one class, that may match, with exactly `columns`; and how many are of each file.
 
     Rows come file by file, in the order of their blocks. They are filtered by what is wanted, so few are in vain.
-    `found` is what `find` found in these files. Raises `RefusedError` for a column whose category a file was not opened with, `UsageError` for one that is not of
-    the record or for files of several classes, `FaultError` when a file was damaged or replaced.
+    `found` is what `find` found in these files. Raises `RefusedError` for a column whose category a file was not opened
+    with, `UsageError` for one that is not of the record or for files of several classes, `FaultError` when a file was
+    damaged or replaced.
     """
     if len({file.place.record_class for file in files}) > 1:
         raise UsageError("reading block files: they are of several classes; ask for those of one class at a time")

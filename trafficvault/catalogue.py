@@ -349,9 +349,7 @@ def _table_faults(
     yield from _row_faults(rows, mac_key, table, tally)
 
 
-def _row_faults(
-    rows: Iterable[Row], mac_key: bytes, table: sa.Table, tally: tuple[int, int] | None
-) -> Iterator[str]:
+def _row_faults(rows: Iterable[Row], mac_key: bytes, table: sa.Table, tally: tuple[int, int] | None) -> Iterator[str]:
     """As `_table_faults`, of all its `rows`."""
     count, total, changed = 0, 0, 0
     for row in rows:

@@ -214,8 +214,9 @@ class KeyStore:
     def require_unrenewed(self) -> Ring:
         """The ring that is open here, as long as it is the one on disk; a glance at a name, made before each partition.
 
-        It is to be compared with, not to be kept: what was opened under another ring is to be released again. Raises `RefusedError` when another process has renewed it: keys that this one still holds may have been
-        destroyed, and what they open is no longer to be shown.
+        It is to be compared with, not to be kept: what was opened under another ring is to be released again. Raises
+        `RefusedError` when another process has renewed it: keys that this one still holds may have been destroyed, and
+        what they open is no longer to be shown.
         """
         if not os.path.exists(self._living_held.path):  # noqa: PTH110  # asked for every file of a long answer
             self._held = None

@@ -50,8 +50,8 @@ class Openings:
         """
         derived = released[0].derived if released else {}
         # The same keys of one ring for one file: what they derive is the same.
-        name = tuple([file_id, *[(one.record_class, one.day, one.category) for one in released]])
-        if name in derived and all([one.derived is derived for one in released]):
+        name = (file_id, *((one.record_class, one.day, one.category) for one in released))
+        if name in derived and all(one.derived is derived for one in released):
             place, salt, seals = derived[name]
             outline = self._recalled(place, released[0].generation)
             if outline is not None and outline.salt == salt:

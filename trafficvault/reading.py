@@ -84,9 +84,7 @@ class Reader:
                 frames.append(rows.with_columns(record_class=pl.lit(record_class)))
         return pl.concat(frames, how="diagonal_relaxed")
 
-    def _of_class(
-        self, files: list[StoredFile], only: Filter, lookup: Lookup, found: Found
-    ) -> Iterator[pl.DataFrame]:
+    def _of_class(self, files: list[StoredFile], only: Filter, lookup: Lookup, found: Found) -> Iterator[pl.DataFrame]:
         blocked = [file for file in files if file.has_blocks]
         scanned = [file for file in files if not file.has_blocks]
         columns = self._there(blocked)

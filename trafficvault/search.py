@@ -11,7 +11,7 @@ hardly appears. What comes of a day does not depend on its stretch: each row say
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import accumulate, takewhile
 

@@ -243,7 +243,7 @@ def seal_of(mac_key: bytes, table: sa.Table, row: Mapping[str, object]) -> str:
 
 def is_sealed(mac_key: bytes, table: sa.Table, row: Mapping[str, object]) -> bool:
     """Whether every value of the stored row is of its column's type and its seal is that of the row."""
-    if not all([_fits(row[name], kind, nullable) for name, kind, nullable in _kinds(table)]):
+    if not all(_fits(row[name], kind, nullable) for name, kind, nullable in _kinds(table)):
         return False
     # As bytes: compare_digest refuses text beyond ASCII, and a flipped bit may make such.
     return hmac.compare_digest(str(row[SEAL]).encode(), seal_of(mac_key, table, row).encode())

@@ -334,6 +334,18 @@ def test_sections_can_not_be_exchanged(tmp_path: Path) -> None:
     assert list(file.every(["start"]))
 
 
+def test_a_file_that_was_cut_short_is_no_file_of_nulls(tmp_path: Path) -> None:
+    """A section that is missing is told from one that was never written, though a directory was read before."""
+    path = write(tmp_path / "x.blocks", busy(2048))
+    file = BlockFile.open(path, PLACE, KEYS)
+    ends = file._directory.ends.tolist()
+    with path.open("r+b") as handle:
+        handle.truncate(ends[len(CATEGORIES) + 1])
+
+    with pytest.raises(FaultError, match="damaged"):
+        list(file.every(["start"]))
+
+
 def test_a_file_made_again_shares_no_key(tmp_path: Path) -> None:
     """Nonces count, so each writing has keys of its own: equal rows give other bytes, and an old directory no rows."""
     first, second = (write(tmp_path / f"{name}.blocks", busy(1100)) for name in "ab")

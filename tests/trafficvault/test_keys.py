@@ -710,6 +710,22 @@ def test_an_admission_ends(store: Store, ending: str) -> None:
         store.keys.release(admission, "mobile_usage", DAY, "who", (DAY, DAY))
 
 
+def test_what_was_derived_goes_with_the_ring(store: Store) -> None:
+    """A ring that is unchanged on disk stays open with it; after a new key or a renewal there is none of it."""
+    people = office()
+    store.keys.attach_directory(people.directory)
+    released = store.keys.release(people.warrant(), "mobile_usage", DAY, "who", (DAY, DAY))
+    store.keys.follow(store.keys.generation)
+    released.derived["something"] = b"made of a key"
+    store.keys.follow(store.keys.generation)
+    assert released.derived == {"something": b"made of a key"}
+    store.keys.ensure(["mobile_usage/2026-11-12/who"])
+    assert released.derived == {}
+    released.derived["something"] = b"made of a key"
+    store.keys.renew([], lambda generation: None)
+    assert released.derived == {}
+
+
 def test_a_process_sees_that_another_renewed_the_ring(store: Store) -> None:
     """From then on it uses no key that it still holds."""
     reader = store.reopened()

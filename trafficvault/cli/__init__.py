@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 import os
 import resource
 import sys
@@ -69,8 +68,6 @@ scheduling.add_to(app)
 def main() -> None:
     """Entry point. Exit codes: 0 done, 1 internal, 2 usage, and those of `trafficvault.errors`."""
     harden()
-    # What was imported stays to the end: the collector need not walk over it again and again.
-    gc.freeze()
     code = _run()
     try:
         sys.stdout.flush()
