@@ -11,6 +11,7 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -191,10 +192,13 @@ class BlockFile:
         """Everything by which it finds rows, to be compared with what its rows give."""
         directory = self._directory
         found = [(np.zeros(0, np.uint64), np.zeros(0, np.uint64))]
-        with self._reading() as handle:
-            for chunk, (begin, end) in enumerate(pairwise(directory.chunk_ends.tolist())):
-                content = self._seals.unseal(WHO, POSTINGS, chunk, os.pread(handle, end - begin, begin))
-                found.append(postings.unpack(content, int(directory.chunk_firsts[chunk])))
+        try:
+            sealed = _read(self._path, list(pairwise(directory.chunk_ends.tolist())))
+            for chunk, content in enumerate(sealed):
+                unsealed = self.seals.unseal(WHO, POSTINGS, chunk, content)
+                found.append(postings.unpack(unsealed, int(directory.chunk_firsts[chunk])))
+        except (OSError, InvalidTag) as problem:
+            raise _fault(self.place) from problem
         hashed, blocks = (np.concatenate(part) for part in zip(*found, strict=True))
         return Lists(directory.first_keys.tolist(), frozenset(directory.prefixes), directory.bits, hashed, blocks)
 

@@ -157,8 +157,8 @@ def _put_file(tx: Transaction, file: WrittenFile, batch_id: str | None, arrived:
     generation = state["generation"] if state else None
     if file.generation != (generation or 1):
         raise RefusedError(
-            f"storing records: rows of day {day} of {file.record_class} were removed meanwhile, and its keys are others "
-            f"now; ingest the file again"
+            f"storing records: rows of day {day} of {file.record_class} were removed meanwhile, and its keys are "
+            f"others now; ingest the file again"
         )
     tx.put(
         "partitions",

@@ -128,6 +128,16 @@ def pack(hashed: Hashes, blocks: Hashes) -> bytes:
     return bytes(widths) + len(hashed).to_bytes(2, "little") + bytes(_CODEC.compress(planes, asbytes=True))
 
 
+def unpack(content: bytes, first: int) -> tuple[Hashes, Hashes]:
+    """The inverse of `pack`: the hashes, the first of which is `first`, and the blocks."""
+    step_width, block_width, count = content[0], content[1], int.from_bytes(content[2:4], "little")
+    raw = _CODEC.decompress(content[4:], count * (step_width + block_width), asbytes=True)
+    planes, middle = np.frombuffer(raw, np.uint8), count * step_width
+    steps = _joined(planes[:middle].reshape(1, step_width, count))[0]
+    blocks = _joined(planes[middle:].reshape(1, block_width, count))[0]
+    return np.cumsum(steps) + np.uint64(first), blocks
+
+
 def lookup(chunks: Sequence[tuple[bytes, int, Sequence[int]]]) -> list[list[int]]:
     """The blocks of the wanted hashes that are in each chunk: its content, its first hash, the hashes wanted.
 

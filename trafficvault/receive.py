@@ -245,8 +245,8 @@ def hold(vault: Vault, feed: Feed, source: Source, delivered: Delivered, file_na
         raise RefusedError(
             f"holding a file: it has {delivered.size} bytes and `max_file` is {vault.settings.max_file}; split the file"
         )
-    blank = _blank(vault, feed, source, delivered.sha256(), file_name)
-    if _known(vault, blank) is not None:
+    blank = blank_of(vault, feed, source, delivered.sha256(), file_name)
+    if known(vault, blank) is not None:
         raise RefusedError(f"holding a file: it is in the vault already, as batch {blank.batch_id}")
     arrived = vault.clock.now()
     with delivered.open() as file:

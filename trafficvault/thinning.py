@@ -25,12 +25,10 @@ from trafficvault.errors import FaultError
 from trafficvault.keys import Custody
 from trafficvault.layout import Layout
 from trafficvault.partitions import WrittenFile
-from trafficvault.sealed_parquet import DataKeys, Place, Writer
+from trafficvault.sealed_parquet import LANDING, MERGED, DataKeys, Place, Writer
 
 _SLICE = sealed_parquet.ROW_GROUP
 """Rows that are read at once."""
-_LANDED_LEVEL, _MERGED_LEVEL = sealed_parquet.LANDING_LEVEL, 3
-"""How hard zstd tries, for a file as delivered and for one that compaction made."""
 _SEEN_BY = ("who", "when", "how_much")
 
 
@@ -82,8 +80,8 @@ def thin(disk: Disk, layout: Layout, custody: Custody, row: Row, going: Going, g
 
     def fill(part: Path) -> None:
         nonlocal digest
-        level = _MERGED_LEVEL if row["batch"] is None else _LANDED_LEVEL
-        writer = Writer(part, schema, new, partitions.file_keys(custody, new), level)
+        form = LANDING if row["merged"] is None else MERGED
+        writer = Writer(part, schema, new, partitions.file_keys(custody, new), form)
         try:
             for rows in stays.of(_frames(layout, old, opened, columns)):
                 writer.append(rows.to_arrow(compat_level=pl.CompatLevel.oldest()))
@@ -91,7 +89,7 @@ def thin(disk: Disk, layout: Layout, custody: Custody, row: Row, going: Going, g
             writer.abandon()
             raise
         # As compaction does, where it made the file: `verify` compares what the footer tells.
-        writer.close({partitions.CONSERVED: stays.row_sum(new)} if row["batch"] is None else None)
+        writer.close({partitions.CONSERVED: stays.row_sum(new)} if row["merged"] is not None else None)
         digest = partitions.keyed_digest_of(custody, part)
 
     path = _path(layout, new)
