@@ -27,14 +27,14 @@ import polars as pl
 from ingest.feed import Feed
 from ingest.occurrences import Earlier
 from ingest.read import Reading, counted
-from ingest.record import CATEGORIES
+from ingest.record import CATEGORIES, WHERE, category_of
 from ingest.source import Source
-from trafficvault import duplicates, ended, retention, seen
+from trafficvault import duplicates, ended, holdings, retention, seen
 from trafficvault.account import Account
 from trafficvault.arriving import Arriving, Members, arriving, by_day, date_of, distinct
 from trafficvault.crew import Crew, Turn
 from trafficvault.keys import Custody
-from trafficvault.landing import Landing
+from trafficvault.landing import Landing, without
 from trafficvault.layout import day_key_id
 from trafficvault.partitions import WrittenFile, reach_of
 from trafficvault.progress import Progress, Watch
@@ -53,6 +53,8 @@ class _Day:
     live: bool
     file_ids: tuple[str, ...]
     hashes: seen.Hashes
+    lost: frozenset[str] = frozenset()
+    """Categories that have expired while the day lives: what comes of them is not stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,10 @@ class Batch:
         """The closed files, those of the first worker first."""
         return [file for landing in self._landings for file in landing.files]
 
+    def lost(self, record_class: str, day: date) -> frozenset[str]:
+        """The categories that nothing is stored of, of a class and day that the batch has met."""
+        return self._days[record_class, day].lost
+
     def is_full(self) -> bool:
         """Whether so many records are set aside that `settle` is to be called before more are taken."""
         return self._waiting_rows >= _WAITING
@@ -132,7 +138,7 @@ class Batch:
             for account, reading in zip(self.accounts, readings, strict=True):
                 account.add(reading)
             self._meet(parts)
-            parts = [self._without_dead(part) for part in parts]
+            parts = [self._without_lost(self._without_dead(part)) for part in parts]
             for part in parts:
                 self._tell("expired", part.expired)
                 self._number(part)
@@ -263,18 +269,18 @@ class Batch:
                 live = known is None or known["state"] == "live"
                 rows = tx.select("files", record_class=record_class, day=day.isoformat()) if known and live else []
                 ids = tuple(str(row["id"]) for row in rows)
-                found[record_class, day] = _Day(live, ids, np.zeros(0, np.uint64))
+                # Of a new day nothing is stored that is due already; an old one has it until it expires.
+                gone = holdings.lost(known) if known else retention.ended(day, record_class, vault.policy, self._now)
+                found[record_class, day] = _Day(live, ids, np.zeros(0, np.uint64), gone)
                 if known and known["generation"]:
                     self._generations[record_class, day] = known["generation"]
         living = [key for key, state in found.items() if state.live]
-        generations = self._generations
-        vault.keys.ensure(
-            [day_key_id(*key, category, generations.get(key, 1)) for key in living for category in CATEGORIES]
-        )
+        of_day = [(key, category) for key in living for category in CATEGORIES if category not in found[key].lost]
+        vault.keys.ensure([day_key_id(*key, name, self._generations.get(key, 1)) for key, name in of_day])
         for record_class, day in living:
             state = found[record_class, day]
             if state.file_ids:
-                generation = generations.get((record_class, day), 1)
+                generation = self._generations.get((record_class, day), 1)
                 state.hashes = vault.recent.of(
                     vault.layout, self._custody, record_class, day, state.file_ids, vault.disk, generation
                 )
@@ -287,6 +293,17 @@ class Batch:
         if not dead:
             return part
         return part.only(~np.isin(part.days, dead))
+
+    def _without_lost(self, part: Arriving) -> Arriving:
+        """`part` with null for what has expired of days that live on: no key of theirs would open it."""
+        rows = part.rows
+        for number in distinct(part.days):
+            lost = self._days[part.record_class, date_of(number)].lost
+            rows = without(rows, part.record_class, lost, pl.Series(part.days == number)) if lost else rows
+        if rows is part.rows:
+            return part
+        where = [name for name in rows.columns if category_of(name, part.record_class) == WHERE]
+        return replace(part, rows=rows, where=seen.column_sums(rows, where))
 
     def _number(self, part: Arriving) -> None:
         """Numbers the equal records of the file that have no identity; sets aside those with one that were there."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ingest.record import CATEGORIES
+from ingest.record import WHEN
 from trafficvault import signing
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.retention import Item
@@ -31,7 +31,12 @@ def issue(
     vault: Vault, tx: Transaction, item: Item, rows: list[Row], keys: list[str], destroyed: Destruction
 ) -> dict[str, Any]:
     """Signs and stores the certificate of `item`, whose rows were `rows`. Returns it with id and signature."""
-    term = vault.policy.term_of(item.record_class)
+    rules = vault.policy
+    if item.kind != "records":
+        ruling = rules.shortest_of(item.record_class)
+    else:
+        ruling = WHEN if item.ends_day else item.categories[0]
+    term = rules.term_of(item.record_class, ruling)
     # An expiry that began is finished whatever the policy says by now; then nothing but its destruction is known.
     due = item.due or destroyed.at
     body: dict[str, Any] = {
@@ -41,7 +46,7 @@ def issue(
         "what": item.kind,
         "class": item.record_class,
         "day": item.day.isoformat(),
-        "categories": list(CATEGORIES),
+        "categories": list(item.categories),
         "records": sum(row["rows"] for row in rows),
         "files": [_file(row) for row in rows],
         "keys": keys,

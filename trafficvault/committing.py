@@ -44,7 +44,13 @@ def dying_of(vault: Vault, feed: Feed, source: Source, classes: set[str], arrive
     zone = vault.policy.zone
     # A clock that jumped buys rejected and held bytes no longer life.
     arrived = min(arrived, trusted_time(vault) or arrived) if vault.audit.clock_problem(arrived) else arrived
-    shortest = min(candidates, key=lambda name: retention.expires_at(arrived, vault.policy.require_term(name), zone))
+    rules = vault.policy
+
+    def end(name: str) -> datetime:
+        # They hold every category in one piece, so they die with the first that ends.
+        return retention.expires_at(arrived, rules.require_term(name, rules.shortest_of(name)), zone)
+
+    shortest = min(candidates, key=end)
     return Dying(shortest, arrived.date())
 
 
@@ -92,7 +98,7 @@ def commit(
     only = incoming[0].blank.batch_id if len(incoming) == 1 else None
     with vault.catalogue.transaction() as tx:
         for file in batch.files:
-            _put_file(tx, file, only, incoming[0].arrived)
+            _put_file(tx, file, only, incoming[0].arrived, batch.lost(file.record_class, file.day))
         if accepted is not None:
             tx.delete("leftovers", **accepted[1])
         for receipt, row, leftover in zip(made, rows, leftovers, strict=True):
@@ -148,8 +154,12 @@ def trusted_time(vault: Vault) -> datetime | None:
         return vault.audit.trusted_time(tx)
 
 
-def _put_file(tx: Transaction, file: WrittenFile, batch_id: str | None, arrived: datetime) -> None:
-    """Puts the row of `file` and its partition; `batch_id` is None where rows of several batches are in it."""
+def _put_file(
+    tx: Transaction, file: WrittenFile, batch_id: str | None, arrived: datetime, lost: frozenset[str]
+) -> None:
+    """Puts the row of `file` and its partition, of which the categories `lost` have expired; `batch_id` is None where
+    rows of several batches are in it.
+    """
     day = file.day.isoformat()
     state = tx.get("partitions", record_class=file.record_class, day=day)
     if state is not None and state["state"] != "live":
@@ -160,10 +170,10 @@ def _put_file(tx: Transaction, file: WrittenFile, batch_id: str | None, arrived:
             f"storing records: rows of day {day} of {file.record_class} were removed meanwhile, and its keys are "
             f"others now; ingest the file again"
         )
-    tx.put(
-        "partitions",
-        **(state or {"record_class": file.record_class, "day": day, "state": "live", "certificate": None}),
-    )
+    if state is None:
+        # What had expired before its first record came is gone from the start, and no certificate tells of it.
+        gone = {"gone": signing.canonical(sorted(lost)).decode()} if lost else {}
+        tx.put("partitions", record_class=file.record_class, day=day, state="live", **gone)
     tx.put(
         "files",
         **file.as_row(),

@@ -22,6 +22,7 @@ from trafficvault import compaction, locks, merging, partitions, retention, supe
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.compaction import EVERYTHING, Holding, Item, Selection, Stored
 from trafficvault.errors import BusyError, FaultError, SpaceError
+from trafficvault.holdings import lost
 from trafficvault.layout import day_key_id
 from trafficvault.merging import Merged, Source
 from trafficvault.progress import Progress, Watch
@@ -95,7 +96,8 @@ def plan(vault: Vault, selection: Selection = EVERYTHING) -> list[Item]:
         checked = selection.days is not None and selection.covers(record_class, day)
         stored = tuple(_stored(vault, one, checked=checked) for one in kept.get((record_class, row["day"]), []))
         generation = row["generation"] or 1
-        whole = all(custody.has(day_key_id(record_class, day, category, generation)) for category in CATEGORIES)
+        keys = (day_key_id(record_class, day, category, generation) for category in CATEGORIES)
+        whole = not lost(row) and all(custody.has(key) for key in keys)
         holdings.append(Holding(record_class, day, stored, whole))
     return compaction.plan(holdings, now, selection)
 

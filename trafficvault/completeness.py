@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 
-from trafficvault import retention
-from trafficvault.policy import Term
+from trafficvault import holdings, retention
+from trafficvault.policy import Policy, Term
 from trafficvault.sources import gaps
 from trafficvault.vault import Vault
 from trafficvault.warrants import WarrantDocument
@@ -50,6 +50,8 @@ class Completeness:
     empty: dict[str, list[str]]
     expired: dict[str, list[str]]
     partly_expired: dict[str, list[str]]
+    categories_expired: dict[str, dict[str, list[str]]]
+    """By class and category: days of which that category has expired, wholly or in part, and the rest has not."""
     gaps: list[Gap]
     held: list[str]
     mismatched: list[str]
@@ -60,7 +62,7 @@ class Completeness:
     @property
     def complete(self) -> bool:
         """Whether nothing is known to be missing."""
-        gone = self.expired or self.partly_expired or self.termless
+        gone = self.expired or self.partly_expired or self.categories_expired or self.termless
         return not (gone or self.gaps or self.held or self.mismatched or self.rejections)
 
     def as_manifest(self) -> dict[str, object]:
@@ -71,6 +73,7 @@ class Completeness:
             "days_without_records": self.empty,
             "days_expired": self.expired,
             "days_partly_expired": self.partly_expired,
+            "categories_expired": self.categories_expired,
             "gaps": [
                 {
                     "source": gap.source,
@@ -95,8 +98,12 @@ def look(
     classes: Collection[str],
     searched: Iterable[tuple[str, date]],
     now: datetime,
+    needs: Collection[str] = (),
 ) -> Completeness:
-    """Compares the windows of `document`, in the `classes` that a question reads, with what the catalogue holds."""
+    """Compares the windows of `document`, in the `classes` that a question reads, with what the catalogue holds.
+
+    A day that has lost a category of `needs`, without which nothing of it is found, has expired for that question.
+    """
     by_class: dict[str, list[str]] = {name: [] for name in document.classes if name in classes}
     for record_class, day in sorted(set(searched)):
         by_class[record_class].append(day.isoformat())
@@ -104,6 +111,7 @@ def look(
         parts = vault.holdings.rows(tx, "partitions")
         batches = vault.holdings.rows(tx, "batches")
     tombs = {(row["record_class"], row["day"]) for row in parts if row["state"] != "live"}
+    lost = {(row["record_class"], row["day"]): holdings.lost(row) for row in parts}
     ever = {row["record_class"] for row in parts}
     days = sorted({day for start, end in document.windows for day in days_of(start, end)})
     window = [day.isoformat() for day in days]
@@ -111,6 +119,7 @@ def look(
     partly: dict[str, list[str]] = {}
     empty: dict[str, list[str]] = {}
     termless: list[str] = []
+    lacking: dict[str, dict[str, list[str]]] = {}
     for name in by_class:
         term = vault.policy.term_of(name)
         if name not in ever:
@@ -120,24 +129,35 @@ def look(
             termless.append(name)
             continue
         searched_days = frozenset(by_class[name])
+        early = vault.policy.early(name)
         for day, text in zip(days, window, strict=True):
             low = datetime.combine(day, time(), UTC)
             if (name, text) in tombs or _has_ended(low + _DAY - _INSTANT, term, vault.policy.zone, now):
                 expired.setdefault(name, []).append(text)
-            elif _has_ended(low, term, vault.policy.zone, now):
+                continue
+            gone = _lost_of(vault.policy, name, early, day, lost.get((name, text), frozenset()), now)
+            if any(gone.get(category) for category in needs):
+                expired.setdefault(name, []).append(text)
+                by_class[name] = [other for other in by_class[name] if other != text]
+                continue
+            if _has_ended(low, term, vault.policy.zone, now):
                 partly.setdefault(name, []).append(text)
             elif text not in searched_days:
                 empty.setdefault(name, []).append(text)
+                continue
+            for category in document.categories & gone.keys():
+                lacking.setdefault(name, {}).setdefault(category, []).append(text)
     # Of most batches nothing is to be told.
     doubtful = [row for row in batches if row["status"] == "held" or (row["status"] == "committed" and _mismatch(row))]
     touching = [row for row in doubtful if _touches(row, window)]
-    lacking = [row for row in batches if row["rejected"] or row["status"] == "refused"]
-    since = [row for row in lacking if str(row["received_at"])[:10] >= window[0]]
+    told = [row for row in batches if row["rejected"] or row["status"] == "refused"]
+    since = [row for row in told if str(row["received_at"])[:10] >= window[0]]
     return Completeness(
         searched={name: found for name, found in by_class.items() if found},
         empty=empty,
         expired=expired,
         partly_expired=partly,
+        categories_expired=lacking,
         gaps=[gap for gap in known_gaps(vault, batches) if _gap_touches(gap, window)],
         held=sorted(str(row["id"]) for row in touching if row["status"] == "held"),
         mismatched=sorted(str(row["id"]) for row in touching if row["status"] == "committed"),
@@ -202,9 +222,22 @@ def _day(row: dict[str, object] | None, name: str) -> str | None:
 
 def _has_ended(moment: datetime, term: Term, zone: str, now: datetime) -> bool:
     """Whether a record of that moment has reached its term; only about the edge is the calendar asked."""
-    if now - moment < term.lasts.least:
+    if not term.lapses and now - moment < term.lasts.least:
         return False
     return now - moment >= term.lasts.most or retention.expires_at(moment, term, zone) <= now
+
+
+def _lost_of(
+    policy: Policy, record_class: str, early: Collection[str], day: date, lost: frozenset[str], now: datetime
+) -> dict[str, bool]:
+    """The categories that have expired of a day that lives: true where of all its records, false where of some."""
+    found = dict.fromkeys(lost, True)
+    low = datetime.combine(day, time(), UTC)
+    for category in early:
+        term = policy.require_term(record_class, category)
+        if _has_ended(low, term, policy.zone, now):
+            found[category] = category in lost or _has_ended(low + _DAY - _INSTANT, term, policy.zone, now)
+    return found
 
 
 def _meets(window: Sequence[str], first: str, last: str) -> bool:

@@ -123,10 +123,11 @@ def _answer(
 ) -> Disclosure:
     document = order.document
     wanted = warrants.scope_of(document, question.classes)
-    finding = search.Search(vault, signed, wanted, moment)
+    needs = question.needs | warrants.found_by(document)
+    finding = search.Search(vault, signed, wanted, moment, needs)
     # After the search has read the catalogue: the ring then has the keys of every file it knows.
     _look_up(vault)
-    known = completeness.look(vault, document, wanted.classes, finding.searched(), moment)
+    known = completeness.look(vault, document, wanted.classes, finding.searched(), moment, needs)
     tables = engine.answers(
         question,
         finding.stretches(progress, with_neighbours=question.kind == "stream"),

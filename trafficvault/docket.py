@@ -16,6 +16,7 @@ from trafficvault import completeness, refusals, sealing, signing, warrants
 from trafficvault.errors import RefusedError
 from trafficvault.keys import SignedWarrant, Vouch
 from trafficvault.people import Person, require_role
+from trafficvault.policy import Term
 from trafficvault.vault import Vault
 from trafficvault.warrants import WarrantDocument
 
@@ -44,9 +45,12 @@ def check(vault: Vault, text: str) -> list[str]:
     """
     document = warrants.parse(text, frozenset(questions()))
     now = vault.clock.now()
-    return warrants.check_words(
-        document, vault.policy.term_of, vault.policy.zone, completeness.gap_sentences(vault), now
-    )
+    rules, gaps = vault.policy, completeness.gap_sentences(vault)
+
+    def early(record_class: str) -> dict[str, Term]:
+        return {name: rules.require_term(record_class, name) for name in rules.early(record_class)}
+
+    return warrants.check_words(document, rules.term_of, rules.zone, gaps, now, early)
 
 
 def register(vault: Vault, person: Person, text: str) -> str:

@@ -20,6 +20,7 @@ from datetime import datetime
 
 import polars as pl
 
+from ingest.record import WHEN
 from trafficvault.catalogue import Row
 from trafficvault.period import Period
 from trafficvault.policy import Policy, Term
@@ -60,7 +61,7 @@ def waits(policy: Policy) -> dict[str, Period]:
     """
     found: dict[str, Period] = {}
     for record_class in policy.classes():
-        terms: list[Term] = [entry.term for entry in policy.entries if record_class in entry.classes]
+        terms: list[Term] = [entry.term for entry in policy.entries if entry.covers(record_class, WHEN)]
         if all(term.until == _END for term in terms):
             longest = terms[0].after
             for term in terms[1:]:

@@ -3,6 +3,9 @@
     plan (pure) → catalogue(expiring + intent) → epoch g+1, ring g+1 without the dead → catalogue(g+1) → epoch g
     destroyed → files dropped → catalogue(tombstones, certificates, entry) → audit segment
 
+Where a category has a shorter term than its record, its keys go first, by the same steps; the files stay, and no key
+opens that part of them any more.
+
 Every step can be done again: a run that was killed is finished by the next, from the first step not done. Keys are
 destroyed before files are dropped: files alone, restored from any copy, open with no key of today. From the first
 transaction on no reader or writer takes an expiring partition.
@@ -18,9 +21,9 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from ingest.record import CATEGORIES
-from trafficvault import certificates, endings, locks, reserve, retention, rewrite
-from trafficvault.catalogue import Transaction
+from ingest.record import CATEGORIES, FRAME
+from trafficvault import certificates, endings, holdings, locks, reserve, retention, rewrite, signing
+from trafficvault.catalogue import Row, Transaction
 from trafficvault.certificates import Destruction
 from trafficvault.errors import DecisionError, RefusedError
 from trafficvault.layout import day_key_id, held_key_id, rejections_key_id
@@ -131,7 +134,7 @@ def key_ids(item: Item | Partition, generations: Mapping[tuple[str, date], int] 
             return [held_key_id(item.record_class, item.day)]
         case _:
             generation = (generations or {}).get((item.record_class, item.day), 1)
-            return [day_key_id(item.record_class, item.day, category, generation) for category in CATEGORIES]
+            return [day_key_id(item.record_class, item.day, category, generation) for category in item.categories]
 
 
 def _generations(vault: Vault) -> dict[tuple[str, date], int]:
@@ -149,18 +152,22 @@ def _holdings(tx: Transaction) -> list[Partition]:
     Those whose keys a killed run has destroyed are finished, whatever the policy says by now. That a key is merely not
     there is no reason: an old key directory may have been put back, and `verify` names it.
     """
-    holdings = [
-        Partition(row["record_class"], date.fromisoformat(row["day"]), "records", row["state"])
-        for row in tx.select("partitions")
-    ]
+    found = [_partition(row) for row in tx.select("partitions")]
     leftovers = {(row["kind"], row["record_class"], row["day"]) for row in tx.select("leftovers")}
     # The names of delivered files lie under the key of the rejections, whether a row was rejected or not.
     leftovers |= {("rejections", row["die_class"], row["die_day"]) for row in tx.select("batches") if row["sealed"]}
     destroyed = json.loads(tx.meta(_DESTROYED) or "{}")
     for kind, record_class, day in sorted(leftovers):
         part = Partition(record_class, date.fromisoformat(day), kind)
-        holdings.append(replace(part, state="expiring") if _name(part) in destroyed else part)
-    return holdings
+        found.append(replace(part, state="expiring") if _name(part) in destroyed else part)
+    return found
+
+
+def _partition(row: Row) -> Partition:
+    gone = holdings.gone(row)
+    left = tuple(category for category in CATEGORIES if category not in gone)
+    day = date.fromisoformat(row["day"])
+    return Partition(row["record_class"], day, "records", row["state"], left, holdings.going(row))
 
 
 def _ownerless(vault: Vault) -> set[str]:
@@ -178,7 +185,12 @@ def _mark(tx: Transaction, due: Iterable[Item]) -> None:
             row = tx.get("partitions", record_class=item.record_class, day=item.day.isoformat())
             if row is None or row["state"] == "tombstone":
                 raise RefusedError(f"expiring {_name(item)}: it is not a living partition")
-            tx.put("partitions", **(row | {"state": "expiring"}))
+            if item.ends_day:
+                tx.put("partitions", **(row | {"state": "expiring"}))
+            else:
+                # From here no reader takes the keys of these categories; the rest of the day goes on.
+                going = sorted({*holdings.going(row), *item.categories})
+                tx.put("partitions", **(row | {"going": _array(going)}))
 
 
 def _commit_generation(vault: Vault, generation: int, due: list[Item], *, leases_ended: bool) -> None:
@@ -192,6 +204,8 @@ def _commit_generation(vault: Vault, generation: int, due: list[Item], *, leases
 
 
 def _drop_files(vault: Vault, item: Item) -> None:
+    if not item.ends_day:
+        return  # the rest of each file is still read
     root = {"records": vault.layout.records, "rejections": vault.layout.rejections, "held": vault.layout.held}
     directory = root[item.kind] / item.record_class / item.day.isoformat()
     if not directory.is_dir():
@@ -218,6 +232,9 @@ def _certify(vault: Vault, tx: Transaction, item: Item) -> dict[str, Any]:
     generation = known["generation"] if known else None
     keys = key_ids(item, {(item.record_class, item.day): generation or 1})
     certificate = certificates.issue(vault, tx, item, rows, keys, destroyed)
+    if not item.ends_day:
+        _lose(tx, item)
+        return certificate
     for row in rows:
         if item.kind == "records":
             tx.delete("files", id=row["id"])
@@ -241,8 +258,25 @@ def _certify(vault: Vault, tx: Transaction, item: Item) -> dict[str, Any]:
     return certificate
 
 
+def _lose(tx: Transaction, item: Item) -> None:
+    """Writes down that the categories of `item` are gone from a day that lives on."""
+    row = tx.get("partitions", record_class=item.record_class, day=item.day.isoformat())
+    if row is None:
+        raise RefusedError(f"expiring {_name(item)}: it is not a living partition")
+    gone = sorted({*holdings.gone(row), *item.categories})
+    going = [category for category in holdings.going(row) if category not in gone]
+    tx.put("partitions", **(row | {"gone": _array(gone), "going": _array(going) if going else None}))
+
+
+def _array(names: Iterable[str]) -> str:
+    return signing.canonical(list(names)).decode()
+
+
 def _name(item: Item | Partition) -> str:
-    return f"{item.kind}/{item.record_class}/{item.day.isoformat()}"
+    """What a run calls it: `records/voip/2026-05-10`, with the categories behind where only these end."""
+    ends_day = item.kind != "records" or FRAME in item.categories
+    name = f"{item.kind}/{item.record_class}/{item.day.isoformat()}"
+    return name if ends_day else f"{name}/{'+'.join(item.categories)}"
 
 
 def lateness(item: Item, now: datetime) -> timedelta:

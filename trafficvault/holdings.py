@@ -30,6 +30,8 @@ class StoredFile:
     rows: int
     has_blocks: bool
     generation: int = 1
+    lost: frozenset[str] = frozenset()
+    """Categories that have expired, or begun to, while the day lives."""
 
 
 class Holdings:
@@ -54,18 +56,34 @@ class Holdings:
         if self._files is None or self._files[0] != known:
             parts = self.rows(tx, "partitions")
             dying = {(row["record_class"], row["day"]) for row in parts if row["state"] != "live"}
-            rows = self.rows(tx, "files")
-            living = [_file(row) for row in rows if (row["record_class"], row["day"]) not in dying]
+            without = {(row["record_class"], row["day"]): lost(row) for row in parts if row["gone"] or row["going"]}
+            rows = [row for row in self.rows(tx, "files") if (row["record_class"], row["day"]) not in dying]
+            living = [_file(row, without.get((row["record_class"], row["day"]), frozenset())) for row in rows]
             self._files = known, tuple(living)
         return list(self._files[1])
 
 
-def _file(row: Row) -> StoredFile:
+def gone(partition: Row) -> tuple[str, ...]:
+    """The categories of a living day whose keys are destroyed."""
+    return tuple(json.loads(partition["gone"] or "[]"))
+
+
+def going(partition: Row) -> tuple[str, ...]:
+    """The categories of a living day whose end began: nobody reads them, and their keys may be there."""
+    return tuple(json.loads(partition["going"] or "[]"))
+
+
+def lost(partition: Row) -> frozenset[str]:
+    """The categories of a living day that nobody reads any more."""
+    return frozenset((*gone(partition), *going(partition)))
+
+
+def _file(row: Row, without: frozenset[str]) -> StoredFile:
     reach = date.fromisoformat(row["reach_from"]), date.fromisoformat(row["reach_to"])
     columns = _columns(row["columns"])
     day = date.fromisoformat(row["day"])
     has_blocks, generation = row["blocks"] is not None, row["generation"] or 1
-    return StoredFile(row["id"], row["record_class"], day, reach, columns, row["rows"], has_blocks, generation)
+    return StoredFile(row["id"], row["record_class"], day, reach, columns, row["rows"], has_blocks, generation, without)
 
 
 @lru_cache(maxsize=1024)

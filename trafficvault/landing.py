@@ -20,12 +20,12 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from ingest.record import SCHEMA
+from ingest.record import CATEGORIES, SCHEMA, category_of
 from trafficvault import seen
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError
 from trafficvault.keys import Custody
-from trafficvault.layout import Layout
+from trafficvault.layout import Layout, day_key_id
 from trafficvault.partitions import (
     WrittenFile,
     file_keys,
@@ -135,19 +135,22 @@ class Landing:
                 len(self._open) >= _OPEN_FILES or sum(item.rows for item in self._open.values()) >= _OPEN_ROWS
             ):
                 self._close(*next(iter(self._open)))
-            found = self._begun(record_class, day, filled | given)
+            found = self._begun(record_class, day, filled, given)
             self._open[record_class, day] = found
         self._open.move_to_end((record_class, day))
         return found
 
-    def _begun(self, record_class: str, day: date, columns: set[str] | frozenset[str]) -> _Growing:
+    def _begun(self, record_class: str, day: date, filled: set[str], given: frozenset[str]) -> _Growing:
         place = Place(record_class, day, secrets.token_hex(16), self._generations.get((record_class, day), 1))
+        keys = file_keys(self._custody, place)
+        # A category that has expired while its day lives has no key, and no value that would need one.
+        columns = filled | {name for name in given if category_of(name, record_class) in keys}
         path = self._layout.record_file(record_class, day, place.file_id)
         schema = pa.schema([self._field(column) for column in SCHEMA if column.name in columns])
         self._disk.make_directory(path.parent)
         self._paths.append(path)
         self._disk.begin(path)
-        return _Growing(Writer(path, schema, place, file_keys(self._custody, place)), place, schema, path)
+        return _Growing(Writer(path, schema, place, keys), place, schema, path)
 
     def _field(self, column: pa.Field) -> pa.Field:
         """`column` as its values come: a constant as a dictionary of one, text as views of where Polars has it."""
@@ -179,6 +182,7 @@ class Landing:
             raise
         self._disk.end(growing.path)
         place, custody = growing.place, self._custody
+        whole = all(custody.has(day_key_id(record_class, day, category)) for category in CATEGORIES)
         hashes = np.concatenate(growing.hashes)
         block = self._layout.seen_file(record_class, day, place.file_id)
         seen.write_block(self._disk, block, seen_key(custody, place), f"seen {place}", hashes)
@@ -191,13 +195,20 @@ class Landing:
                 growing.rows,
                 growing.path.stat().st_size,
                 keyed_digest_of(custody, growing.path),
-                row_sum_of(custody, place, growing.rows, growing.total),
+                # Its key is made of those of all categories: without one there is none, as `measure` says it too.
+                row_sum_of(custody, place, growing.rows, growing.total) if whole else "",
                 min(growing.reach),
                 max(growing.reach),
                 tuple(name for name in SCHEMA.names if name in growing.filled),
                 place.generation,
             )
         )
+
+
+def without(rows: pl.DataFrame, record_class: str, categories: frozenset[str], which: pl.Series) -> pl.DataFrame:
+    """`rows` with null for what is of `categories`, in the rows that `which` marks."""
+    names = [name for name in rows.columns if category_of(name, record_class) in categories]
+    return rows.with_columns(pl.when(~which).then(pl.col(name)).alias(name) for name in names)
 
 
 def _cast(values: pa.ChunkedArray, column: pa.Field) -> pa.ChunkedArray:

@@ -25,30 +25,32 @@ def sentences(
     zone: str,
     now: datetime,
     deadline: datetime | None,
+    category: str | None = None,
 ) -> list[str]:
     """What of `record_class` in `windows` can't be answered at `now`, or can't be any more at `deadline`.
 
-    Days that are still to come are left out. `term` is None where the policy keeps none of the class.
+    With `category`, the same of that category, whose `term` is a shorter one. Days that are still to come are left
+    out. `term` is None where the policy keeps none of the class.
     """
+    what = f"class {record_class}" if category is None else f"{category} of class {record_class}"
     if term is None:
-        return [f"class {record_class}: the policy keeps none"]
+        return [f"{what}: the policy keeps none"]
     days = sorted({day for start, end in windows for day in days_of(start, min(end, now))})
     gone_before = first_living(term, zone, now)
     gone = [day for day in days if day < gone_before]
     told = []
     if gone:
-        told.append(f"class {record_class}: {_runs(gone)} past the term of {term} and can't be answered")
+        told.append(f"{what}: {_runs(gone)} past the term of {term} and can't be answered")
     if deadline is not None and deadline > now:
         going_before = first_living(term, zone, deadline)
         if going := [day for day in days if gone_before <= day < going_before]:
             first = retention.expires_at(datetime.combine(going[0], time(), UTC), term, zone)
             soonest = max(first, now).astimezone(zone_of(zone)).isoformat(timespec="minutes")
             told.append(
-                f"class {record_class}: {_runs(going)} expiring before the deadline, the first from {soonest} on; "
-                "run it before"
+                f"{what}: {_runs(going)} expiring before the deadline, the first from {soonest} on; run it before"
             )
     if days and not gone:
-        told.append(f"class {record_class}: every day of the windows is within the term of {term}")
+        told.append(f"{what}: every day of the windows is within the term of {term}")
     return told
 
 

@@ -4,8 +4,10 @@ An entry names its service, data, term, controller and legal basis, and the reco
 without a class is printed, not stored. A term is a period, or lasts until an event (end of service) with a period after
 it and a cap, counted from the record's anchor. Of such events `trafficvault.endings` is told.
 
-Where two entries cover a class, the longest keeps it. Two terms of which neither always outlasts the other (`P6M` and
-`P183D`) are refused for one class: which of them is the longest would depend on the day.
+An entry covers every category of its classes, or those that it names: location (`where`) may have a shorter term than
+the call it belongs to. Where two entries cover a class and category, the longest keeps it. Two terms of which neither
+always outlasts the other (`P6M` and `P183D`) are refused for one class: which of them is the longest would depend on
+the day.
 
 Parsing is total: `parse` gives a policy that nobody checks again, or raises. This module knows no record and no clock.
 """
@@ -14,86 +16,34 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from importlib import resources
 
-from ingest.record import CLASSES, INTERVAL_CLASSES
+from ingest.record import CLASSES, DISCLOSABLE, INTERVAL_CLASSES, WHEN, WHERE
 from trafficvault import signing
 from trafficvault.errors import RefusedError, UsageError
 from trafficvault.period import LANGUAGES, Period
+from trafficvault.terms import EVENTS, NOTHING, Lapse
+from trafficvault.terms import Term as Term
+from trafficvault.terms import Words as Words
 from trafficvault.toml_table import Table, parse_table, require_region
 from trafficvault.zones import zone_of
 
 PRESETS = ("telecom", "hosting")
 FORMAT = 1
-EVENTS = ("end_of_service",)
-NOTHING = Period()
+SHORTER = (WHERE,)
+"""Categories that may end before the record they belong to. The others are what makes it a record: `when` dates it,
+`who` finds it, and with `how_much` they tell whether it is there already."""
 KEY_COPIES_WITHIN = Period(days=7)
 MAX_CLOCK_STEP = Period(days=7)
 MIN_FREE = 2**30
 
 _FILE = "policy.toml"
-_EVENT_WORDS = {"nl": {"end_of_service": "einde dienst"}, "en": {"end_of_service": "end of service"}}
 _HEADINGS = {
     "nl": ("Bewaartermijnen", ("Dienst", "Gegevens", "Bewaartermijn", "Verantwoordelijke", "Grondslag", "Klassen")),
     "en": ("Retention terms", ("Service", "Data", "Kept for", "Controller", "Legal basis", "Classes")),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """A text in Dutch and in English."""
-
-    nl: str
-    en: str
-
-    def in_(self, language: str) -> str:
-        """The text in `language`."""
-        return self.nl if language == "nl" else self.en
-
-
-@dataclass(frozen=True, slots=True)
-class Term:
-    """How long: a `period`, or `until` an event, `after` it a further period, and never longer than `cap`."""
-
-    period: Period | None = None
-    until: str | None = None
-    after: Period = NOTHING
-    cap: Period | None = None
-
-    @property
-    def ends(self) -> bool:
-        """Whether it ends by itself; an event term without a cap does not, and covers no class."""
-        return self.period is not None or self.cap is not None
-
-    @property
-    def lasts(self) -> Period:
-        """The period that a record is kept, from its anchor. Raises `UsageError` for a term that has no end."""
-        found = self.period or self.cap
-        if found is None:
-            raise UsageError(f"reading term {self}: it has no end; give it a cap")
-        return found
-
-    def words(self, language: str, *, interval: bool = False) -> str:
-        """The term as the privacy statement says it. A cap of `interval` data counts from their last report."""
-        if self.until is None:
-            return self.lasts.words(language)
-        event = _EVENT_WORDS[language][self.until]
-        wait = "" if self.after == NOTHING else self.after.words(language)
-        if language == "nl":
-            text = f"tot {wait} na {event}" if wait else f"tot {event}"
-            most, since = ", ten hoogste ", " na de laatste melding"
-        else:
-            text = f"until {wait} after {event}" if wait else f"until {event}"
-            most, since = ", at most ", " after the last report"
-        return text if self.cap is None else f"{text}{most}{self.cap.words(language)}{since if interval else ''}"
-
-    def __str__(self) -> str:
-        """The term in one line, for certificates: `P6M`, or `until end_of_service, after P0D, cap P6M`."""
-        if self.until is None:
-            return str(self.period)
-        return f"until {self.until}, after {self.after}" + ("" if self.cap is None else f", cap {self.cap}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +57,11 @@ class Entry:
     controller: Words
     legal_basis: Words
     classes: tuple[str, ...]
+    categories: tuple[str, ...] = DISCLOSABLE
+
+    def covers(self, record_class: str, category: str) -> bool:
+        """Whether it keeps that category of that class."""
+        return record_class in self.classes and category in self.categories
 
     def term_words(self, language: str) -> str:
         """Its term as the privacy statement says it."""
@@ -122,6 +77,7 @@ class Entry:
             "controller": self.controller.in_(language),
             "legal_basis": self.legal_basis.in_(language),
             "classes": ", ".join(self.classes),
+            "categories": ", ".join(self.categories) if self.classes else "",
         }
 
 
@@ -135,6 +91,8 @@ class Policy:
     key_copies_within: Period = KEY_COPIES_WITHIN
     min_free: int = MIN_FREE
     max_clock_step: Period = MAX_CLOCK_STEP
+    lapses: Mapping[tuple[str, str], tuple[Lapse, ...]] = field(default_factory=dict, compare=False, repr=False)
+    """By class and category, what had lapsed under earlier versions; no part of what the operator wrote."""
 
     @property
     def digest(self) -> str:
@@ -156,28 +114,51 @@ class Policy:
         """The record classes that an entry covers, in the order of the record's own list."""
         return [name for name in CLASSES if self.entry_of(name) is not None]
 
-    def entry_of(self, record_class: str) -> Entry | None:
-        """The entry whose term keeps `record_class`: the longest of those that cover it, the first of equal ones."""
+    def entry_of(self, record_class: str, category: str = WHEN) -> Entry | None:
+        """The entry whose term keeps that category of `record_class`: the longest of those that cover it, the first of
+        equal ones. Left out, `category` is one that lasts as long as the record itself.
+        """
         kept: Entry | None = None
         for entry in self.entries:
-            if record_class in entry.classes and (kept is None or not kept.term.lasts.covers(entry.term.lasts)):
+            if entry.covers(record_class, category) and (kept is None or not kept.term.lasts.covers(entry.term.lasts)):
                 kept = entry
         return kept
 
-    def term_of(self, record_class: str) -> Term | None:
-        """The longest term of `record_class`; None when no entry covers it."""
-        entry = self.entry_of(record_class)
-        return None if entry is None else entry.term
+    def term_of(self, record_class: str, category: str = WHEN) -> Term | None:
+        """The longest term of that category of `record_class`, with what had lapsed before it ruled; None when no entry
+        covers it.
+        """
+        entry = self.entry_of(record_class, category)
+        if entry is None:
+            return None
+        lapses = self.lapses.get((record_class, category), ())
+        return replace(entry.term, lapses=lapses) if lapses else entry.term
 
-    def require_term(self, record_class: str) -> Term:
-        """The longest term of `record_class`. Raises `RefusedError` when no entry covers it: it may not be stored."""
-        term = self.term_of(record_class)
+    def require_term(self, record_class: str, category: str = WHEN) -> Term:
+        """As `term_of`. Raises `RefusedError` when no entry covers it: it may not be stored."""
+        term = self.term_of(record_class, category)
         if term is None:
             raise RefusedError(
                 f"looking for the term of class {record_class}: no entry of {_FILE} covers it, so it may not be stored",
                 hint="add the class to the entry of the privacy statement that it belongs to",
             )
         return term
+
+    def early(self, record_class: str) -> tuple[str, ...]:
+        """The categories of `record_class` that end, or may end, before the record they belong to."""
+        whole = self.term_of(record_class)
+        terms = {category: self.term_of(record_class, category) for category in SHORTER}
+        return tuple(
+            category
+            for category, term in terms.items()
+            if whole is not None and term is not None and (term.lapses or not term.lasts.covers(whole.lasts))
+        )
+
+    def shortest_of(self, record_class: str) -> str:
+        """The category of `record_class` with which dies what holds all of them in one piece: rejected rows and held
+        bytes.
+        """
+        return next(iter(self.early(record_class)), WHEN)
 
     def as_dicts(self, language: str = "en") -> list[dict[str, str]]:
         """The rows of the table in `language`, in the order of the file."""
@@ -190,8 +171,10 @@ class Policy:
     def _markdown_in(self, language: str) -> str:
         title, heads = _HEADINGS[language]
         rows = [heads, ("---",) * len(heads)]
-        for row in self.as_dicts(language):
+        for entry, row in zip(self.entries, self.as_dicts(language), strict=True):
             classes = row["classes"] or "–"
+            if entry.classes and entry.categories != DISCLOSABLE:
+                classes += f" ({row['categories']})"
             rows.append((row["service"], row["data"], row["term"], row["controller"], row["legal_basis"], classes))
         return f"## {title}\n\n" + "\n".join("| " + " | ".join(map(_cell, row)) + " |" for row in rows)
 
@@ -273,6 +256,11 @@ def _entry(table: Table) -> Entry:
     classes = table.texts("classes") if table.has("classes") else ()
     for record_class in classes:
         table.require_known("classes", record_class, CLASSES)
+    categories = table.texts("categories") if table.has("categories") else DISCLOSABLE
+    for category in categories:
+        table.require_known("categories", category, DISCLOSABLE)
+    if not categories or not (classes or categories == DISCLOSABLE):
+        raise table.fault("categories must name some of " + ", ".join(DISCLOSABLE) + ", of the entry's classes")
     entry = Entry(
         id=name,
         service=_words(table, "service"),
@@ -281,6 +269,7 @@ def _entry(table: Table) -> Entry:
         controller=_words(table, "controller"),
         legal_basis=_words(table, "legal_basis"),
         classes=classes,
+        categories=tuple(category for category in DISCLOSABLE if category in categories),
     )
     table.finish()
     if classes and not entry.term.ends:
@@ -317,22 +306,46 @@ def _term(table: Table) -> Term:
 
 
 def _contradictions(entries: list[Entry]) -> list[str]:
-    """Ids given twice, and classes whose longest term cannot be told."""
+    """Ids given twice, classes whose longest term cannot be told, and categories that may not end when they would."""
     count = Counter(entry.id for entry in entries)
     found = [
         f"reading {_FILE}: entry {name!r} stands there {times} times" for name, times in count.items() if times > 1
     ]
     for record_class in CLASSES:
-        covering = [entry for entry in entries if record_class in entry.classes]
-        for number, one in enumerate(covering):
-            for other in covering[number + 1 :]:
-                mine, its = one.term.lasts, other.term.lasts
-                if not mine.covers(its) and not its.covers(mine):
-                    found.append(
-                        f"reading {_FILE}: class {record_class} is kept {mine} by entry {one.id!r} and {its} by entry "
-                        f"{other.id!r}; which is longer depends on the day, so write both in the same units"
-                    )
+        unclear = _unclear(entries, record_class)
+        found += unclear or _uneven(Policy("", "", tuple(entries)), record_class)
     return found
+
+
+def _unclear(entries: list[Entry], record_class: str) -> list[str]:
+    found = []
+    covering = [entry for entry in entries if record_class in entry.classes and entry.term.ends]
+    for number, one in enumerate(covering):
+        for other in covering[number + 1 :]:
+            mine, its = one.term.lasts, other.term.lasts
+            if not mine.covers(its) and not its.covers(mine):
+                found.append(
+                    f"reading {_FILE}: class {record_class} is kept {mine} by entry {one.id!r} and {its} by entry "
+                    f"{other.id!r}; which is longer depends on the day, so write both in the same units"
+                )
+    return found
+
+
+def _uneven(policy: Policy, record_class: str) -> list[str]:
+    """What is wrong with the terms of one class, category by category."""
+    kept = {category: policy.entry_of(record_class, category) for category in DISCLOSABLE}
+    if not any(kept.values()):
+        return []
+    if lacking := [category for category, entry in kept.items() if entry is None]:
+        return [f"reading {_FILE}: no entry keeps {' and '.join(lacking)} of class {record_class}; name them in one"]
+    terms = {category: entry.term.lasts for category, entry in kept.items() if entry is not None}
+    longest = max(terms.values(), key=lambda period: period.nominal)
+    return [
+        f"reading {_FILE}: class {record_class} is kept {longest}, and its category {category} only {period}; "
+        f"of a class only {', '.join(SHORTER)} may end before the rest, which dates, finds and tells apart its records"
+        for category, period in terms.items()
+        if category not in SHORTER and not period.covers(longest)
+    ]
 
 
 def _canonical(entry: Entry) -> Mapping[str, object]:
@@ -341,6 +354,7 @@ def _canonical(entry: Entry) -> Mapping[str, object]:
         "id": entry.id,
         "term": str(entry.term),
         "classes": sorted(entry.classes),
+        **({} if entry.categories == DISCLOSABLE else {"categories": list(entry.categories)}),
         **{name: {"nl": words.nl, "en": words.en} for name, words in texts.items()},
     }
 

@@ -11,14 +11,14 @@ another process destroyed keys meanwhile, nothing more is read, whatever this pr
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from itertools import groupby
 
 import numpy as np
 import polars as pl
 
 from ingest.read import anchor
-from ingest.record import BY_NAME, CATEGORIES, FRAME, INTERVAL_CLASSES, category_of
+from ingest.record import BY_NAME, CATEGORIES, FRAME, INTERVAL_CLASSES, WHEN, category_of
 from ingest.sound import EVENT_ANCHOR, INTERVAL_ANCHOR
 from trafficvault import blocks, ended, partitions, retention
 from trafficvault.blocks import BlockFile, Wanted
@@ -33,6 +33,8 @@ FILE_DAY = "file_day"
 
 Filter = Callable[[Collection[str]], pl.Expr]
 """What holds for the rows that are looked for, of a file with these columns."""
+_Without = Callable[[pl.DataFrame, pl.Series], pl.DataFrame]
+"""Takes what a mask marks out of rows."""
 Lookup = Callable[[Collection[str]], Wanted | None]
 """The same as blocks find it; None where they can't."""
 
@@ -48,8 +50,8 @@ class Reader:
         self._vault, self._admission, self._now = vault, admission, now
         self._granted = frozenset(categories) | {FRAME}
         self._ended = ended.of(vault)
-        self._columns: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
-        self._ends: dict[tuple[str, date], bool] = {}
+        self._columns: dict[tuple[str, tuple[str, ...], frozenset[str]], tuple[str, ...]] = {}
+        self._ends: dict[tuple[str, date, str], bool] = {}
         # What was opened for this answer, with the ring that it was opened under.
         self._open: dict[str, tuple[tuple[str, ...], Ring, BlockFile]] = {}
 
@@ -59,7 +61,7 @@ class Reader:
         Opens directories and posting lists, under the keys that `rows` needs; reads no record.
         """
         found: Found = {}
-        for group in _by_class(files):
+        for group in _alike(files):
             blocked = [file for file in group if file.has_blocks]
             columns = self._there(blocked)
             wanted = lookup(columns) if blocked else None
@@ -74,7 +76,7 @@ class Reader:
         `found` is what `find` told of the same `lookup`, of these files or more: what it lacks is found now.
         """
         frames = [nothing()]
-        for group in _by_class(files):
+        for group in _alike(files):
             of_class = [frame for frame in self._of_class(group, only, lookup, found) if frame.height]
             if of_class:
                 rows = of_class[0] if len(of_class) == 1 else pl.concat(of_class, how="diagonal_relaxed")
@@ -181,11 +183,10 @@ class Reader:
         return _dated(rows, [file.day], [rows.height])
 
     def _granted_of(self, file: StoredFile) -> tuple[str, ...]:
-        key = file.record_class, file.columns
+        key = file.record_class, file.columns, file.lost
         if key not in self._columns:
-            self._columns[key] = tuple(
-                name for name in file.columns if category_of(name, file.record_class) in self._granted
-            )
+            granted = self._granted - file.lost
+            self._columns[key] = tuple(name for name in file.columns if category_of(name, file.record_class) in granted)
         return self._columns[key]
 
     def _needed(self, record_class: str, columns: Collection[str]) -> tuple[str, ...]:
@@ -200,34 +201,55 @@ class Reader:
         return keys.release_each(self._admission, file.record_class, file.day, needed, file.reach, file.generation)
 
     def _within_term(self, rows: pl.DataFrame, record_class: str) -> pl.DataFrame:
-        """`rows` without those that have reached their own term: only the days about its edge are looked at."""
-        edge = [day for day in rows[FILE_DAY].unique().to_list() if self._may_have_ended(record_class, day)]
+        """`rows` without those that have reached their own term, and without the categories of a row that have reached
+        a shorter one: only the days about the edge are looked at.
+
+        It goes before the rows are held against the targets: what is left out can't be what a row is found by.
+        """
+        rows = self._divided(rows, record_class, WHEN, lambda old, gone: old.filter(~gone))
+        for category in self._vault.policy.early(record_class):
+            names = [name for name in rows.columns if _is_of(name, category, record_class)]
+            if names:
+                rows = self._divided(rows, record_class, category, _blanked(names))
+        return rows
+
+    def _divided(self, rows: pl.DataFrame, record_class: str, category: str, without: _Without) -> pl.DataFrame:
+        """`rows`, those of the days about the edge of the category's term `without` what has reached it."""
+        edge = [day for day in rows[FILE_DAY].unique().to_list() if self._may_have_ended(record_class, day, category)]
         if not edge:
             return rows
         near = pl.col(FILE_DAY).is_in(edge)
         names = INTERVAL_ANCHOR if record_class in INTERVAL_CLASSES else EVENT_ANCHOR
         old = rows.filter(near)
         told = old.select(name for name in names if name in old.columns)
-        term = self._vault.policy.require_term(record_class)
+        term = self._vault.policy.require_term(record_class, category)
         ended = retention.expired_mask(anchor(told, record_class), term, self._vault.policy.zone, self._now)
-        return pl.concat([old.filter(~ended), rows.filter(~near)])
+        return pl.concat([without(old, ended), rows.filter(~near)])
 
-    def _may_have_ended(self, record_class: str, day: date) -> bool:
-        """Whether the first moment of that day has reached the term."""
-        if (record_class, day) not in self._ends:
-            first = datetime(day.year, day.month, day.day, tzinfo=UTC)
-            term = self._vault.policy.require_term(record_class)
-            # Only about the edge is the calendar asked.
-            self._ends[record_class, day] = (
-                self._now - first >= term.lasts.least
-                and retention.expires_at(first, term, self._vault.policy.zone) <= self._now
-            )
-        return self._ends[record_class, day]
+    def _may_have_ended(self, record_class: str, day: date, category: str) -> bool:
+        """Whether a record of that day may have reached the category's term."""
+        key = record_class, day, category
+        if key not in self._ends:
+            term = self._vault.policy.require_term(record_class, category)
+            self._ends[key] = retention.begins(day, term, self._vault.policy.zone) <= self._now
+        return self._ends[key]
 
 
-def _by_class(files: Iterable[StoredFile]) -> Iterator[list[StoredFile]]:
-    ordered = sorted(files, key=lambda file: (file.record_class, file.day, file.file_id))
-    for _, group in groupby(ordered, key=lambda file: file.record_class):
+def _is_of(name: str, category: str, record_class: str) -> bool:
+    return name in BY_NAME and category_of(name, record_class) == category
+
+
+def _blanked(names: Sequence[str]) -> _Without:
+    """What puts null in the place of these columns."""
+    return lambda old, gone: old.with_columns(pl.when(~gone).then(pl.col(name)).alias(name) for name in names)
+
+
+def _alike(files: Iterable[StoredFile]) -> Iterator[list[StoredFile]]:
+    """The files of each class by themselves, and apart by what they have lost: files that are read together are opened
+    with the same categories.
+    """
+    ordered = sorted(files, key=lambda file: (file.record_class, sorted(file.lost), file.day, file.file_id))
+    for _, group in groupby(ordered, key=lambda file: (file.record_class, file.lost)):
         yield list(group)
 
 

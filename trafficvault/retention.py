@@ -17,6 +17,10 @@ UTC day that touches both dates is due almost five days after its first record e
 partition less late: clamped dates fall together. A clock part of the term, or clocks that skip the end of a date, can
 carry the last end over midnight, and then it waits for the next: a day more.
 
+A category with a shorter term than its record has moments of its own, by the same rules: its day key dies first, and
+the day dies later without it. A term that is longer than an earlier version's gives nothing back: days of which that
+one had begun to end a record stay under it (`Lapse`).
+
 Callers: `receive` and questions use `expired_mask`, `expire` and `status` use `plan` and `due`.
 """
 
@@ -32,8 +36,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from ingest.record import CATEGORIES, FRAME, WHEN
 from trafficvault.period import Period
-from trafficvault.policy import Entry, Policy, Term
+from trafficvault.policy import Policy, Term
+from trafficvault.terms import Lapse
 from trafficvault.zones import EPOCH, MICROSECONDS, Turn, microseconds, next_day_start, offset_at, turns, zone_of
 
 KINDS: Final = ("records", "rejections", "held")
@@ -49,17 +55,24 @@ _Moments = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """One thing that has a term: its kind, the class it dies with, the UTC day it counts from, and its state."""
+    """One thing that has a term: its kind, the class it dies with, the UTC day it counts from, and its state.
+
+    `categories` are those whose keys were not destroyed before; of these, `going` are those whose end began.
+    """
 
     record_class: str
     day: date
     kind: str = "records"
     state: str = "live"
+    categories: tuple[str, ...] = CATEGORIES
+    going: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What is to become of one partition: `action` is expire or keep. `due` is None where no rule gives a date."""
+    """What is to become of one partition, or of some categories of it: `action` is expire or keep. `due` is None where
+    no rule gives a date.
+    """
 
     record_class: str
     day: date
@@ -67,21 +80,41 @@ class Item:
     due: datetime | None
     action: str
     reason: str
+    categories: tuple[str, ...] = CATEGORIES
+
+    @property
+    def ends_day(self) -> bool:
+        """Whether nothing of the partition is left afterwards: `frame`, without which no file opens, dies last."""
+        return FRAME in self.categories
 
 
 def expires_at(anchor: datetime, term: Term, zone: str) -> datetime:
     """The moment, in UTC, at which a record anchored at the aware `anchor` has reached `term`."""
-    return term.lasts.after(anchor, zone)
+    ends = [term.lasts.after(anchor, zone)]
+    if term.lapses:
+        ends += [lapse.lasts.after(anchor, lapse.zone) for lapse in _over(anchor.astimezone(UTC).date(), term)]
+    return min(ends)
 
 
 def due(day: date, term: Term, zone: str) -> datetime:
     """The first local midnight of `zone` at or after the moment every record of the UTC `day` has reached `term`."""
-    return _due(day, term.lasts, zone)
+    return min([_due(day, term.lasts, zone), *(_due(day, lapse.lasts, lapse.zone) for lapse in _over(day, term))])
 
 
 def is_due(day: date, term: Term, zone: str, now: datetime) -> bool:
     """Whether a partition of the UTC `day` is to be deleted at `now`."""
     return due(day, term, zone) <= now
+
+
+def begins(day: date, term: Term, zone: str) -> datetime:
+    """The first moment at which a record that can be of the UTC `day` has reached `term`."""
+    return min([_begins(day, term.lasts, zone), *(_begins(day, lapse.lasts, lapse.zone) for lapse in _over(day, term))])
+
+
+def ended(day: date, record_class: str, policy: Policy, now: datetime) -> frozenset[str]:
+    """The categories of `record_class` that are due at `now`, of a UTC `day` that itself may live on."""
+    terms = {category: policy.require_term(record_class, category) for category in policy.early(record_class)}
+    return frozenset(category for category, term in terms.items() if is_due(day, term, policy.zone, now))
 
 
 def expired_mask(anchors: pl.Series, term: Term, zone: str, now: datetime) -> pl.Series:
@@ -95,70 +128,122 @@ def expired_mask(anchors: pl.Series, term: Term, zone: str, now: datetime) -> pl
     if anchors.null_count():
         raise ValueError(f"{anchors.null_count()} of {len(anchors)} records have no anchor")
     moments: _Moments = anchors.to_physical().to_numpy()
-    period, moment = term.lasts, microseconds(now)
-    # Far from the edge the term's bounds decide; near it, its exact end does.
-    gone = moments <= moment - _us(period.most)
-    near = ~gone & (moments <= moment - _us(period.least))
-    if near.any():
-        gone[near] = _expiries(moments[near], period, zone) <= moment
+    gone = _gone(moments, term.lasts, zone, microseconds(now))
+    for lapse in term.lapses:
+        under = moments < (lapse.last_day.toordinal() - _EPOCH_ORDINAL + 1) * _DAY_US
+        gone |= under & _gone(moments, lapse.lasts, lapse.zone, microseconds(now))
     return pl.Series(anchors.name, gone, dtype=pl.Boolean)
+
+
+def _gone(moments: _Moments, period: Period, zone: str, now: int) -> npt.NDArray[np.bool_]:
+    # Far from the edge the term's bounds decide; near it, its exact end does.
+    gone: npt.NDArray[np.bool_] = moments <= now - _us(period.most)
+    near = ~gone & (moments <= now - _us(period.least))
+    if near.any():
+        gone[near] = _expiries(moments[near], period, zone) <= now
+    return gone
 
 
 def plan(partitions: Iterable[Partition], policy: Policy, now: datetime) -> list[Item]:
     """What is due at `now` and what is kept, with a reason each, sorted by kind, class and day; tombstones have none.
 
-    Rejections and held batches count from the day they came, as a partition does from its day. One whose expiry began
-    is due whatever the policy says by now: its keys may be gone already. One whose class no entry covers any longer is
-    kept: that a line was lost from a file must not delete anything.
+    Of records, categories that end before their day are items of their own, as long as the day itself is not due.
+    Rejections and held batches count from the day they came, as a partition does from its day, and die with the
+    shortest term of their class: they hold every category in one piece. One whose expiry began is due whatever the
+    policy says by now: its keys may be gone already. One whose class no entry covers any longer is kept: that a line
+    was lost from a file must not delete anything.
     """
     living = [part for part in partitions if part.state != "tombstone"]
     living.sort(key=lambda part: (KINDS.index(part.kind), part.record_class, part.day))
-    return [_item(part, policy, now) for part in living]
+    return [item for part in living for item in _items(part, policy, now)]
 
 
-def _item(part: Partition, policy: Policy, now: datetime) -> Item:
-    entry = policy.entry_of(part.record_class)
-    until = None if entry is None else due(part.day, entry.term, policy.zone)
-    if part.state == "expiring":
-        why = f"an earlier run began to expire {_what(part)} and did not finish; it is finished first"
-        return Item(part.record_class, part.day, part.kind, until, "expire", why)
+def _items(part: Partition, policy: Policy, now: datetime) -> list[Item]:
+    whole = _item(part, part.categories, policy, now)
+    if part.kind != "records" or whole.action == "expire":
+        return [whole]
+    early = [category for category in policy.early(part.record_class) if category in part.categories]
+    apart = [(category,) for category in dict.fromkeys([*part.going, *early])]
+    items = [_item(part, categories, policy, now) for categories in apart]
+    items = [item for item in items if item.action == "expire" or item.due != whole.due]
+    left = tuple(name for name in part.categories if not any(name in item.categories for item in items))
+    return [*items, _item(part, left, policy, now)] if items else [whole]
+
+
+def _item(part: Partition, categories: tuple[str, ...], policy: Policy, now: datetime) -> Item:
+    ruling = _ruling(part, categories, policy)
+    entry = policy.entry_of(part.record_class, ruling)
+    term = policy.term_of(part.record_class, ruling)
+    until = None if term is None else due(part.day, term, policy.zone)
+    what = _what(part, categories)
+    place = (part.record_class, part.day, part.kind)
+    if part.state == "expiring" or set(categories) <= set(part.going):
+        why = f"an earlier run began to expire {what} and did not finish; it is finished first"
+        return Item(*place, until, "expire", why, categories)
     if entry is None or until is None:
-        why = f"{_what(part)} are kept: no entry of the policy covers {part.record_class}; add one, so that they end"
-        return Item(part.record_class, part.day, part.kind, None, "keep", why)
+        why = f"{what} are kept: no entry of the policy covers {part.record_class}; add one, so that they end"
+        return Item(*place, None, "keep", why, categories)
     action = "expire" if until <= now else "keep"
-    return Item(part.record_class, part.day, part.kind, until, action, _reason(part, entry, until, policy.zone, now))
+    rule = f"entry {entry.id!r} keeps {part.record_class if ruling == WHEN else f'{ruling} of {part.record_class}'}"
+    return Item(*place, until, action, _reason(part, what, rule, entry.term, until, policy.zone, now), categories)
 
 
-def _what(part: Partition) -> str:
+def _ruling(part: Partition, categories: tuple[str, ...], policy: Policy) -> str:
+    """The category whose term decides."""
+    if part.kind != "records":
+        return policy.shortest_of(part.record_class)
+    return WHEN if FRAME in categories else categories[0]
+
+
+def _what(part: Partition, categories: tuple[str, ...] = CATEGORIES) -> str:
     if part.kind == "records":
-        return f"{part.record_class} records of {part.day}"
+        named = "" if FRAME in categories else f"{' and '.join(categories)} of "
+        return f"{named}{part.record_class} records of {part.day}"
     name = "rejections" if part.kind == "rejections" else "held batches"
     return f"{name} of {part.day} (which die with {part.record_class})"
 
 
-def _reason(part: Partition, entry: Entry, until: datetime, zone: str, now: datetime) -> str:
-    rule = f"entry {entry.id!r} keeps {part.record_class} {entry.term.lasts}"
-    if entry.term.until is not None:
-        rule += f", the cap of its term until {entry.term.until}"
+def _reason(part: Partition, what: str, rule: str, term: Term, until: datetime, zone: str, now: datetime) -> str:
+    rule += f" {term.lasts}"
+    if term.until is not None:
+        rule += f", the cap of its term until {term.until}"
     since = "" if part.kind == "records" else ", counted from the day they came"
     ended, today = _local(until, zone), _local(now, zone)
     if until <= now:
-        return f"{_what(part)} were due at {ended} and it is {today} ({zone}): {rule}{since}"
-    return f"{_what(part)} are kept until {ended} and it is {today} ({zone}): {rule}{since}"
+        return f"{what} were due at {ended} and it is {today} ({zone}): {rule}{since}"
+    return f"{what} are kept until {ended} and it is {today} ({zone}): {rule}{since}"
 
 
 def _local(moment: datetime, zone: str) -> str:
     return moment.astimezone(zone_of(zone)).strftime("%Y-%m-%d %H:%M")
 
 
+def _over(day: date, term: Term) -> list[Lapse]:
+    """The earlier terms that the UTC `day` stays under."""
+    return [lapse for lapse in term.lapses if day <= lapse.last_day]
+
+
 @lru_cache(maxsize=8192)
 def _due(day: date, period: Period, zone: str) -> datetime:
     """On a piece of the day without an edge the end grows with the anchor, so the latest end is at a piece's end."""
-    first = (day.toordinal() - _EPOCH_ORDINAL) * _DAY_US
-    last = first + _DAY_US - 1
-    edges = [edge for edge in _edges(day, period, zone) if first < edge <= last]
+    _, last, edges = _pieces(day, period, zone)
     ends = _expiries(np.array([edge - 1 for edge in edges] + [last], dtype=np.int64), period, zone)
     return next_day_start(EPOCH + timedelta(microseconds=int(ends.max())), zone)
+
+
+@lru_cache(maxsize=8192)
+def _begins(day: date, period: Period, zone: str) -> datetime:
+    """For the same reason the earliest end is at the begin of a piece."""
+    first, _, edges = _pieces(day, period, zone)
+    ends = _expiries(np.array([first, *edges], dtype=np.int64), period, zone)
+    return EPOCH + timedelta(microseconds=int(ends.min()))
+
+
+def _pieces(day: date, period: Period, zone: str) -> tuple[int, int, list[int]]:
+    """First and last microsecond of the UTC `day`, and the edges between."""
+    first = (day.toordinal() - _EPOCH_ORDINAL) * _DAY_US
+    last = first + _DAY_US - 1
+    return first, last, [edge for edge in _edges(day, period, zone) if first < edge <= last]
 
 
 def _edges(day: date, period: Period, zone: str) -> list[int]:

@@ -47,13 +47,22 @@ _ROW = ("source", "batch", "row", "occurrence")
 class Search:
     """One search under one warrant. It reads the catalogue once, when it is made."""
 
-    def __init__(self, vault: Vault, warrant: SignedWarrant, wanted: Scope, now: datetime) -> None:
+    def __init__(
+        self,
+        vault: Vault,
+        warrant: SignedWarrant,
+        wanted: Scope,
+        now: datetime,
+        needs: frozenset[str] = frozenset(),
+    ) -> None:
+        """`needs` are the categories without which the question is refused: a day that has lost one is not opened."""
         self._vault, self._warrant, self._scope, self._now = vault, warrant, wanted, now
         with vault.catalogue.reading() as tx:
             files = vault.holdings.living_files(tx)
         kept = {name for name in wanted.classes if vault.policy.term_of(name) is not None}
         windows = {_dates(target.start, target.end) for target in wanted.targets}
-        self._near = [file for file in files if file.record_class in kept and _is_reached(file, windows, _DAY)]
+        files = [file for file in files if file.record_class in kept and not file.lost & needs]
+        self._near = [file for file in files if _is_reached(file, windows, _DAY)]
         self._files = [file for file in self._near if _is_reached(file, windows)]
         self._days = sorted({file.day for file in self._files})
 

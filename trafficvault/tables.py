@@ -119,6 +119,8 @@ partitions = _table(
     _text("state"),  # live, expiring, tombstone
     _text("certificate", optional=True),
     _number("generation", optional=True),  # of the day keys that new files of the day take; null is the first
+    _text("gone", optional=True),  # JSON array of the categories whose keys are destroyed, while the day lives
+    _text("going", optional=True),  # JSON array of those whose end began and is not certified
 )
 """Class × day, alive or dead. A tombstone stays for good: nothing brings its day back."""
 

@@ -21,8 +21,9 @@ from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
-from ingest.record import CATEGORIES, CLASSES
-from trafficvault import arranging, compaction, locks, partitions, rewrite, signing, superseded
+from ingest.record import CATEGORIES, CLASSES, FRAME
+from trafficvault import arranging, compaction, holdings, locks, partitions, rewrite, signing, superseded
+from trafficvault.catalogue import Row
 from trafficvault.durable import PART
 from trafficvault.errors import FaultError, VaultError
 from trafficvault.keys import Custody
@@ -36,8 +37,6 @@ STEPS = ("settings", "catalogue", "audit", "records", "leftovers", "strangers", 
 
 _GENERATION = re.compile(r"(epoch|ring)-[1-9][0-9]*")
 _BESIDE = "is not in the catalogue: of a broken-off batch, or put there"
-
-Row = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +267,7 @@ class _Known:
         for root in (layout.rejections, layout.held):
             directories |= {root / str(row["die_class"]) / str(row["die_day"]) for row in batches}
         bodies = [json.loads(str(row["body"])) for row in certificates]
+        bodies = [body for body in bodies if FRAME in body["categories"]]  # others leave the files where they are
         # A day that rows were removed from lives on.
         directories -= {roots[body["what"]] / body["class"] / body["day"] for body in bodies if body["what"] in roots}
         roots["rows"] = layout.records
@@ -358,14 +358,18 @@ def _keys(vault: Vault, parts: list[Row], leftovers: list[Row], checked: dict[st
     for row in parts:
         day = date.fromisoformat(str(row["day"]))
         record_class, living = str(row["record_class"]), _generation(row)
-        ids = {day_key_id(record_class, day, category, living) for category in CATEGORIES}
-        name = f"{row['record_class']} {day.isoformat()}"
-        if row["state"] == "live" and not ids <= held:
-            yield Fault("key missing", name, f"{name}: {len(ids - held)} of its day keys are not in the ring")
+        keys = {category: day_key_id(record_class, day, category, living) for category in CATEGORIES}
+        name, lost = f"{row['record_class']} {day.isoformat()}", holdings.lost(row)
+        lacking = [category for category, key in keys.items() if key not in held and category not in lost]
+        if row["state"] == "live" and lacking:
+            yield Fault("key missing", name, f"{name}: {len(lacking)} of its day keys are not in the ring")
         of_day = {(day_key_id(record_class, day, category), number) for category in CATEGORIES for number in ages}
         of_day &= generations
         if row["state"] == "tombstone" and of_day:
             yield Fault("key restored", name, f"{name} has expired and {len(of_day)} of its day keys are in the ring")
+        for category in holdings.gone(row):
+            if any((day_key_id(record_class, day, category), number) in generations for number in ages):
+                yield Fault("key restored", name, f"{category} of {name} has expired and its key is in the ring")
         retired = {key for key in of_day if key[1] < living}
         if row["state"] == "live" and retired and (record_class, day.isoformat()) not in unfinished:
             yield Fault(

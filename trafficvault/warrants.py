@@ -159,12 +159,24 @@ def scope_of(warrant: WarrantDocument, classes: Collection[str] = ()) -> Scope:
     )
 
 
+def found_by(warrant: WarrantDocument) -> frozenset[str]:
+    """The category by which its targets are found, where it is one for all of them: without it nothing is found."""
+    by = {targets.category_of(entry["type"]) for entry in warrant.document["targets"]}
+    return frozenset(by if len(by) == 1 else ())
+
+
 def check_words(
-    warrant: WarrantDocument, term_of: Callable[[str], Term | None], zone: str, gaps: Sequence[str], now: datetime
+    warrant: WarrantDocument,
+    term_of: Callable[[str], Term | None],
+    zone: str,
+    gaps: Sequence[str],
+    now: datetime,
+    early: Callable[[str], Mapping[str, Term]] = lambda record_class: {},
 ) -> list[str]:
     """What `warrant` covers and what of it can't be answered, or not for long, in sentences for the officer.
 
-    `term_of` gives the policy's term of a class, `zone` is the policy's, `gaps` are sentences about missing files.
+    `term_of` gives the policy's term of a class, `early` those of its categories that end before it, `zone` is the
+    policy's, `gaps` are sentences about missing files.
     """
     document = warrant.document
     local = zone_of(zone)
@@ -192,6 +204,9 @@ def check_words(
         term, deadline = term_of(record_class), document["deadline"]
         until = None if deadline is None else _moment(deadline)
         sentences += outlook.sentences(record_class, warrant.windows, term, zone, now, until)
+        for category, shorter in early(record_class).items():
+            if category in warrant.categories:
+                sentences += outlook.sentences(record_class, warrant.windows, shorter, zone, now, until, category)
     sentences += _date_words(document, now)
     sentences += [f"missing: {gap}" for gap in gaps] or ["no source has a gap"]
     if (judge := _judge_missing(document)) is not None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
+from ingest.record import CATEGORIES
 from trafficvault import app as house
 from trafficvault import expire as expiring
 from trafficvault import locks
@@ -52,8 +53,11 @@ def expire(
         if as_json:
             print_object({"plan": [_item(item) for item in items]})
         else:
-            plan = [(item.kind, item.record_class, item.day, item.action, item.reason) for item in items]
-            print_table("plan", ("what", "class", "day", "action", "reason"), plan)
+            plan = [
+                (item.kind, item.record_class, item.day, _categories(item.categories), item.action, item.reason)
+                for item in items
+            ]
+            print_table("plan", ("what", "class", "day", "categories", "action", "reason"), plan)
         return
     with door(context).writing(on_reserve=True) as vault:
         operator = door(context).person(vault) if accept_clock else None
@@ -66,14 +70,22 @@ def expire(
         return
     if clock is not None:
         print_lines([f"accepted the clock at {clock['now']}; the last trusted time was {clock['trusted']}"])
-    rows = [(item["what"], item["class"], item["day"], item["records"], item["id"]) for item in done.certificates]
-    print_table("expired" if rows else "due", ("what", "class", "day", "records", "certificate"), rows)
+    rows = [
+        (item["what"], item["class"], item["day"], _categories(item["categories"]), item["records"], item["id"])
+        for item in done.certificates
+    ]
+    columns = ("what", "class", "day", "categories", "records", "certificate")
+    print_table("expired" if rows else "due", columns, rows)
     if not done.wal_emptied:
         print_lines(["a reader keeps old rows of the catalogue in its write-ahead log; the next run empties it"])
     if not done.leases_ended:
         print_lines(
             ["a reader still held its lease when the keys were destroyed; what it had opened it may still have read"]
         )
+
+
+def _categories(names: Sequence[str]) -> str:
+    return "all" if len(names) == len(CATEGORIES) else ", ".join(names)
 
 
 def _clock(vault: Vault) -> dict[str, str | None]:
@@ -89,6 +101,7 @@ def _item(item: Item) -> dict[str, object]:
         "what": item.kind,
         "class": item.record_class,
         "day": item.day.isoformat(),
+        "categories": list(item.categories),
         "due": due,
         "action": item.action,
         "reason": item.reason,

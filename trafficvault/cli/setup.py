@@ -62,7 +62,7 @@ def policy_show(
     policy = door(context).open().policy
     if as_json:
         rows = [
-            {**row, "classes": list(entry.classes)}
+            {**row, "classes": list(entry.classes), "categories": list(entry.categories) if entry.classes else []}
             for entry, row in zip(policy.entries, policy.as_dicts(), strict=True)
         ]
         print_object({"entries": rows})
