@@ -2,53 +2,69 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from tests.support import Usage, ingest, new_vault, opened, usage
-from trafficvault import policy
+import polars as pl
+
+from tests.support import SUBSCRIBER, Order, answer, ingest, new_vault
+from trafficvault.receipts import Receipt
 from trafficvault.vault import Vault
 
 FIRST = datetime(2026, 11, 12, 10, 0, tzinfo=UTC)
-"""Two days after the records were made."""
-GONE = datetime(2026, 12, 12, 12, 0, tzinfo=UTC)
-"""When the location of 10 November is due after a month, and that of 11 November is not."""
-OVER = datetime(2027, 5, 12, 12, 0, tzinfo=UTC)
-"""When 10 November itself is due, after six."""
-COUNTRY = "DEUD2"
+"""Two days after the first records were made."""
+GONE = datetime(2026, 12, 11, 23, 30, tzinfo=UTC)
+"""When the location of 10 November is due after a month; of 11 November, that of its last half hour lasts still."""
+OVER = datetime(2027, 5, 12, 0, 30, tzinfo=UTC)
+"""When 10 November itself is due, after six months, and 11 November is not."""
+CELL = "204-99-0001-0007"
 
 
-def rules(where: str = "P1M", rest: str = "P6M", step: str = "P999D") -> str:
-    """The telecom preset with `where` kept for `where` and all else for `rest`, by a clock that nobody doubts."""
-    text = policy.preset_text("telecom").replace('max_clock_step = "P7D"', f'max_clock_step = "{step}"')
-    for name in ("mobile", "lawful-requests"):
-        head, _, tail = text.partition(f'id = "{name}"')
-        text = head + f'id = "{name}"' + tail.replace('term = "P6M"', f'term = "{rest}"', 1)
-    kept = 'categories = ["who", "when", "how_much"]'
-    text = text.replace('classes = ["mobile_usage"]', f'classes = ["mobile_usage"]\n{kept}')
-    text = text.replace('classes = ["email", "telephony", "voip", "mobile_usage", "internet"]', 'classes = ["email"]')
-    text = text.replace('classes = ["email"]', 'classes = ["email", "internet"]')
-    return text + (
-        f'\n[[entry]]\nid = "location"\nservice = "Mobile"\ndata = "Location"\nterm = "{where}"\n'
-        'controller = "The provider"\nlegal_basis = "GDPR art. 6(1)(b)"\n'
-        'classes = ["mobile_usage"]\ncategories = ["where"]\n'
+def entry(name: str, term: str, classes: Sequence[str], categories: Sequence[str] = (), more: str = "") -> str:
+    """One row of a policy."""
+    listed = f"categories = {json.dumps(categories)}\n" if categories else ""
+    return (
+        f'[[entry]]\nid = "{name}"\nservice = "Service"\ndata = "Data"\nterm = "{term}"\ncontroller = "The provider"\n'
+        f'legal_basis = "GDPR art. 6(1)(b)"\nclasses = {json.dumps(classes)}\n{listed}{more}\n'
+    )
+
+
+def rules(where: str = "P1M", rest: str = "P6M", *, more: str = "") -> str:
+    """A policy that keeps `where` of mobile usage for `where` and all else for `rest`, by a clock nobody doubts."""
+    head = f'zone = "Europe/Amsterdam"\nregion = "NL"\nmax_clock_step = "P999D"\n{more}'
+    return (
+        head
+        + entry("calls", rest, ["telephony"])
+        + entry("usage", rest, ["mobile_usage"], ["who", "when", "how_much"])
+        + entry("location", where, ["mobile_usage"], ["where"])
     )
 
 
 def new(directory: Path, text: str | None = None) -> Vault:
-    """A vault under `rules`, with two records of each of two days, made abroad."""
-    file = directory / "policy.toml"
+    """A vault under `rules`, with records of three moments of two days, and a row that was rejected."""
+    file = directory / "rules.toml"
     file.write_text(rules() if text is None else text)
     vault = new_vault(directory, str(file), FIRST)
-    rows = [
-        Usage(at=f"202611{day:02d}12000{second}", visited=COUNTRY, record_id=f"{day}-{second}")
-        for day in (10, 11)
-        for second in range(2)
-    ]
-    ingest(vault, "mvno_pipe", usage(rows), "S4PGWM000001")
+    moments = ["2026-11-10T12:00:00Z", "2026-11-11T12:00:00Z", "2026-11-11T23:50:00Z"]
+    deliver(vault, [(f"r-{number}", moment) for number, moment in enumerate(moments)] + [("bad", "yesterday")])
     return vault
 
 
-def at(vault: Vault, moment: datetime) -> Vault:
-    """The same vault, opened at `moment`."""
-    return opened(vault, moment)
+def deliver(vault: Vault, rows: Sequence[tuple[str, str]]) -> Receipt:
+    """Receives one file of calls from the cell `CELL`: record id and start of each."""
+    head = "class,record_id,start,a_number,b_number,served,event,duration_ms,imsi,start_cell,visited_country\n"
+    lines = [
+        f"mobile_usage,{name},{start},+{SUBSCRIBER},+31687654321,a,call,1000,204990000000001,{CELL},DE\n"
+        for name, start in rows
+    ]
+    return ingest(vault, "native_csv", head + "".join(lines), f"{rows[0][0]}.csv")
+
+
+def asked(vault: Vault, out: Path, question: str = "activity", **order: Any) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """The records and the manifest of a package."""
+    given = {"questions": (question,), "reference": out.name, "classes": ("mobile_usage",)} | order
+    package = answer(vault, Order(**given), out).package
+    return pl.read_parquet(package / "records.parquet"), json.loads((package / "manifest.json").read_text())
