@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ingest.record import WHEN
+from ingest.record import CATEGORIES, WHEN
 from trafficvault import signing
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.retention import Item

@@ -33,6 +33,11 @@ from trafficvault.ring import UNDATED
 from trafficvault.sweep import sweep
 from trafficvault.vault import Vault
 
+MOST_LATE = timedelta(hours=24)
+"""What has been due for longer than this is wrong: expiry is run at least daily, so that each record is gone within two
+days of its own term, or as many as `retention` says where a month is short."""
+LAST = "last_expiry"
+"""The `meta` row with the moment of the last run that came to its end."""
 _DESTROYED = "destroyed"
 """The `meta` row that keeps how keys died whose certificates are not issued yet: name → generation, leases ended."""
 
@@ -52,10 +57,12 @@ class Expiry:
     wal_emptied: bool = True
 
 
-def plan(vault: Vault) -> list[Item]:
-    """What is due and what is kept, with a reason each. Reads the catalogue, opens no key and changes nothing."""
+def plan(vault: Vault, now: datetime | None = None) -> list[Item]:
+    """What is due, now or at `now`, and what is kept, with a reason each. Reads the catalogue, opens no key and changes
+    nothing.
+    """
     with vault.catalogue.reading() as tx:
-        return retention.plan(_holdings(tx), vault.policy, vault.clock.now())
+        return retention.plan(_holdings(tx), vault.policy, now or vault.clock.now())
 
 
 def require_clock(vault: Vault, accepted_by: Person | None) -> None:
@@ -92,6 +99,8 @@ def expire(
         _mark(tx, due)
         intent = {"partitions": [_name(item) for item in due], "ownerless_keys": sorted(ownerless)}
         vault.audit.enter(tx, "expire-intent", None, intent)
+        if not due and not ownerless:
+            tx.set_meta(LAST, signing.instant(vault.clock.now()))
     vault.audit.flush()
     # (2) Keys: the ring without the dead under a new epoch key; then the old epoch key is destroyed.
     generations = _generations(vault)
@@ -108,13 +117,15 @@ def expire(
         _drop_files(vault, item)
     # (4) Tombstones, certificates and the entry in one transaction.
     issued: tuple[dict[str, Any], ...] = ()
-    if due:
+    if due or ownerless:
         with vault.catalogue.transaction() as tx:
+            tx.set_meta(LAST, signing.instant(vault.clock.now()))
             issued = tuple(_certify(vault, tx, item) for item in due)
             told = json.loads(tx.meta(_DESTROYED) or "{}")
             rest = {name: how for name, how in told.items() if name not in {_name(item) for item in due}}
             tx.set_meta(_DESTROYED, json.dumps(rest, sort_keys=True))
-            vault.audit.enter(tx, "expire", None, {"certificates": [item["id"] for item in issued]})
+            if due:
+                vault.audit.enter(tx, "expire", None, {"certificates": [item["id"] for item in issued]})
         vault.audit.flush()
     emptied = vault.catalogue.truncate_wal() if due else True
     reserve.take(vault.layout, vault.disk)

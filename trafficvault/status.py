@@ -2,28 +2,57 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from trafficvault import compact, completeness, people, retention, runs
-from trafficvault.errors import FaultError
+from trafficvault import compact, completeness, expire, holdings, people, retention, runs, signing
+from trafficvault.catalogue import Row
+from trafficvault.errors import DecisionError, FaultError, SpaceError
+from trafficvault.expire import MOST_LATE as MOST_LATE
 from trafficvault.expire import lateness, plan
 from trafficvault.sources import overdue
 from trafficvault.vault import Vault
 
-MOST_LATE = timedelta(hours=24)
-"""A partition that has been due for longer than this makes `status --check` fail: expiry is run at least daily."""
+LAST_VERIFY = "last_verify"
+"""The `meta` row with the moment of the last `verify` that found no fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """Something that is due and lives: what, of which class and day, which categories, since when, and for how long."""
+
+    what: str
+    record_class: str
+    day: date
+    categories: tuple[str, ...]
+    due: datetime
+    lateness: timedelta
+
+    def as_dict(self) -> dict[str, object]:
+        """The form of `--json`."""
+        return {
+            "what": self.what,
+            "class": self.record_class,
+            "day": self.day.isoformat(),
+            "categories": list(self.categories),
+            "due": signing.instant(self.due),
+            "lateness_seconds": int(self.lateness.total_seconds()),
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Facts, a row per class, and sentences that ask for attention; `wrong` are those that fail `--check`."""
+    """Facts, a row per class, what is late, and sentences that ask for attention; `wrong` are those that fail
+    `--check`. `clock` and `space` are the sentences about these two, if they are not in order.
+    """
 
     facts: dict[str, object]
     classes: list[tuple[str, int, int, str, int, str | None]]
     attention: list[str]
     wrong: list[str]
+    late: tuple[Late, ...] = ()
+    clock: str | None = None
+    space: str | None = None
 
     def as_dict(self) -> dict[str, object]:
         """The form of `--json`."""
@@ -31,16 +60,22 @@ class Status:
         return {
             **self.facts,
             "classes": [dict(zip(names, row, strict=True)) for row in self.classes],
+            "late": [item.as_dict() for item in self.late],
             "attention": self.attention,
             "wrong": self.wrong,
         }
 
     def require_true(self) -> None:
-        """Raises `FaultError` when something is overdue or not as the policy says."""
-        if self.wrong:
-            raise FaultError(
-                f"checking the vault's status: {self.wrong[0]}" + (" (and more)" if len(self.wrong) > 1 else "")
-            )
+        """Raises `FaultError` when something is overdue or not as the policy says; else `DecisionError` when the clock
+        wants a person, or `SpaceError` when no file is taken in for want of space.
+        """
+        untrue = [sentence for sentence in self.wrong if sentence not in (self.clock, self.space)]
+        if untrue:
+            raise FaultError(f"checking the vault's status: {untrue[0]}" + (" (and more)" if len(untrue) > 1 else ""))
+        if self.clock is not None:
+            raise DecisionError(f"checking the vault's status: {self.clock}")
+        if self.space is not None:
+            raise SpaceError(f"checking the vault's status: {self.space}")
 
 
 def status(vault: Vault) -> Status:
@@ -52,6 +87,7 @@ def status(vault: Vault) -> Status:
         parts = tx.select("partitions")
         ran = {run.job: run for run in runs.listing(tx)}
         administrators = [item for item in people.listing(tx) if "administrator" in item.roles and not item.disabled]
+        meta = {name: tx.meta(name) for name in (expire.LAST, LAST_VERIFY)}
     due = [item for item in items if item.action == "expire"]
     late = [item for item in due if lateness(item, now) > MOST_LATE]
     clock = vault.audit.clock_problem(now)
@@ -62,20 +98,23 @@ def status(vault: Vault) -> Status:
         if row["status"] != "refused":
             received[row["source"]] = row["received_at"]
     silent = overdue(vault.sources, received, now)
-    wrong = [
-        f"{item.kind} {item.record_class} {item.day} was due {item.due} and still lives; run expire" for item in late
-    ]
+    wrong = [f"{_named(item)} was due {item.due} and still lives; run expire" for item in late]
     wrong += [clock] if clock else []
     wrong += [
         f"{row['record_class']} {row['day']} began to expire and was not finished; run expire"
         for row in parts
-        if row["state"] == "expiring"
+        if row["state"] == "expiring" or row["going"]
     ]
     wrong += [
         f"class {name} is stored and no entry of the policy covers it; add one, so that it ends"
         for name in sorted({item.record_class for item in items if item.due is None})
     ]
     wrong += runs.complaints(ran, now)
+    free = vault.disk.free_bytes(vault.layout.vault)
+    space = None
+    if free < vault.policy.min_free:
+        space = f"{free} bytes are free and min_free is {vault.policy.min_free}: no file is taken in; make room"
+        wrong.append(space)
     attention = list(wrong)
     if len(administrators) == 1:
         attention.append("there is one administrator, who alone can grant every role; add a second with `user add`")
@@ -94,11 +133,43 @@ def status(vault: Vault) -> Status:
         "to_compact": sum(1 for item in compact.plan(vault) if item.files),
         "held_batches": len(held),
         "due": len(due),
-        "free_bytes": shutil.disk_usage(vault.layout.vault).free,
+        "max_lateness_seconds": max((int(lateness(item, now).total_seconds()) for item in due), default=0),
+        "pending_key_destruction": sum(1 for item in due if _is_pending(vault, item, parts)),
+        "last_ingest": str(max(received.values(), key=str)) if received else None,
+        "last_expiry": meta[expire.LAST],
+        "last_verify": meta[LAST_VERIFY],
+        "free_bytes": free,
         "administrators": len(administrators),
         "schedule": {job: {"last": run.started.isoformat(), "next": run.next.isoformat()} for job, run in ran.items()},
     }
-    return Status(facts, _classes(vault, files, due), attention, wrong)
+    told = tuple(
+        Late(item.kind, item.record_class, item.day, item.categories, item.due, lateness(item, now))
+        for item in due
+        if item.due is not None
+    )
+    return Status(facts, _classes(vault, files, due), attention, wrong, told, clock, space)
+
+
+def note_verified(vault: Vault) -> None:
+    """Keeps that `verify` found no fault just now; the caller holds the writer's lock."""
+    with vault.catalogue.transaction() as tx:
+        tx.set_meta(LAST_VERIFY, signing.instant(vault.clock.now()))
+
+
+def _named(item: retention.Item) -> str:
+    part = "" if item.ends_day else f" ({', '.join(item.categories)})"
+    return f"{item.kind} {item.record_class} {item.day}{part}"
+
+
+def _is_pending(vault: Vault, item: retention.Item, parts: list[Row]) -> bool:
+    """Whether its expiry began, and its keys are there all the same: their destruction waits for somebody."""
+    begun = any(
+        (row["record_class"], row["day"]) == (item.record_class, item.day.isoformat())
+        and (row["state"] == "expiring" or set(item.categories) <= set(holdings.going(row)))
+        for row in parts
+        if item.kind == "records"
+    )
+    return begun and vault.keys.has_any(expire.key_ids(item))
 
 
 def _classes(

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from trafficvault import __version__
-from trafficvault.cli import compacting, intake, keeping, orders, proposing, scheduling, servicing, setup
+from trafficvault.cli import compacting, intake, keeping, orders, proposing, scheduling, servicing, setup, stating
 from trafficvault.cli.door import Door, layout_of
 from trafficvault.durable import NO_SPACE
 from trafficvault.errors import SpaceError, VaultError
@@ -63,6 +63,7 @@ proposing.add_to(app)
 compacting.add_to(app)
 keeping.add_to(app)
 scheduling.add_to(app)
+stating.add_to(app)
 
 
 def main() -> None:

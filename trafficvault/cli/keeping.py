@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,7 +12,7 @@ import typer
 from ingest.record import CATEGORIES
 from trafficvault import app as house
 from trafficvault import expire as expiring
-from trafficvault import locks
+from trafficvault import locks, textfile
 from trafficvault import status as standing
 from trafficvault import verify as verifying
 from trafficvault.cli.door import AsJson, door
@@ -112,6 +113,8 @@ def verify(context: typer.Context, as_json: AsJson = False) -> None:
     """Recompute everything from disk and name each fault (exit code 5 when there is one)."""
     with _told(as_json), _at_rest(context) as vault, progress("verify", total=len(verifying.STEPS)) as step:
         found = verifying.verify(vault, step)
+        if not found.faults:
+            standing.note_verified(vault)
     if not as_json:
         print_table("checked", ("what", "number"), list(found.checked.items()))
     _print_faults(found.faults, as_json, {"checked": found.checked})
@@ -154,18 +157,31 @@ def _print_faults(faults: Iterable[verifying.Fault], as_json: bool, more: dict[s
 def status(
     context: typer.Context,
     check: Annotated[
-        bool, typer.Option("--check", help="Exit 5 when something is overdue or not as it should be.")
+        bool,
+        typer.Option(
+            "--check", help="Exit 5 when something is overdue or not true, 6 for the clock, 7 below min_free."
+        ),
     ] = False,
+    to: Annotated[
+        Path | None, typer.Option("--textfile", help="Also write it as a Prometheus text file, in place at once.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what the vault holds, what is due, and what wants attention."""
     vault = door(context).open()
     state = standing.status(vault)
+    if to is not None:
+        textfile.write(vault.disk, vault.layout, to, state)
     if as_json:
         print_object(state.as_dict())
     else:
         print_table("status", ("what", "value"), list(state.facts.items()))
         print_table("classes", ("class", "days", "records", "oldest day", "due now", "kept until"), state.classes)
+        late = [
+            (item.what, item.record_class, item.day, _categories(item.categories), item.due, item.lateness)
+            for item in state.late
+        ]
+        print_table("late", ("what", "class", "day", "categories", "due", "late by"), late)
         print_table("attention", ("what",), [(sentence,) for sentence in state.attention])
     if check:
         state.require_true()
