@@ -54,7 +54,7 @@ class _Day:
     file_ids: tuple[str, ...]
     hashes: seen.Hashes
     lost: frozenset[str] = frozenset()
-    """Categories that have expired while the day lives: what comes of them is not stored."""
+    """Categories that have expired of a living day: nothing is stored of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class Batch:
         return [file for landing in self._landings for file in landing.files]
 
     def lost(self, record_class: str, day: date) -> frozenset[str]:
-        """The categories that nothing is stored of, of a class and day that the batch has met."""
+        """What nothing is stored of, of a class and day that the batch has met."""
         return self._days[record_class, day].lost
 
     def is_full(self) -> bool:
@@ -295,7 +295,7 @@ class Batch:
         return part.only(~np.isin(part.days, dead))
 
     def _without_lost(self, part: Arriving) -> Arriving:
-        """`part` with null for what has expired of days that live on: no key of theirs would open it."""
+        """`part` with null for what has expired of days that live on: it would have no key."""
         rows = part.rows
         for number in distinct(part.days):
             lost = self._days[part.record_class, date_of(number)].lost

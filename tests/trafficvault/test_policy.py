@@ -222,6 +222,38 @@ def test_a_class_without_an_entry_may_not_be_stored(telecom: Policy) -> None:
         pytest.param(HEAD + _entry("a", '"P1M"', "[]").replace('"Data"', "1"), "data must be a table", id="no text"),
         pytest.param(HEAD + 2 * _entry("a", '"P1M"', "[]"), "entry 'a' stands there 2 times", id="id twice"),
         pytest.param(
+            HEAD + _entry("a", '"P1M"', '["voip"]', 'categories = ["place"]\n'),
+            "entry 'a': categories is 'place'",
+            id="unknown category",
+        ),
+        pytest.param(
+            HEAD + _entry("a", '"P1M"', '["voip"]', "categories = []\n"),
+            "categories must name some of",
+            id="no category",
+        ),
+        pytest.param(
+            HEAD + _entry("a", '"P1M"', "[]", 'categories = ["where"]\n'),
+            "of the entry's classes",
+            id="categories of no class",
+        ),
+        pytest.param(
+            HEAD + _entry("a", '"P1M"', '["voip"]', 'categories = ["who", "when", "how_much"]\n'),
+            "no entry keeps where of class voip",
+            id="a category that nothing keeps",
+        ),
+        pytest.param(
+            HEAD
+            + _entry("a", '"P1M"', '["voip"]')
+            + _entry("b", '"P2M"', '["voip"]', 'categories = ["where", "who", "when"]\n'),
+            "class voip is kept P2M, and its category how_much only P1M; of a class only where may end before the rest",
+            id="a category that may not end first",
+        ),
+        pytest.param(
+            HEAD + _entry("a", '"P1M"', '["voip"]') + _entry("b", '"P2M"', '["voip"]', 'categories = ["where"]\n'),
+            "class voip is kept P2M, and its category who only P1M",
+            id="location longer than its call",
+        ),
+        pytest.param(
             HEAD + _entry("a", '"P6M"', '["voip"]') + _entry("b", '"P183D"', '["voip"]'),
             "class voip is kept P6M by entry 'a' and P183D by entry 'b'; which is longer depends on the day",
             id="which is longer depends on the day",
@@ -283,3 +315,28 @@ def test_a_class_is_kept_by_the_longest_of_its_terms(rows: list[tuple[int, set[s
         term = policy.term_of(record_class)
         assert (term.lasts.months if term else None) == max(terms, default=None)
     assert policy.classes() == [name for name in CLASSES if any(name in classes for _, classes in rows)]
+
+
+def test_a_location_may_have_a_shorter_term() -> None:
+    """Each category by the longest entry that names it; the rest by the record's, and rejected rows by the shortest."""
+    rest = _entry("rest", '"P6M"', '["voip", "email"]', 'categories = ["who", "when", "how_much"]\n')
+    where = _entry("where", '"P1M"', '["voip", "email"]', 'categories = ["where"]\n')
+    policy = parse(HEAD + rest + where + _entry("mail", '"P3M"', '["email"]'))
+
+    assert {name: policy.require_term("email", name).lasts.months for name in ("who", "where", "when")} == {
+        "who": 6, "where": 3, "when": 6,
+    }  # fmt: skip
+    assert (policy.early("voip"), policy.early("telephony")) == (("where",), ())
+    assert (policy.shortest_of("voip"), policy.shortest_of("telephony")) == ("where", "when")
+    rows = policy.markdown(["en"]).splitlines()
+    assert "voip, email (who, when, how_much)" in rows[-3]
+    assert "voip, email (where)" in rows[-2]
+    assert parse(HEAD + rest + where).digest != parse(HEAD + rest.replace("P6M", "P7M") + where).digest
+
+
+def test_categories_left_out_are_all_of_them() -> None:
+    """An entry that names every category is the same policy as one that names none."""
+    plain = _entry("a", '"P1M"', '["voip"]')
+    named = _entry("a", '"P1M"', '["voip"]', 'categories = ["where", "when", "who", "how_much"]\n')
+    assert parse(HEAD + plain).digest == parse(HEAD + named).digest
+    assert parse(HEAD + plain).early("voip") == ()

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.trafficvault.calendars import DAYS, MOMENTS, ODD_ZONES, TERMS, ZONES, minutes_of
 from trafficvault import retention
 from trafficvault.period import Period
 from trafficvault.policy import Policy, Term, parse, preset_text
@@ -21,45 +22,10 @@ from trafficvault.retention import Item, Partition, due, expired_mask, expires_a
 from trafficvault.zones import day_start, turns
 
 GOLDEN = Path(__file__).parent / "golden" / "retention"
-ZONES = ("Europe/Amsterdam", "America/New_York", "Asia/Kathmandu", "Pacific/Auckland", "Pacific/Kiritimati")
-ODD_ZONES = ("Pacific/Apia", "America/Santiago", "America/Havana", "America/Nuuk", "America/St_Johns", "Asia/Beirut")
-"""Zones that skip midnight, double it, skip a date or go back over midnight."""
-TERMS = st.one_of(
-    st.sampled_from(("P6M", "P3M", "P1M", "P1Y", "P7D", "P1D", "PT72H", "PT1H", "P1M1D", "P6MT12H", "P2Y3M")),
-    st.builds(
-        lambda months, days, hours: str(Period(months, days, hours * 3600)),
-        st.integers(0, 30),
-        st.integers(0, 60),
-        st.integers(0, 80),
-    ).filter(lambda text: text != "P0D"),
-).map(lambda text: Term(period=Period.parse(text)))
-DAYS = st.one_of(
-    st.dates(date(1985, 1, 3), date(2050, 12, 31)),
-    # What a random date seldom hits: ends of months, leap days, changes of clock, the date that Samoa skipped.
-    st.sampled_from(
-        [
-            date.fromisoformat(day)
-            for day in (
-                *("2026-08-31", "2027-08-31", "2024-02-29", "2026-02-28", "2028-02-28", "2025-08-30", "2026-04-25"),
-                *("2026-03-28", "2026-03-29", "2026-10-24", "2026-10-25", "2025-09-27", "2025-09-28", "2026-03-07"),
-                *("2011-06-29", "2011-06-30", "2011-12-29", "2011-12-30"),
-            )
-        ]
-    ),
-)
-MOMENTS = st.datetimes(datetime(1985, 1, 3), datetime(2050, 12, 31), timezones=st.just(UTC))
 INSTANT = timedelta(microseconds=1)
 ONE_DAY = timedelta(days=1)
 SIX_MONTHS = Term(period=Period(months=6))
 AMSTERDAM = "Europe/Amsterdam"
-
-
-def _minutes_of(day: date) -> pl.Series:
-    """Every minute of the UTC day, and the last microsecond before each and before the day's end."""
-    start = datetime.combine(day, time(), UTC)
-    starts = [start + timedelta(minutes=step) for step in range(1440)]
-    ends = [item + timedelta(minutes=1) - INSTANT for item in starts]
-    return pl.Series("start", starts + ends, dtype=pl.Datetime("us", "UTC"))
 
 
 @given(DAYS, TERMS, st.sampled_from(ZONES + ODD_ZONES))
@@ -67,7 +33,7 @@ def _minutes_of(day: date) -> pl.Series:
 def test_a_partition_is_never_early_and_waits_for_the_first_midnight_only(day: date, term: Term, zone: str) -> None:
     """At `due` every record of the UTC day has reached its term; at the local midnight before, one had not."""
     until = due(day, term, zone)
-    moments = _minutes_of(day)
+    moments = minutes_of(day)
     here = ZoneInfo(zone)
 
     assert expired_mask(moments, term, zone, until).all()
@@ -175,7 +141,7 @@ def test_six_months_end_at_a_local_midnight(day: str, zone: str, expected: str) 
 def test_the_last_to_end_need_not_be_the_last_of_the_day() -> None:
     """At Casey clocks once jumped three hours: what ended inside the gap ended after what came two hours later."""
     term, zone, day = Term(period=Period.parse("P6MT15H")), "Antarctica/Casey", date(2018, 4, 6)
-    moments = _minutes_of(day)
+    moments = minutes_of(day)
     until = due(day, term, zone)
 
     assert expires_at(moments[-1], term, zone) < max(expires_at(moment, term, zone) for moment in moments)
