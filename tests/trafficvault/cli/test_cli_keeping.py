@@ -92,6 +92,41 @@ def test_a_clock_is_accepted_by_an_operator_alone(line: CommandLine) -> None:
     assert line("expire").code == 0
 
 
+def test_the_status_is_written_for_prometheus(due: CommandLine) -> None:
+    """`--textfile` writes what the screen shows; what is late stands on both."""
+    path = due.directory / "vault.prom"
+    shown = due("status", "--textfile", path)
+    assert shown.code == 0
+    assert "trafficvault_due_partitions 1\n" in path.read_text()
+    assert "2026-11-10" in shown.out.partition("late")[2]
+    (late,) = due("status", "--json").object["late"]
+    assert (late["what"], late["day"], late["categories"][0]) == ("records", "2026-11-10", "who")
+    assert late["lateness_seconds"] == due("status", "--json").object["max_lateness_seconds"] > 0
+    assert due("status", "--textfile", due.layout.vault / "x").code == 2
+
+
+def test_too_little_space_is_a_code_of_its_own(line: CommandLine) -> None:
+    """Below `min_free` the check is 7; what is overdue besides comes first, as 5."""
+    policy = line.layout.policy
+    policy.write_text(policy.read_text().replace('min_free = "1GiB"', 'min_free = "4000000GiB"'))
+    assert line("status", "--check").code == 7
+    policy.write_text(policy.read_text().replace('max_clock_step = "P7D"', 'max_clock_step = "P999D"'))
+    line.now = DUE + timedelta(days=3)
+    assert line("status", "--check").code == 5
+
+
+def test_a_clean_verify_is_remembered(line: CommandLine) -> None:
+    """`status` tells when `verify` last found no fault; one that found some is not it."""
+    assert line("status", "--json").object["last_verify"] is None
+    assert line("verify").code == 0
+    seen = line("status", "--json").object["last_verify"]
+    assert seen.startswith("2026-11-20T10:00:00")
+    line.now = NOW + timedelta(hours=1)
+    next(line.layout.records.rglob("*.parquet")).unlink()
+    assert line("verify").code == 5
+    assert line("status", "--json").object["last_verify"] == seen
+
+
 def test_a_clock_that_went_back_is_for_a_person(line: CommandLine) -> None:
     """Two days before the last entry nothing is expired, and `status --check` says why."""
     line.now = NOW - timedelta(days=2)
