@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
-from trafficvault import people, policy, refusals, reserve, settings, signing, sources
+from trafficvault import people, policies, policy, refusals, reserve, settings, signing, sources
 from trafficvault.audit import AuditLog
 from trafficvault.catalogue import Catalogue
 from trafficvault.clock import Clock
@@ -18,6 +18,7 @@ from trafficvault.errors import FaultError, RefusedError, UsageError
 from trafficvault.keys import KeyStore, PersonKey
 from trafficvault.layout import Layout
 from trafficvault.people import DEFAULT_COST, Cost, Person
+from trafficvault.policies import Ruling
 from trafficvault.provider import LocalKeyFile
 from trafficvault.shelf import FeedShelf
 from trafficvault.vault import Vault
@@ -65,6 +66,7 @@ def create(
         for name, password in admins:
             people.create_person(tx, name, ("administrator",), password, added_by=None, at=clock.now(), cost=cost)
         tx.set_meta(_POLICY, rules.digest)
+        policies.enter(tx, text, clock.now())
         audit.enter(tx, "init", None, {"administrators": len(admins), "policy": rules.digest})
     audit.flush()
     catalogue.close()
@@ -93,9 +95,7 @@ def open_vault(layout: Layout, disk: Disk, clock: Clock, *, writer: bool = False
     """
     require_vault(layout)
     known = settings.parse(_text_of(layout.settings))
-    rules = policy.parse(_text_of(layout.policy))
-    feeds = FeedShelf(layout.feeds, rules.zone, rules.region)
-    named = sources.parse(_text_of(layout.sources), feeds, rules)
+    written = policy.parse(_text_of(layout.policy))
     keys = KeyStore.open(
         layout,
         disk,
@@ -113,23 +113,31 @@ def open_vault(layout: Layout, disk: Disk, clock: Clock, *, writer: bool = False
             return people.directory(tx)(name)
 
     keys.attach_directory(directory)
+    with catalogue.reading() as tx:
+        ruled = policies.ruling(policies.versions(tx), written, clock.now())
+    rules = ruled.policy
+    feeds = FeedShelf(layout.feeds, rules.zone, rules.region)
+    named = sources.parse(_text_of(layout.sources), feeds, rules)
     audit = AuditLog(layout, disk, catalogue, keys, known, rules, clock)
-    vault = Vault(layout, known, rules, feeds, named, disk, clock, catalogue, keys, audit)
+    vault = Vault(layout, known, rules, feeds, named, disk, clock, catalogue, keys, audit, ruled.shortens)
     if writer:
-        _note_policy(vault)
+        _note_policy(vault, ruled)
     return vault
 
 
-def _note_policy(vault: Vault) -> None:
-    """An entry when the policy is another than the last writer's: what was kept and why is in the log, whoever edits
-    it.
+def _note_policy(vault: Vault, ruled: Ruling) -> None:
+    """A version, and an entry, when policy.toml is another than the last writer's and shortens nothing: what was kept
+    and why is in the log, whoever edits it.
     """
     with vault.catalogue.transaction() as tx:
         vault.audit.require_in_step(tx)
-        before = tx.meta(_POLICY)
-        if before != vault.policy.digest:
-            tx.set_meta(_POLICY, vault.policy.digest)
-            vault.audit.enter(tx, "policy-changed", None, {"before": before, "after": vault.policy.digest})
+        if ruled.is_new:
+            entered = policies.enter(tx, _text_of(vault.layout.policy), vault.clock.now())
+            before, after = tx.meta(_POLICY), entered.policy.digest
+            if before != after:
+                tx.set_meta(_POLICY, after)
+                told = {"before": before, "after": after, "version": entered.number}
+                vault.audit.enter(tx, "policy-changed", None, told | {"effect": signing.instant(entered.effect)})
     vault.audit.flush()
 
 

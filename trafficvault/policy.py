@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from importlib import resources
 
 from ingest.record import CLASSES, DISCLOSABLE, INTERVAL_CLASSES, WHEN, WHERE
@@ -91,6 +91,8 @@ class Policy:
     key_copies_within: Period = KEY_COPIES_WITHIN
     min_free: int = MIN_FREE
     max_clock_step: Period = MAX_CLOCK_STEP
+    since: date | None = None
+    """The local date from which it rules; None: from when it was entered."""
     lapses: Mapping[tuple[str, str], tuple[Lapse, ...]] = field(default_factory=dict, compare=False, repr=False)
     """By class and category, what had lapsed under earlier versions; no part of what the operator wrote."""
 
@@ -106,6 +108,7 @@ class Policy:
                 "key_copies_within": str(self.key_copies_within),
                 "min_free": self.min_free,
                 "max_clock_step": str(self.max_clock_step),
+                **({} if self.since is None else {"from": self.since.isoformat()}),
                 "entries": [_canonical(entry) for entry in self.entries],
             }
         )
@@ -240,6 +243,7 @@ def _without_entries(top: Table) -> Policy:
         key_copies_within=top.period_or("key_copies_within", KEY_COPIES_WITHIN),
         min_free=top.size_or("min_free", MIN_FREE),
         max_clock_step=top.period_or("max_clock_step", MAX_CLOCK_STEP),
+        since=_date(top, "from"),
     )
     for name, period in (("key_copies_within", found.key_copies_within), ("max_clock_step", found.max_clock_step)):
         if period.months:
@@ -248,6 +252,13 @@ def _without_entries(top: Table) -> Policy:
         raise top.fault(f"max_clock_step is {found.max_clock_step}; with no step at all every expiry would stop")
     top.finish()
     return found
+
+
+def _date(top: Table, key: str) -> date | None:
+    value = top.value(key) if top.has(key) else None
+    if value is not None and (isinstance(value, datetime) or not isinstance(value, date)):
+        raise top.fault(f"{key} must be a date, such as 2027-01-01")
+    return value
 
 
 def _entry(table: Table) -> Entry:

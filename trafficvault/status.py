@@ -118,6 +118,11 @@ def status(vault: Vault) -> Status:
     attention = list(wrong)
     if len(administrators) == 1:
         attention.append("there is one administrator, who alone can grant every role; add a second with `user add`")
+    if vault.shortens:
+        attention.append(
+            f"policy.toml differs from the policy in force and does not rule: {'; '.join(vault.shortens)}; "
+            "`policy plan` shows what would be due, `policy adopt` puts it before a second person"
+        )
     attention += [f"batch {row['id']} is held; `batch show` says why and `batch accept` stores it" for row in held]
     attention += [gap.sentence for gap in gaps]
     attention += [f"source {name} has been silent for longer than its cadence" for name in silent]

@@ -169,6 +169,18 @@ proposals = _table(
 )
 """Acts beside the warrant that take two persons, and who vouches for them."""
 
+policies = _table(
+    "policies",
+    ("number",),
+    _number("number"),
+    _text("digest"),
+    _text("text"),  # policy.toml as it was entered
+    _text("effect_at"),
+    _text("entered_at"),
+    _text("persons"),  # JSON array: the two who agreed, where it shortens a term
+)
+"""Every version of the policy that was entered, from the first."""
+
 disclosures = _table(
     "disclosures",
     ("id",),

@@ -41,6 +41,8 @@ class Vault:
     catalogue: Catalogue
     keys: KeyStore
     audit: AuditLog
+    shortens: tuple[str, ...] = ()
+    """What policy.toml would shorten; while it says something, `policy` is the version that rules, and not that."""
     recent: Recent = field(default_factory=Recent, compare=False, repr=False)
     tidy: Tidy = field(default_factory=Tidy, compare=False, repr=False)
     holdings: Holdings = field(default_factory=Holdings, compare=False, repr=False)

@@ -104,9 +104,8 @@ def test_a_location_past_its_term_is_not_returned_while_its_day_is_not_due(vault
 
 def test_nothing_is_found_by_a_location_past_its_term(vault: Vault, tmp_path: Path) -> None:
     """A cell finds a record no longer than the record's own location lasts, whatever key is still there."""
-    order = {"targets": [("cell", CELL)]}
     end = FIRST.replace(month=12, day=10, hour=12)
-    found, _ = asked(opened(vault, end), tmp_path / "out", **order)
+    found, _ = asked(opened(vault, end), tmp_path / "out", targets=[("cell", CELL)])
 
     assert found["record_id"].to_list() == ["r-1", "r-2"]
 

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from trafficvault import __version__
+from trafficvault.cli import adopting as adopting  # adds its verbs to those of the policy
 from trafficvault.cli import compacting, intake, keeping, orders, proposing, scheduling, servicing, setup, stating
 from trafficvault.cli.door import Door, layout_of
 from trafficvault.durable import NO_SPACE

@@ -1,0 +1,190 @@
+"""The versions of the policy: which one rules at a moment, and what had lapsed under those before it.
+
+A term is a property of the day: the version in force rules every day that is held, from its date of effect on. A
+version that was entered rules from then on, or from the local midnight of the date that it names (`from`), until a
+later one does. A later version that lasts longer gives nothing back: each UTC day of which the earlier one had ended a
+record, when it stopped ruling, stays under it as a whole (`Lapse`). So a day dies when the term it was kept under says,
+no record of it outlives its own, and no stored row has to be taken out of a day that others of it stay in.
+
+A version that shortens a term is entered by two persons (`trafficvault.adoption`); any other by an edit of policy.toml.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+
+from ingest.record import CLASSES, WHEN
+from trafficvault import policy as policies_file
+from trafficvault import retention, signing
+from trafficvault.catalogue import Row, Transaction
+from trafficvault.policy import SHORTER, Policy, Term
+from trafficvault.terms import Lapse
+from trafficvault.zones import day_start
+
+TABLE = "policies"
+_CATEGORIES = (WHEN, *SHORTER)
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version: its number, from 1, the policy, from when it rules, when it was entered, and the two persons who
+    agreed to it; none where it shortened nothing.
+    """
+
+    number: int
+    policy: Policy
+    effect: datetime
+    entered: datetime
+    persons: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, object]:
+        """The form of `--json`."""
+        return {
+            "version": self.number,
+            "digest": self.policy.digest,
+            "effect": signing.instant(self.effect),
+            "entered": signing.instant(self.entered),
+            "persons": list(self.persons),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """Which policy rules; what policy.toml would shorten, and while that says something it does not rule; and whether
+    it is still to be entered as a version.
+    """
+
+    policy: Policy
+    shortens: tuple[str, ...] = ()
+    is_new: bool = False
+
+
+def versions(tx: Transaction) -> list[Version]:
+    """Every version that was entered, the first one first."""
+    return [_version(row) for row in tx.select(TABLE, order_by="number")]
+
+
+def enter(tx: Transaction, text: str, now: datetime, persons: Sequence[str] = ()) -> Version:
+    """Enters the policy that `text` writes as the newest version."""
+    rules = policies_file.parse(text)
+    number = len(tx.select(TABLE)) + 1
+    found = Version(number, rules, effect_of(rules, now), now, tuple(persons))
+    tx.put(
+        TABLE,
+        number=number,
+        digest=rules.digest,
+        text=text,
+        effect_at=signing.instant(found.effect),
+        entered_at=signing.instant(now),
+        persons=signing.canonical(list(persons)).decode(),
+    )
+    return found
+
+
+def effect_of(rules: Policy, now: datetime) -> datetime:
+    """From when `rules` would rule, entered at `now`: the local midnight of its own date, where that is to come."""
+    return now if rules.since is None else max(now, day_start(rules.since, rules.zone))
+
+
+def ruling(known: Sequence[Version], written: Policy, now: datetime) -> Ruling:
+    """What rules at `now`, where policy.toml holds `written`.
+
+    That does, when it is the newest version and its date has come, or when it would shorten nothing. Before the first
+    version was entered it rules.
+    """
+    current = in_force(known, now)
+    if current is None:
+        return Ruling(written, is_new=True)
+    kept = with_lapses(current.policy, known, now)
+    if written.digest == known[-1].policy.digest:
+        return Ruling(kept)
+    effect = effect_of(written, now)
+    # Held against the one it would take the place of, which may be another than that of today.
+    replaced = in_force(known, effect) or current
+    shortens = tuple(shortenings(replaced.policy, written))
+    if shortens:
+        return Ruling(kept, shortens)
+    return Ruling(kept if effect > now else with_lapses(written, known, now), is_new=True)
+
+
+def in_force(known: Sequence[Version], now: datetime) -> Version | None:
+    """The newest of the versions whose date of effect has come; None before the first was entered."""
+    begun = [version for version in known if version.effect <= now]
+    return begun[-1] if begun else next(iter(known), None)
+
+
+def with_lapses(rules: Policy, known: Sequence[Version], now: datetime) -> Policy:
+    """`rules` with what had lapsed under the versions of `known` that have ruled before it."""
+    found: dict[tuple[str, str], tuple[Lapse, ...]] = {}
+    for version, stopped in _reigns(known, rules, now):
+        for record_class in CLASSES:
+            for category in _CATEGORIES:
+                mine = rules.term_of(record_class, category)
+                its = version.policy.term_of(record_class, category)
+                if mine is None or its is None or _is_covered(mine, rules.zone, its, version.policy.zone):
+                    continue
+                last = _last_begun(its, version.policy.zone, stopped)
+                key = record_class, category
+                found[key] = (*found.get(key, ()), Lapse(its.lasts, version.policy.zone, last))
+    return replace(rules, lapses=found)
+
+
+def shortenings(before: Policy, after: Policy) -> Iterator[str]:
+    """What would end earlier under `after` than under `before`, a sentence each.
+
+    A class that `after` does not cover ends not at all, which `status` names as wrong; it is no shortening.
+    """
+    if before.zone != after.zone:
+        yield f"terms would be counted on the calendar of {after.zone} instead of {before.zone}"
+    for record_class in CLASSES:
+        told: tuple[Term, Term] | None = None
+        for category in _CATEGORIES:
+            old, new = before.term_of(record_class, category), after.term_of(record_class, category)
+            # A category that ends with its record, before and after, is told with it.
+            if old is not None and new is not None and _is_shorter(new, old) and (old, new) != told:
+                told = told or (old, new)
+                what = record_class if category == WHEN else f"{category} of {record_class}"
+                yield f"{what} would be kept {new} instead of {old}"
+
+
+def _is_shorter(new: Term, old: Term) -> bool:
+    if not new.lasts.covers(old.lasts):
+        return True
+    # The event may come before the cap.
+    return new.until is not None and (old.until is None or not new.after.covers(old.after))
+
+
+def _is_covered(mine: Term, zone: str, its: Term, its_zone: str) -> bool:
+    """Whether whatever the earlier term `its` has ended, `mine` has ended too."""
+    return zone == its_zone and its.lasts.covers(mine.lasts)
+
+
+def _reigns(known: Sequence[Version], rules: Policy, now: datetime) -> Iterator[tuple[Version, datetime]]:
+    """The versions that ruled before `rules` does, and when each stopped."""
+    for index, version in enumerate(known):
+        stopped = min((later.effect for later in known[index + 1 :]), default=now)
+        # One that another overtook before its date of effect never ruled.
+        if version.effect < min(stopped, now) and version.policy.digest != rules.digest:
+            yield version, min(stopped, now)
+
+
+def _last_begun(term: Term, zone: str, moment: datetime) -> date:
+    """The last UTC day of which a record had reached `term` at `moment`."""
+    day = (moment - term.lasts.least).astimezone(UTC).date() + _DAY
+    while retention.begins(day, term, zone) > moment:
+        day -= _DAY
+    return day
+
+
+def _version(row: Row) -> Version:
+    return Version(
+        row["number"],
+        policies_file.parse(row["text"]),
+        datetime.fromisoformat(row["effect_at"]),
+        datetime.fromisoformat(row["entered_at"]),
+        tuple(json.loads(row["persons"])),
+    )
