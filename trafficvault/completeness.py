@@ -16,7 +16,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 
 from trafficvault import holdings, retention
-from trafficvault.policy import Policy, Term
+from trafficvault.policy import DISCLOSING, Policy, Term
 from trafficvault.sources import gaps
 from trafficvault.vault import Vault
 from trafficvault.warrants import WarrantDocument
@@ -104,6 +104,7 @@ def look(
 
     A day that has lost a category of `needs`, without which nothing of it is found, has expired for that question.
     """
+    rules = vault.policy.serving(DISCLOSING)
     by_class: dict[str, list[str]] = {name: [] for name in document.classes if name in classes}
     for record_class, day in sorted(set(searched)):
         by_class[record_class].append(day.isoformat())
@@ -121,7 +122,7 @@ def look(
     termless: list[str] = []
     lacking: dict[str, dict[str, list[str]]] = {}
     for name in by_class:
-        term = vault.policy.term_of(name)
+        term = rules.term_of(name)
         if name not in ever:
             # Nothing of this class was ever stored, so nothing of it has expired.
             continue
@@ -129,18 +130,18 @@ def look(
             termless.append(name)
             continue
         searched_days = frozenset(by_class[name])
-        early = vault.policy.early(name)
+        early = rules.early(name)
         for day, text in zip(days, window, strict=True):
             low = datetime.combine(day, time(), UTC)
-            if (name, text) in tombs or _has_ended(low + _DAY - _INSTANT, term, vault.policy.zone, now):
+            if (name, text) in tombs or _has_ended(low + _DAY - _INSTANT, term, rules.zone, now):
                 expired.setdefault(name, []).append(text)
                 continue
-            gone = _lost_of(vault.policy, name, early, day, lost.get((name, text), frozenset()), now)
+            gone = _lost_of(rules, name, early, day, lost.get((name, text), frozenset()), now)
             if any(gone.get(category) for category in needs):
                 expired.setdefault(name, []).append(text)
                 by_class[name] = [other for other in by_class[name] if other != text]
                 continue
-            if _has_ended(low, term, vault.policy.zone, now):
+            if _has_ended(low, term, rules.zone, now):
                 partly.setdefault(name, []).append(text)
             elif text not in searched_days:
                 empty.setdefault(name, []).append(text)

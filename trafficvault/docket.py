@@ -16,7 +16,7 @@ from trafficvault import completeness, refusals, sealing, signing, warrants
 from trafficvault.errors import RefusedError
 from trafficvault.keys import SignedWarrant, Vouch
 from trafficvault.people import Person, require_role
-from trafficvault.policy import Term
+from trafficvault.policy import DISCLOSING, Term
 from trafficvault.vault import Vault
 from trafficvault.warrants import WarrantDocument
 
@@ -45,7 +45,7 @@ def check(vault: Vault, text: str) -> list[str]:
     """
     document = warrants.parse(text, frozenset(questions()))
     now = vault.clock.now()
-    rules, gaps = vault.policy, completeness.gap_sentences(vault)
+    rules, gaps = vault.policy.serving(DISCLOSING), completeness.gap_sentences(vault)
 
     def early(record_class: str) -> dict[str, Term]:
         return {name: rules.require_term(record_class, name) for name in rules.early(record_class)}

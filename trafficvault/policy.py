@@ -30,6 +30,9 @@ from trafficvault.terms import Words as Words
 from trafficvault.toml_table import Table, parse_table, require_region
 from trafficvault.zones import zone_of
 
+PURPOSES = ("contract", "billing", "consent", "security", "lawful-request")
+DISCLOSING = "lawful-request"
+"""The purpose that a warrant serves."""
 PRESETS = ("telecom", "hosting")
 FORMAT = 1
 SHORTER = (WHERE,)
@@ -58,6 +61,7 @@ class Entry:
     legal_basis: Words
     classes: tuple[str, ...]
     categories: tuple[str, ...] = DISCLOSABLE
+    purpose: str | None = None
 
     def covers(self, record_class: str, category: str) -> bool:
         """Whether it keeps that category of that class."""
@@ -78,6 +82,7 @@ class Entry:
             "legal_basis": self.legal_basis.in_(language),
             "classes": ", ".join(self.classes),
             "categories": ", ".join(self.categories) if self.classes else "",
+            "purpose": self.purpose or "",
         }
 
 
@@ -162,6 +167,19 @@ class Policy:
         bytes.
         """
         return next(iter(self.early(record_class)), WHEN)
+
+    def serving(self, purpose: str) -> Policy:
+        """The policy as far as it serves `purpose`: of a class whose entries name purposes, those that name this one."""
+        apart = {name for entry in self.entries if entry.purpose is not None for name in entry.classes}
+        if not apart:
+            return self
+        kept = [
+            entry
+            if entry.purpose == purpose
+            else replace(entry, classes=tuple(c for c in entry.classes if c not in apart))
+            for entry in self.entries
+        ]
+        return replace(self, entries=tuple(kept))
 
     def as_dicts(self, language: str = "en") -> list[dict[str, str]]:
         """The rows of the table in `language`, in the order of the file."""
@@ -281,6 +299,7 @@ def _entry(table: Table) -> Entry:
         legal_basis=_words(table, "legal_basis"),
         classes=classes,
         categories=tuple(category for category in DISCLOSABLE if category in categories),
+        purpose=table.require_known("purpose", table.text("purpose"), PURPOSES) if table.has("purpose") else None,
     )
     table.finish()
     if classes and not entry.term.ends:
@@ -324,7 +343,9 @@ def _contradictions(entries: list[Entry]) -> list[str]:
     ]
     for record_class in CLASSES:
         unclear = _unclear(entries, record_class)
-        found += unclear or _uneven(Policy("", "", tuple(entries)), record_class)
+        whole = Policy("", "", tuple(entries))
+        # What a warrant is answered from must be as even by itself.
+        found += unclear or _uneven(whole, record_class) or _uneven(whole.serving(DISCLOSING), record_class)
     return found
 
 
@@ -365,6 +386,7 @@ def _canonical(entry: Entry) -> Mapping[str, object]:
         "id": entry.id,
         "term": str(entry.term),
         "classes": sorted(entry.classes),
+        **({} if entry.purpose is None else {"purpose": entry.purpose}),
         **({} if entry.categories == DISCLOSABLE else {"categories": list(entry.categories)}),
         **{name: {"nl": words.nl, "en": words.en} for name, words in texts.items()},
     }

@@ -26,6 +26,7 @@ from trafficvault.errors import FaultError
 from trafficvault.holdings import StoredFile
 from trafficvault.keys import Admission, Released
 from trafficvault.ring import Ring
+from trafficvault.policy import DISCLOSING
 from trafficvault.vault import Vault
 
 FILE_DAY = "file_day"
@@ -48,6 +49,7 @@ class Reader:
 
     def __init__(self, vault: Vault, admission: Admission, categories: Collection[str], now: datetime) -> None:
         self._vault, self._admission, self._now = vault, admission, now
+        self._rules = vault.policy.serving(DISCLOSING)
         self._granted = frozenset(categories) | {FRAME}
         self._ended = ended.of(vault)
         self._columns: dict[tuple[str, tuple[str, ...], frozenset[str]], tuple[str, ...]] = {}
@@ -207,7 +209,7 @@ class Reader:
         It goes before the rows are held against the targets: what is left out can't be what a row is found by.
         """
         rows = self._divided(rows, record_class, WHEN, lambda old, gone: old.filter(~gone))
-        for category in self._vault.policy.early(record_class):
+        for category in self._rules.early(record_class):
             names = [name for name in rows.columns if _is_of(name, category, record_class)]
             if names:
                 rows = self._divided(rows, record_class, category, _blanked(names))
@@ -222,16 +224,16 @@ class Reader:
         names = INTERVAL_ANCHOR if record_class in INTERVAL_CLASSES else EVENT_ANCHOR
         old = rows.filter(near)
         told = old.select(name for name in names if name in old.columns)
-        term = self._vault.policy.require_term(record_class, category)
-        ended = retention.expired_mask(anchor(told, record_class), term, self._vault.policy.zone, self._now)
+        term = self._rules.require_term(record_class, category)
+        ended = retention.expired_mask(anchor(told, record_class), term, self._rules.zone, self._now)
         return pl.concat([without(old, ended), rows.filter(~near)])
 
     def _may_have_ended(self, record_class: str, day: date, category: str) -> bool:
         """Whether a record of that day may have reached the category's term."""
         key = record_class, day, category
         if key not in self._ends:
-            term = self._vault.policy.require_term(record_class, category)
-            self._ends[key] = retention.begins(day, term, self._vault.policy.zone) <= self._now
+            term = self._rules.require_term(record_class, category)
+            self._ends[key] = retention.begins(day, term, self._rules.zone) <= self._now
         return self._ends[key]
 
 

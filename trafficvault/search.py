@@ -26,6 +26,7 @@ from trafficvault import blocks
 from trafficvault.block_form import ROWS
 from trafficvault.holdings import StoredFile
 from trafficvault.keys import SignedWarrant
+from trafficvault.policy import DISCLOSING
 from trafficvault.progress import Progress, Watch
 from trafficvault.reading import FILE_DAY, Found, Reader, nothing
 from trafficvault.slicing import slices
@@ -59,7 +60,8 @@ class Search:
         self._vault, self._warrant, self._scope, self._now = vault, warrant, wanted, now
         with vault.catalogue.reading() as tx:
             files = vault.holdings.living_files(tx)
-        kept = {name for name in wanted.classes if vault.policy.term_of(name) is not None}
+        rules = vault.policy.serving(DISCLOSING)
+        kept = {name for name in wanted.classes if rules.term_of(name) is not None}
         windows = {_dates(target.start, target.end) for target in wanted.targets}
         files = [file for file in files if file.record_class in kept and not file.lost & needs]
         self._near = [file for file in files if _is_reached(file, windows, _DAY)]

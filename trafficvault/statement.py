@@ -144,6 +144,7 @@ def _row(
         **{name: _both(getattr(entry, name)) for name in ("service", "data", "controller", "legal_basis")},
         "kept": {language: entry.term_words(language) for language in LANGUAGES},
         "term": str(entry.term),
+        "purpose": entry.purpose,
         "classes": list(entry.classes),
         "categories": list(entry.categories) if entry.classes else [],
         "oldest_day": min(days, default=None),

@@ -232,6 +232,22 @@ def test_a_class_without_an_entry_may_not_be_stored(telecom: Policy) -> None:
             id="no category",
         ),
         pytest.param(
+            HEAD + _entry("a", '"P1M"', '["voip"]', 'purpose = "lawfull-request"\n'),
+            "purpose is 'lawfull-request', did you mean 'lawful-request'",
+            id="unknown purpose",
+        ),
+        pytest.param(
+            HEAD
+            + _entry("a", '"P1M"', '["voip"]', 'purpose = "billing"\n')
+            + _entry("b", '"P1M"', '["voip"]', 'purpose = "lawful-request"\ncategories = ["who", "when"]\n'),
+            "no entry keeps where and how_much of class voip",
+            id="a purpose that is served in part",
+        ),
+        pytest.param(HEAD + 'from = "soon"\n' + _entry("a", '"P1M"', "[]"), "from must be a date", id="no date"),
+        pytest.param(
+            HEAD + "from = 2027-01-01T00:00:00Z\n" + _entry("a", '"P1M"', "[]"), "from must be a date", id="a moment"
+        ),
+        pytest.param(
             HEAD + _entry("a", '"P1M"', "[]", 'categories = ["where"]\n'),
             "of the entry's classes",
             id="categories of no class",
@@ -340,3 +356,19 @@ def test_categories_left_out_are_all_of_them() -> None:
     named = _entry("a", '"P1M"', '["voip"]', 'categories = ["where", "when", "who", "how_much"]\n')
     assert parse(HEAD + plain).digest == parse(HEAD + named).digest
     assert parse(HEAD + plain).early("voip") == ()
+
+
+def test_a_purpose_is_served_by_its_own_rows() -> None:
+    """Where entries of a class name purposes, one purpose has their terms alone; other classes are as before."""
+    long = _entry("bills", '"P1Y"', '["voip", "email"]', 'purpose = "billing"\n')
+    short = _entry("requests", '"P6M"', '["voip"]', 'purpose = "lawful-request"\n')
+    policy = parse(HEAD + long + short + _entry("other", '"P2M"', '["internet", "voip"]'))
+    served = policy.serving("lawful-request")
+
+    assert policy.require_term("voip").lasts.months == 12
+    assert served.require_term("voip").lasts.months == 6
+    assert (served.term_of("email"), served.require_term("internet").lasts.months) == (None, 2)
+    assert policy.serving("billing").require_term("voip").lasts.months == 12
+    assert policy.digest != parse(HEAD + long.replace("billing", "contract") + short).digest
+    plain = parse(HEAD + _entry("a", '"P1M"', '["voip"]'))
+    assert plain.serving("lawful-request") is plain

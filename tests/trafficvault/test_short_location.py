@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import Order, opened
-from tests.trafficvault.short_location import CELL, FIRST, GONE, OVER, asked, deliver, new, rules
+from tests.trafficvault.short_location import CELL, FIRST, GONE, OVER, asked, deliver, entry, new, rules
 from trafficvault import compact, docket, expire, signing
 from trafficvault.compaction import Selection
 from trafficvault.retention import Item
@@ -260,3 +260,24 @@ def test_with_equal_terms_nothing_is_apart(tmp_path: Path) -> None:
     assert {item.categories for item in expire.plan(opened(vault, OVER))} == {
         ("who", "where", "when", "how_much", "frame")
     }
+
+
+def test_a_warrant_is_answered_inside_the_term_of_its_purpose(tmp_path: Path) -> None:
+    """What billing keeps for a year a warrant sees for a month, to the second; and a class without its purpose never."""
+    head = rules().split("[[entry]]")[0]
+    both = entry("bills", "P1Y", ["mobile_usage"], more='purpose = "billing"')
+    text = head + both + entry("requests", "P1M", ["mobile_usage"], more='purpose = "lawful-request"')
+    end = FIRST.replace(month=12, day=10, hour=12)
+    vault = new(tmp_path, text)
+    rows, _ = asked(opened(vault, end - timedelta(seconds=1)), tmp_path / "before")
+    assert rows["record_id"].to_list() == ["r-0", "r-1", "r-2"]
+    rows, manifest = asked(opened(vault, end), tmp_path / "after")
+    assert rows["record_id"].to_list() == ["r-1", "r-2"]
+    assert "2026-11-10" in manifest["days_partly_expired"]["mobile_usage"]
+    assert expire.expire(opened(vault, end)).certificates == ()
+    told = docket.check(opened(vault, GONE), Order(classes=("mobile_usage",)).toml())
+    assert any("2026-11-10" in text and "past the term of P1M" in text for text in told)
+
+    vault.layout.policy.write_text(head + both)
+    rows, manifest = asked(opened(vault, FIRST), tmp_path / "never")
+    assert (rows.height, manifest["classes_without_term"]) == (0, ["mobile_usage"])
