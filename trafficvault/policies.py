@@ -20,7 +20,7 @@ from ingest.record import CLASSES, WHEN
 from trafficvault import policy as policies_file
 from trafficvault import retention, signing
 from trafficvault.catalogue import Row, Transaction
-from trafficvault.policy import SHORTER, Policy, Term
+from trafficvault.policy import DISCLOSING, SHORTER, Policy, Term
 from trafficvault.terms import Lapse
 from trafficvault.zones import day_start
 
@@ -119,17 +119,17 @@ def in_force(known: Sequence[Version], now: datetime) -> Version | None:
 
 def with_lapses(rules: Policy, known: Sequence[Version], now: datetime) -> Policy:
     """`rules` with what had lapsed under the versions of `known` that have ruled before it."""
-    found: dict[tuple[str, str], tuple[Lapse, ...]] = {}
+    found: dict[tuple[str, str, str | None], tuple[Lapse, ...]] = {}
+    bare = replace(rules, lapses={})
     for version, stopped in _reigns(known, rules, now):
-        for record_class in CLASSES:
-            for category in _CATEGORIES:
-                mine = rules.term_of(record_class, category)
-                its = version.policy.term_of(record_class, category)
-                if mine is None or its is None or _is_covered(mine, rules.zone, its, version.policy.zone):
-                    continue
-                last = _last_begun(its, version.policy.zone, stopped)
-                key = record_class, category
-                found[key] = (*found.get(key, ()), Lapse(its.lasts, version.policy.zone, last))
+        its_zone = version.policy.zone
+        for purpose in (None, DISCLOSING):
+            mine, its = (one if purpose is None else one.serving(purpose) for one in (bare, version.policy))
+            for key in ((record_class, category, purpose) for record_class in CLASSES for category in _CATEGORIES):
+                new, old = mine.term_of(*key[:2]), its.term_of(*key[:2])
+                if new is not None and old is not None and not _is_covered(new, rules.zone, old, its_zone):
+                    lapse = Lapse(old.lasts, its_zone, _last_begun(old, its_zone, stopped))
+                    found[key] = (*found.get(key, ()), lapse)
     return replace(rules, lapses=found)
 
 

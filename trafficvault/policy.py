@@ -98,8 +98,12 @@ class Policy:
     max_clock_step: Period = MAX_CLOCK_STEP
     since: date | None = None
     """The local date from which it rules; None: from when it was entered."""
-    lapses: Mapping[tuple[str, str], tuple[Lapse, ...]] = field(default_factory=dict, compare=False, repr=False)
-    """By class and category, what had lapsed under earlier versions; no part of what the operator wrote."""
+    serves: str | None = None
+    """The purpose that it is the part of, if it is one."""
+    lapses: Mapping[tuple[str, str, str | None], tuple[Lapse, ...]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+    """By class, category and purpose, what had lapsed under earlier versions; no part of what the operator wrote."""
 
     @property
     def digest(self) -> str:
@@ -139,7 +143,7 @@ class Policy:
         entry = self.entry_of(record_class, category)
         if entry is None:
             return None
-        lapses = self.lapses.get((record_class, category), ())
+        lapses = self.lapses.get((record_class, category, self.serves), ())
         return replace(entry.term, lapses=lapses) if lapses else entry.term
 
     def require_term(self, record_class: str, category: str = WHEN) -> Term:
@@ -169,17 +173,16 @@ class Policy:
         return next(iter(self.early(record_class)), WHEN)
 
     def serving(self, purpose: str) -> Policy:
-        """The policy as far as it serves `purpose`: of a class whose entries name purposes, those that name this one."""
+        """The policy as far as it serves `purpose`: of a class whose entries name purposes, those that name this."""
         apart = {name for entry in self.entries if entry.purpose is not None for name in entry.classes}
-        if not apart:
+        if not apart and not self.lapses:
             return self
-        kept = [
-            entry
-            if entry.purpose == purpose
-            else replace(entry, classes=tuple(c for c in entry.classes if c not in apart))
-            for entry in self.entries
-        ]
-        return replace(self, entries=tuple(kept))
+
+        def part(entry: Entry) -> Entry:
+            left = tuple(name for name in entry.classes if name not in apart)
+            return entry if entry.purpose == purpose else replace(entry, classes=left)
+
+        return replace(self, entries=tuple(map(part, self.entries)), serves=purpose)
 
     def as_dicts(self, language: str = "en") -> list[dict[str, str]]:
         """The rows of the table in `language`, in the order of the file."""

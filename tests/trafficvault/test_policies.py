@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support import FAST, PASSWORD, opened, signed_in
-from tests.trafficvault.short_location import FIRST, deliver, new, rules
+from tests.trafficvault.short_location import FIRST, asked, deliver, entry, new, rules
 from trafficvault import adoption, app, expire, policies, proposals, retention, status
 from trafficvault.errors import RefusedError, UsageError
 from trafficvault.policies import Version
@@ -236,5 +236,22 @@ def test_in_force_is_the_newest_that_has_begun() -> None:
     assert policies.in_force(versions, START + 9 * DAY) is first
     assert policies.in_force(versions, START + 10 * DAY) is third
     assert policies.in_force(versions, START + 30 * DAY) is third
-    lapsed = policies.with_lapses(third.policy, versions, START + 30 * DAY).lapses["mobile_usage", "when"]
+    lapsed = policies.with_lapses(third.policy, versions, START + 30 * DAY).lapses["mobile_usage", "when", None]
     assert [(str(item.lasts), item.last_day) for item in lapsed] == [("P1M", date(2025, 12, 11))]
+
+
+def test_a_longer_term_of_a_purpose_gives_it_nothing_back(tmp_path: Path) -> None:
+    """What a warrant did not see any more it does not see again, though another purpose kept it all the time."""
+
+    def of(months: int, more: str = 'purpose = "lawful-request"') -> str:
+        head = rules().split("[[entry]]")[0]
+        bills = entry("bills", "P1Y", ["mobile_usage"], more='purpose = "billing"' if more else "")
+        return head + bills + entry("requests", f"P{months}M", ["mobile_usage"], more=more)
+
+    moment = datetime(2026, 12, 11, 0, 30, tzinfo=UTC)  # a month after the records of 10 November
+    vault = new(tmp_path, of(1))
+    for number, text in enumerate((of(6), of(6, ""))):
+        later = written(vault, text, moment)
+        assert later.shortens == ()
+        rows, _ = asked(later, tmp_path / f"out-{number}")
+        assert rows["record_id"].to_list() == ["r-1", "r-2"]

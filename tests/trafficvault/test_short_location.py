@@ -263,7 +263,7 @@ def test_with_equal_terms_nothing_is_apart(tmp_path: Path) -> None:
 
 
 def test_a_warrant_is_answered_inside_the_term_of_its_purpose(tmp_path: Path) -> None:
-    """What billing keeps for a year a warrant sees for a month, to the second; and a class without its purpose never."""
+    """What billing keeps for a year a warrant sees for a month, to the second; a class without its purpose never."""
     head = rules().split("[[entry]]")[0]
     both = entry("bills", "P1Y", ["mobile_usage"], more='purpose = "billing"')
     text = head + both + entry("requests", "P1M", ["mobile_usage"], more='purpose = "lawful-request"')
