@@ -155,7 +155,11 @@ def trusted_time(vault: Vault) -> datetime | None:
 
 
 def _put_file(
-    tx: Transaction, file: WrittenFile, batch_id: str | None, arrived: datetime, lost: frozenset[str]
+    tx: Transaction,
+    file: WrittenFile,
+    batch_id: str | None,
+    arrived: datetime,
+    lost: frozenset[str] = frozenset(),
 ) -> None:
     """Puts the row of `file` and its partition, of which the categories `lost` have expired; `batch_id` is None where
     rows of several batches are in it.

@@ -25,8 +25,8 @@ from trafficvault.blocks import BlockFile, Wanted
 from trafficvault.errors import FaultError
 from trafficvault.holdings import StoredFile
 from trafficvault.keys import Admission, Released
-from trafficvault.ring import Ring
 from trafficvault.policy import DISCLOSING
+from trafficvault.ring import Ring
 from trafficvault.vault import Vault
 
 FILE_DAY = "file_day"

@@ -9,9 +9,11 @@ import pytest
 
 from tests.support import Order, opened
 from tests.trafficvault.short_location import CELL, FIRST, GONE, OVER, asked, deliver, entry, new, rules
-from trafficvault import compact, docket, expire, signing
+from trafficvault import compact, docket, expire, rewrite, signing
 from trafficvault.compaction import Selection
 from trafficvault.retention import Item
+from trafficvault.rewrite import Why
+from trafficvault.thinning import Going
 from trafficvault.vault import Vault
 from trafficvault.verify import verify
 
@@ -281,3 +283,21 @@ def test_a_warrant_is_answered_inside_the_term_of_its_purpose(tmp_path: Path) ->
     vault.layout.policy.write_text(head + both)
     rows, manifest = asked(opened(vault, FIRST), tmp_path / "never")
     assert (rows.height, manifest["classes_without_term"]) == (0, ["mobile_usage"])
+
+
+def test_removing_rows_of_a_day_brings_no_location_back(gone: Vault, tmp_path: Path) -> None:
+    """The day is written anew under keys of its living categories alone, and stays without the other."""
+    deliver(gone, [("late", "2026-11-10T13:00:00Z")])
+    leaving = Going(("imsi", "start"), lambda name, rows: rows["start"].dt.hour() == 12)
+    why = Why("test", "a test", None, {})
+    assert rewrite.remove(gone, [("mobile_usage", date(2026, 11, 10))], leaving, why).rows == 1
+    of_day = {key for key in gone.keys.key_ids() if key.startswith("mobile_usage/2026-11-10/")}
+
+    assert of_day == {f"mobile_usage/2026-11-10/{name}/g2" for name in ("who", "when", "how_much", "frame")}
+    assert cells(gone, tmp_path / "out") == {"late": None, "r-1": None, "r-2": CELL}
+    assert deliver(gone, [("late", "2026-11-10T13:00:00Z"), ("more", "2026-11-10T14:00:00Z")]).duplicate == 1
+    assert verify(gone).faults == ()
+    later = opened(gone, OVER)
+    expire.expire(later)
+    assert not any(key.startswith("mobile_usage/2026-11-10/") for key in later.keys.key_ids())
+    assert verify(later).faults == ()
