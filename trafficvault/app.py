@@ -61,7 +61,8 @@ def create(
     disk.create(layout.sources, sources.TEMPLATE.encode())
     marks = settings.new_text(vault_id, signing.public_key_of(keys.signing_key()))
     catalogue = Catalogue.open(layout.catalogue, mac_key, disk)
-    audit = AuditLog(layout, disk, catalogue, keys, settings.parse(marks), rules, clock)
+    audit = AuditLog(layout, disk, catalogue, keys, settings.parse(marks), rules, clock, makes_keys=True)
+    audit.prepare()
     with catalogue.transaction() as tx:
         for name, password in admins:
             people.create_person(tx, name, ("administrator",), password, added_by=None, at=clock.now(), cost=cost)
@@ -118,7 +119,7 @@ def open_vault(layout: Layout, disk: Disk, clock: Clock, *, writer: bool = False
     rules = ruled.policy
     feeds = FeedShelf(layout.feeds, rules.zone, rules.region)
     named = sources.parse(_text_of(layout.sources), feeds, rules)
-    audit = AuditLog(layout, disk, catalogue, keys, known, rules, clock)
+    audit = AuditLog(layout, disk, catalogue, keys, known, rules, clock, makes_keys=writer)
     vault = Vault(layout, known, rules, feeds, named, disk, clock, catalogue, keys, audit, ruled.shortens)
     if writer:
         _note_policy(vault, ruled)
@@ -129,6 +130,7 @@ def _note_policy(vault: Vault, ruled: Ruling) -> None:
     """A version, and an entry, when policy.toml is another than the last writer's and shortens nothing: what was kept
     and why is in the log, whoever edits it.
     """
+    vault.audit.prepare()
     with vault.catalogue.transaction() as tx:
         vault.audit.require_in_step(tx)
         if ruled.is_new:

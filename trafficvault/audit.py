@@ -10,6 +10,13 @@ either, is finished by the next flush: the same lines, none twice.
 The head in the catalogue and the segments on disk guard each other: a log whose end was cut is behind the head, and a
 catalogue of an older state is behind the log. Both stop the next `enter`. The form on disk is `trafficvault.chain`'s.
 
+Each segment's bodies lie under a key of its own, `audit/<number>` in the ring, which dies when the segment has reached
+its term (`trafficvault.segments`). It is made by a process that holds the writer's lock, one segment ahead, so that the
+others always find it.
+
+What the vault states to outsiders, its certificates, an entry names in clear by digest (`attest`): a proof that the
+entry is in the log is then one of the statement.
+
 A vault directory put back as a whole agrees with itself; what the key directory remembers of the log
 (`trafficvault.memory`) shows that. What is wrong with a log, all of it, `trafficvault.inspection` tells.
 
@@ -23,23 +30,26 @@ import base64
 import errno
 import itertools
 import json
-from collections.abc import Iterable, Mapping
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from trafficvault import chain, sealing, signing
 from trafficvault.catalogue import Catalogue, Transaction
-from trafficvault.chain import Fault, Head, Inspection, Line
+from trafficvault.chain import Dropped, Fault, Head, Inspection, Line
 from trafficvault.clock import Clock
 from trafficvault.database import RESTORE
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError, SpaceError, VaultError
 from trafficvault.inspection import State, inspect
-from trafficvault.layout import Layout
+from trafficvault.layout import Layout, segment_key_id
 from trafficvault.memory import Memory, rolled_back
 from trafficvault.period import Period
 
 HEAD = "audit_head"
+DROPPED = "audit_dropped"
+"""The `meta` row that says where the log begins, once segments of it were dropped; `trafficvault.segments` writes it."""
 TRUSTED_TIME = "trusted_time"
 BACK = timedelta(minutes=15)
 """How far a clock may lie behind trusted time before it went back."""
@@ -48,6 +58,8 @@ _RETRIES = 5
 
 class _Custody(Protocol):
     def key(self, name: str) -> bytes: ...
+
+    def has(self, name: str) -> bool: ...
 
 
 class AuditKeys(Protocol):
@@ -59,6 +71,10 @@ class AuditKeys(Protocol):
 
     def signing_key(self) -> bytes:
         """The vault's private signing key."""
+        ...
+
+    def ensure(self, names: Iterable[str]) -> None:
+        """Puts a new key for each of `names` that has none durably into the ring; for the holder of the writer's lock."""
         ...
 
 
@@ -103,7 +119,9 @@ class AuditLog:
         clock: Clock,
         *,
         entries_per_segment: int = chain.ENTRIES_PER_SEGMENT,
+        makes_keys: bool = False,
     ) -> None:
+        """`makes_keys` is for the holder of the writer's lock, who alone may write the key ring."""
         self._layout = layout
         self._disk = disk
         self._catalogue = catalogue
@@ -112,7 +130,9 @@ class AuditLog:
         self._max_step = policy.max_clock_step.delta()
         self._clock = clock
         self._size = entries_per_segment
+        self._makes_keys = makes_keys
         self._in_step = False
+        self._stated: weakref.WeakKeyDictionary[Transaction, list[str]] = weakref.WeakKeyDictionary()
         self._memory = Memory(layout, disk, settings.id, lambda: keys.custody("audit").key("audit"))
 
     @property
@@ -133,12 +153,29 @@ class AuditLog:
             tx.set_meta(TRUSTED_TIME, signing.instant(now))
         head = self._head(tx)
         seq = head.seq + 1
+        stated = self._stated.pop(tx, [])
         content = signing.canonical({"act": act, "person": person, "detail": dict(detail)})
-        body = base64.b64encode(sealing.seal(self._body_key(seq), content, self._place(seq))).decode()
-        line = chain.write_line(head, signing.instant(now), body, doubt, self._keys.signing_key())
+        body = base64.b64encode(sealing.seal(self._new_body_key(seq), content, self._place(seq))).decode()
+        line = chain.write_line(head, signing.instant(now), body, doubt, self._keys.signing_key(), stated)
         tx.put("outbox", seq=seq, line=line.decode())
         tx.set_meta(HEAD, signing.canonical({"seq": seq, "hash": json.loads(line)["hash"]}).decode())
         return seq
+
+    def attest(self, tx: Transaction, digest: str) -> int:
+        """The next entry of `tx` names `digest` (SHA-256, hex) in clear: of what the vault states to outsiders.
+
+        Returns that entry's number.
+        """
+        self._stated.setdefault(tx, []).append(digest)
+        return self._head(tx).seq + 1
+
+    def prepare(self) -> None:
+        """Sees that the segment which the next entry goes to, and the one behind it, have their keys in the ring.
+
+        For the holder of the writer's lock.
+        """
+        number = chain.segment_of(self._read_state().head.seq + 1, self._size)
+        self._keys.ensure([segment_key_id(number), segment_key_id(number + 1)])
 
     def require_in_step(self, tx: Transaction) -> None:
         """Returns when catalogue, segments and the keys' memory are of one moment; `enter` and `flush` ask it too.
@@ -199,8 +236,9 @@ class AuditLog:
         Checks each on the way. Raises `FaultError` when one is not as it was written.
         """
         state, public_key = self._read_state(), self.public_key
-        first = max(1, state.head.seq - last + 1)
-        stored = chain.read_lines(self._layout.audit, self._size, chain.segment_of(first, self._size))
+        first = max(state.dropped.head.seq + 1, state.head.seq - last + 1)
+        number = chain.segment_of(first, self._size)
+        stored = chain.read_lines(self._layout.audit, self._size, number, state.dropped.segments)
         lines = {line.seq: line for line in itertools.chain(stored, state.pending)}
         shown: list[dict[str, Any]] = []
         before: Head | None = None
@@ -212,6 +250,42 @@ class AuditLog:
             before = Head(seq, entry["hash"])
             shown.append(self._opened(entry))
         return shown
+
+    @property
+    def entries_per_segment(self) -> int:
+        """How many entries a full segment has."""
+        return self._size
+
+    def dropped(self, tx: Transaction) -> Dropped:
+        """Where the log begins: what of it was dropped."""
+        stored = tx.meta(DROPPED)
+        if stored is None:
+            return chain.nothing_dropped(self._vault_id)
+        content = json.loads(stored)
+        return Dropped(content["segments"], Head(content["seq"], content["hash"]))
+
+    def settled(self, tx: Transaction) -> Head:
+        """The last entry that is in its segment."""
+        return self._state(tx).settled
+
+    def entries(self, after: Head, until: int) -> Iterator[tuple[dict[str, Any], bytes]]:
+        """The entries behind `after` up to number `until`, settled ones, each with its line; checked on the way.
+
+        Raises `FaultError` when one is missing, not as it was written, or dropped.
+        """
+        state, head = self._read_state(), after
+        if after.seq < state.dropped.head.seq:
+            raise FaultError(f"reading the audit log: entry {after.seq + 1} was dropped when its term was over")
+        number = chain.segment_of(after.seq + 1, self._size)
+        for line in chain.read_lines(self._layout.audit, self._size, number, state.dropped.segments):
+            if line.seq > until:
+                return
+            if line.seq > after.seq:
+                entry = chain.follow(head, line, self.public_key)
+                head = Head(entry["seq"], entry["hash"])
+                yield entry, line.content
+        if head.seq < until:
+            raise FaultError(f"reading the audit log: it ends at entry {head.seq} and {until} were to be read")
 
     def trusted_time(self, tx: Transaction) -> datetime | None:
         """The moment up to which the log believes the clock; None before the first entry."""
@@ -247,7 +321,8 @@ class AuditLog:
 
     def _state(self, tx: Transaction) -> State:
         rows = tx.select("outbox", order_by="seq")
-        return State(self._head(tx), tuple(Line(row["seq"], row["line"].encode(), "outbox") for row in rows))
+        lines = tuple(Line(row["seq"], row["line"].encode(), "outbox") for row in rows)
+        return State(self._head(tx), lines, self.dropped(tx))
 
     def _read_state(self) -> State:
         with self._catalogue.reading() as tx:
@@ -304,10 +379,10 @@ class AuditLog:
             self._disk.create(path, _joined(settled + wanted))
 
     def _inspected(self) -> tuple[State, list[Fault]]:
-        genesis = chain.genesis(self._vault_id)
         for _ in range(_RETRIES):
             state = self._read_state()
-            walk = Inspection(self._layout.audit, self.public_key, state.settled.seq, genesis, self._size)
+            begin, last = state.dropped, state.settled.seq
+            walk = Inspection(self._layout.audit, self.public_key, last, begin.head, self._size, begin.segments)
             faults = inspect(state, self._memory, walk)
             # A writer may have gone on while we read; a fault is one only when the catalogue stood still.
             if not faults or self._read_state() == state:
@@ -316,13 +391,27 @@ class AuditLog:
 
     def _opened(self, entry: Mapping[str, Any]) -> dict[str, Any]:
         blob = base64.b64decode(entry["body"])
-        content = json.loads(sealing.unseal(self._body_key(entry["seq"]), blob, self._place(entry["seq"])))
+        content = json.loads(sealing.unseal(self._body_key(entry), blob, self._place(entry["seq"])))
         clock = {"clock": entry["clock"]} if "clock" in entry else {}
         return {"seq": entry["seq"], "time": entry["time"], **content, **clock}
 
-    def _body_key(self, seq: int) -> bytes:
-        number = chain.segment_of(seq, self._size)
-        return sealing.derive(self._keys.custody("audit").key("audit"), "segment", str(number))
+    def _body_key(self, entry: Mapping[str, Any]) -> bytes:
+        number, custody = chain.segment_of(entry["seq"], self._size), self._keys.custody("audit")
+        if entry["v"] < chain.VERSION:
+            return sealing.derive(custody.key("audit"), "segment", str(number))
+        return custody.key(segment_key_id(number))
+
+    def _new_body_key(self, seq: int) -> bytes:
+        name, custody = segment_key_id(chain.segment_of(seq, self._size)), self._keys.custody("audit")
+        if not custody.has(name):
+            if not self._makes_keys:
+                raise VaultError(
+                    f"entering {seq} into the audit log: its segment has no key in the ring this process opened",
+                    hint="do it again; if that does not help, `trafficvault expire` makes the key",
+                )
+            # Durable before the transaction that uses it; one that is never used is the next entry's.
+            self._keys.ensure([name])
+        return custody.key(name)
 
     def _place(self, seq: int) -> str:
         return f"audit {self._vault_id} {seq}"

@@ -3,11 +3,16 @@
 A segment is a file `audit/<number>.log` of at most `ENTRIES_PER_SEGMENT` lines; all but the last are full. A line is
 the canonical JSON of one entry and a newline:
 
-    {"v":1, "seq":1…, "time":instant, "prev":hash of the entry before, "body":base64 of the sealed detail,
+    {"v":2, "seq":1…, "time":instant, "prev":hash of the entry before, "body":base64 of the sealed detail,
      "hash":SHA-256 of the canonical entry without hash and sig, "sig":Ed25519 over the 32 bytes of hash}
 
-with `"clock":"jumped"` or `"clock":"back"` when the clock was not believed. The first entry's `prev` is the SHA-256 of
-the vault's id. Because a line must be canonical to the byte, each of its bits is covered by hash and signature.
+with `"clock":"jumped"` or `"clock":"back"` when the clock was not believed, and `"statements":[SHA-256, …]` of what the
+vault stated to outsiders in the same transaction, its certificates: so that the log commits to them in the open. The
+first entry's `prev` is the SHA-256 of the vault's id. Because a line must be canonical to the byte, each of its bits is
+covered by hash and signature. Lines of version 1 have no statements, and their bodies lie under another key.
+
+Segments are dropped from the beginning of the log, whole, when they have reached their term. Then the log begins behind
+`Dropped`, which says with which entry it goes on; a segment before it that is there all the same is not of the log.
 
 What this check can't see is a log that ends early: whoever cuts whole lines off its end leaves a shorter true log. The
 head that the catalogue holds shows that (`trafficvault.audit`).
@@ -19,7 +24,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -30,10 +35,12 @@ from trafficvault.errors import FaultError
 
 ENTRIES_PER_SEGMENT = 10_000
 CLOCKS = ("jumped", "back")
-_VERSION = 1
+VERSION = 2
+_VERSIONS = (1, VERSION)
 _TAIL_BYTES = 65536
 _MOST_FAULTS = 100
 _NAME = re.compile(r"[0-9]{8}\.log")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _TEXTS = ("time", "prev", "body", "hash", "sig")
 
 Kind = Literal["changed", "missing", "truncated", "extra", "signature", "rolled back"]
@@ -45,6 +52,14 @@ class Head:
 
     seq: int
     hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """What the log has forgotten: the first `segments`, up to and with the entry `head`."""
+
+    segments: int
+    head: Head
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +86,25 @@ def genesis(vault_id: str) -> Head:
     return Head(0, hashlib.sha256(vault_id.encode()).hexdigest())
 
 
+def nothing_dropped(vault_id: str) -> Dropped:
+    """Where the log of a vault begins that has forgotten nothing."""
+    return Dropped(0, genesis(vault_id))
+
+
 def segment_of(seq: int, size: int = ENTRIES_PER_SEGMENT) -> int:
     """The number of the segment that entry `seq` stands in, counted from 1."""
     return (seq - 1) // size + 1
 
 
-def write_line(head: Head, time: str, body: str, clock: str | None, signing_key: bytes) -> bytes:
+def write_line(
+    head: Head, time: str, body: str, clock: str | None, signing_key: bytes, statements: Sequence[str] = ()
+) -> bytes:
     """The line of the entry that follows `head`, without its newline."""
-    entry: dict[str, Any] = {"v": _VERSION, "seq": head.seq + 1, "time": time, "prev": head.hash, "body": body}
+    entry: dict[str, Any] = {"v": VERSION, "seq": head.seq + 1, "time": time, "prev": head.hash, "body": body}
     if clock is not None:
         entry["clock"] = clock
+    if statements:
+        entry["statements"] = list(statements)
     entry["hash"] = signing.digest(entry)
     entry["sig"] = signing.sign(signing_key, bytes.fromhex(entry["hash"]))
     return signing.canonical(entry)
@@ -94,9 +118,9 @@ def read_line(line: Line) -> dict[str, Any]:
     try:
         entry = json.loads(line.content)
         if not _is_entry(entry) or signing.canonical(entry) != line.content:
-            raise FaultError(f"{what}: changed: it is not an entry as version {_VERSION} writes it")
+            raise FaultError(f"{what}: changed: it is not an entry as this program writes it")
     except (ValueError, TypeError, RecursionError) as problem:
-        raise FaultError(f"{what}: changed: it is not an entry as version {_VERSION} writes it") from problem
+        raise FaultError(f"{what}: changed: it is not an entry as this program writes it") from problem
     if signing.digest({name: value for name, value in entry.items() if name not in ("hash", "sig")}) != entry["hash"]:
         raise FaultError(f"{what}: changed: its content is not that of its hash")
     return dict(entry)
@@ -114,22 +138,30 @@ def follow(head: Head, line: Line, public_key: str) -> dict[str, Any]:
     return entry
 
 
-def segments(directory: Path) -> list[Path]:
-    """The segments in order. Raises `FaultError` when one is missing between them or a stranger lies there."""
-    numbers, faults = _listed(directory)
+def segments(directory: Path, dropped: int = 0) -> list[int]:
+    """The numbers of the segments behind the first `dropped`, in order.
+
+    Raises `FaultError` when one is missing between them or a stranger lies there.
+    """
+    numbers, faults = _listed(directory, dropped)
     if faults:
         raise FaultError(faults[0].sentence)
-    return [directory / _name(number) for number in numbers]
+    return numbers
 
 
-def read_lines(directory: Path, size: int = ENTRIES_PER_SEGMENT, first_segment: int = 1) -> Iterator[Line]:
+def read_lines(
+    directory: Path, size: int = ENTRIES_PER_SEGMENT, first_segment: int = 1, dropped: int = 0
+) -> Iterator[Line]:
     """The lines of all segments from `first_segment` on. Raises `FaultError` when one but the last is not full."""
-    paths = segments(directory)
-    for number, path in enumerate(paths[first_segment - 1 :], start=first_segment):
+    numbers = segments(directory, dropped)
+    for number in numbers:
+        if number < first_segment:
+            continue
+        path = directory / _name(number)
         lines = split_lines(path, number, size)
         yield from lines
         whole = sum(1 for line in lines if not line.torn)
-        if whole > size or (whole < size and number < len(paths)):
+        if whole > size or (whole < size and number < numbers[-1]):
             raise FaultError(_miscounted(path.name, whole, size))
 
 
@@ -162,10 +194,18 @@ def ends_with(directory: Path, head: Head, size: int = ENTRIES_PER_SEGMENT) -> b
     return Head(entry["seq"], entry["hash"]) == head
 
 
-def verify_chain(directory: Path, vault_id: str, public_key: str, size: int = ENTRIES_PER_SEGMENT) -> Head:
-    """Checks every entry of the log and returns the last. Raises `FaultError` for the first that is not as it was."""
-    head = genesis(vault_id)
-    for line in read_lines(directory, size):
+def verify_chain(
+    directory: Path, begin: Dropped, public_key: str, size: int = ENTRIES_PER_SEGMENT, *, until: int | None = None
+) -> Head:
+    """Checks every entry of the log behind `begin`, up to the segment `until`, and returns the last.
+
+    A segment verifies alone: with what precedes it as `begin`, and its number as `until`. Raises `FaultError` for the
+    first entry that is not as it was.
+    """
+    head = begin.head
+    for line in read_lines(directory, size, begin.segments + 1, begin.segments):
+        if until is not None and segment_of(line.seq, size) > until:
+            break
         entry = follow(head, line, public_key)
         head = Head(entry["seq"], entry["hash"])
     return head
@@ -176,7 +216,7 @@ class Inspection:
     """A walk over the log up to entry `last` that does not stop at a fault.
 
     `head` is the last entry it came to; its hash is empty where a fault leaves open what it should be. `beyond` are the
-    lines after `last`, counted on from it. `noted` has the hash of entry `note` when it was come by.
+    lines after `last`, counted on from it. The first `dropped` segments are not of the log. `noted` has the hash of entry `note` when it was come by.
     """
 
     directory: Path
@@ -184,6 +224,7 @@ class Inspection:
     last: int
     head: Head
     size: int = ENTRIES_PER_SEGMENT
+    dropped: int = 0
     note: int = 0
     noted: str | None = None
     beyond: list[Line] = field(default_factory=list)
@@ -194,7 +235,7 @@ class Inspection:
         """Looks at every line. After a fault it takes up the chain again at the next entry, so one damage is named
         once or a few times, and what lies behind it is checked as well; a hundred faults are enough.
         """
-        numbers, faults = _listed(self.directory)
+        numbers, faults = _listed(self.directory, self.dropped)
         self.faults += faults
         for number in numbers:
             first = (number - 1) * self.size
@@ -258,7 +299,7 @@ class Inspection:
         """How often each entry is in the log, wherever it stands: tells what is missing from what was moved."""
         if self._places is None:
             self._places = Counter()
-            for number in _listed(self.directory)[0]:
+            for number in _listed(self.directory, self.dropped)[0]:
                 try:
                     lines = split_lines(self.directory / _name(number), number, self.size)
                 except FaultError:
@@ -271,8 +312,13 @@ class Inspection:
         return self._places
 
 
-def _listed(directory: Path) -> tuple[list[int], list[Fault]]:
-    """The numbers of the segments that are there, and what is wrong with their names."""
+def leftovers(directory: Path, dropped: int) -> list[Path]:
+    """Segments that were dropped and are there all the same: of a run that broke off, or put back."""
+    return [path for number in range(1, dropped + 1) if (path := directory / _name(number)).exists()]
+
+
+def _listed(directory: Path, dropped: int) -> tuple[list[int], list[Fault]]:
+    """The numbers of the segments that are there behind the first `dropped`, and what is wrong with their names."""
     if not directory.is_dir():
         return [], []
     numbers: list[int] = []
@@ -282,7 +328,9 @@ def _listed(directory: Path) -> tuple[list[int], list[Fault]]:
             sentence = f"audit: {name} is not a segment; nothing else belongs in the directory of the log"
             faults.append(Fault("extra", sentence))
             continue
-        wanted = numbers[-1] + 1 if numbers else 1
+        if int(name[:8]) <= dropped:
+            continue
+        wanted = numbers[-1] + 1 if numbers else dropped + 1
         numbers.append(int(name[:8]))
         if numbers[-1] != wanted:
             faults.append(Fault("missing", f"audit: segment {_name(wanted)} is missing; {name} is there"))
@@ -321,8 +369,14 @@ def _split(content: bytes) -> tuple[list[bytes], bytes]:
 
 
 def _is_entry(entry: object) -> bool:
-    if not isinstance(entry, dict) or set(entry) - {"clock"} != {"v", "seq", *_TEXTS}:
+    if not isinstance(entry, dict) or set(entry) - {"clock", "statements"} != {"v", "seq", *_TEXTS}:
         return False
-    numbers = type(entry["v"]) is int and entry["v"] == _VERSION and type(entry["seq"]) is int
+    numbers = type(entry["v"]) is int and entry["v"] in _VERSIONS and type(entry["seq"]) is int
     texts = all(isinstance(entry[name], str) for name in _TEXTS)
-    return numbers and texts and ("clock" not in entry or entry["clock"] in CLOCKS)
+    stated = "statements" not in entry or (entry["v"] == VERSION and _are_digests(entry["statements"]))
+    return numbers and texts and stated and ("clock" not in entry or entry["clock"] in CLOCKS)
+
+
+def _are_digests(value: object) -> bool:
+    digests = isinstance(value, list) and all(isinstance(one, str) and _DIGEST.fullmatch(one) for one in value)
+    return digests and bool(value)

@@ -29,7 +29,7 @@ from trafficvault.errors import DecisionError, RefusedError
 from trafficvault.layout import day_key_id, held_key_id, rejections_key_id
 from trafficvault.people import Person, require_role
 from trafficvault.retention import Item, Partition
-from trafficvault.ring import UNDATED
+from trafficvault.ring import UNDATED, is_segment_key
 from trafficvault.sweep import sweep
 from trafficvault.vault import Vault
 
@@ -187,7 +187,8 @@ def _ownerless(vault: Vault) -> set[str]:
     with vault.catalogue.reading() as tx:
         living = [part for part in _holdings(tx) if part.state != "tombstone"]
     owned = {key for part in living for key in key_ids(part, generations)}
-    return {name for name in vault.keys.key_ids() if name not in owned and name not in UNDATED}
+    dated = {name for name in vault.keys.key_ids() if name not in UNDATED and not is_segment_key(name)}
+    return dated - owned
 
 
 def _mark(tx: Transaction, due: Iterable[Item]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trafficvault import chain, signing
-from trafficvault.chain import Fault, Head, Inspection, Line
+from trafficvault.chain import Dropped, Fault, Head, Inspection, Line
 from trafficvault.database import RESTORE
 from trafficvault.errors import FaultError
 from trafficvault.memory import Memory, rolled_back
@@ -21,6 +21,8 @@ class State:
 
     head: Head
     pending: tuple[Line, ...]
+    dropped: Dropped
+    """Where the log begins."""
 
     @property
     def settled(self) -> Head:

@@ -30,7 +30,16 @@ from trafficvault.durable import PART, Disk
 from trafficvault.errors import FaultError, RefusedError
 from trafficvault.layout import Layout, day_key_id
 from trafficvault.provider import KeyProvider
-from trafficvault.ring import UNDATED, Ring, open_ring, plan_recovery, require_key_id, ring_generations, seal_ring
+from trafficvault.ring import (
+    UNDATED,
+    Ring,
+    is_segment_key,
+    open_ring,
+    plan_recovery,
+    require_key_id,
+    ring_generations,
+    seal_ring,
+)
 
 _ACTS_WITH_RECORDS = frozenset({"receive", "compact", "rewrite", "verify"})
 _ACTS = _ACTS_WITH_RECORDS | {"expire", "audit", "catalogue"}
@@ -53,7 +62,8 @@ class Custody:
 
     def key(self, name: str) -> bytes:
         """The key of ring id `name`. Raises `RefusedError` when it is not in the ring, or not for this act."""
-        if name not in UNDATED and self.act not in _ACTS_WITH_RECORDS:
+        segment = is_segment_key(name) and self.act == "audit"
+        if name not in UNDATED and self.act not in _ACTS_WITH_RECORDS and not segment:
             raise RefusedError(f"taking the key {name}: the act {self.act} opens no records")
         return self._store._key(name)
 

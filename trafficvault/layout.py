@@ -123,6 +123,15 @@ class Layout:
         return self.audit / f"{number:08d}.log"
 
     @property
+    def tree(self) -> Path:
+        """The hashes of the Merkle tree over the audit log."""
+        return self.vault / "tree"
+
+    def tree_level(self, level: int) -> Path:
+        """The hashes of the full subtrees of one level."""
+        return self.tree / f"{level:02d}.hashes"
+
+    @property
     def root_key(self) -> Path:
         """The root key of the local file provider."""
         return self.keys / "root.key"
@@ -150,6 +159,11 @@ def day_key_generation(key_id: str) -> tuple[str, int]:
     """The inverse of `day_key_id` as to the generation: the id that the first generation has, and which one it is."""
     first, mark, number = key_id.rpartition("/g")
     return (first, int(number)) if mark and number.isdecimal() else (key_id, 1)
+
+
+def segment_key_id(number: int) -> str:
+    """The id of the key of the bodies in one audit segment."""
+    return f"audit/{number}"
 
 
 def rejections_key_id(record_class: str, day: date) -> str:

@@ -21,6 +21,7 @@ UNDATED = frozenset({"audit", "catalogue", "names", "signing", "warrants"})
 """Ids of the keys that belong to no day. They are made with the vault and are in every ring."""
 
 _ID = re.compile(r"[a-z_]+(/[a-z0-9_-]+)*")
+_SEGMENT = re.compile(r"audit/[1-9][0-9]*")
 _FILE = re.compile(r"ring-([1-9][0-9]*)")
 _HEX_KEY = re.compile(r"[0-9a-f]{64}")
 
@@ -105,6 +106,11 @@ def plan_recovery(catalogue: int, epochs: frozenset[int], rings: frozenset[int])
         )
     below = tuple(sorted(generation for generation in found if generation < catalogue))
     return Recovery(below, newest if newest > catalogue else None)
+
+
+def is_segment_key(name: str) -> bool:
+    """Whether `name` is the id of the key of one audit segment, which belongs to no class and is no act's with records."""
+    return _SEGMENT.fullmatch(name) is not None
 
 
 def require_key_id(name: str) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,9 +26,11 @@ WEEK = Period(days=7)
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The two keys of an audit log, without a key store around them."""
+    """The keys of an audit log, without a key store around them."""
 
     audit: bytes = AUDIT_KEY
+    gone: set[str] = field(default_factory=set)
+    """Keys of segments that are not in the ring; all others are."""
 
     def custody(self, act: str) -> Keys:
         """Itself, for the act `audit`."""
@@ -35,9 +38,19 @@ class Keys:
         return self
 
     def key(self, name: str) -> bytes:
-        """The audit key."""
-        assert name == "audit"
-        return self.audit
+        """The audit key, or that of a segment."""
+        if name == "audit":
+            return self.audit
+        assert name not in self.gone
+        return hashlib.sha256(self.audit + name.encode()).digest()
+
+    def has(self, name: str) -> bool:
+        """Whether the key of a segment is there."""
+        return name not in self.gone
+
+    def ensure(self, names: Iterable[str]) -> None:
+        """Makes the keys of segments."""
+        self.gone -= set(names)
 
     def signing_key(self) -> bytes:
         """The vault's signing key."""
@@ -111,6 +124,7 @@ class House:
             Policy(),
             self.clock,
             entries_per_segment=SIZE,
+            makes_keys=True,
         )
 
     def write(self, count: int, *, flush: bool = True) -> None:
@@ -144,5 +158,7 @@ def new_house(directory: Path) -> Iterator[House]:
     layout.keys.mkdir()
     disk, clock = FaultyDisk(), SetClock(START)
     with closing(Catalogue.create(layout.catalogue, MAC_KEY, Disk())) as catalogue:
-        log = AuditLog(layout, disk, catalogue, Keys(), Settings(), Policy(), clock, entries_per_segment=SIZE)
+        log = AuditLog(
+            layout, disk, catalogue, Keys(), Settings(), Policy(), clock, entries_per_segment=SIZE, makes_keys=True
+        )
         yield House(layout, disk, clock, catalogue, log)

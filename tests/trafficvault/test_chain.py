@@ -23,13 +23,13 @@ def test_a_segment_holds_ten_thousand_entries() -> None:
 def test_the_chain_is_checked_with_the_public_key_alone(house: House) -> None:
     """No secret and no catalogue is needed; another vault's id or key does not fit."""
     house.write(6)
-    head = chain.verify_chain(house.layout.audit, VAULT, house.public_key, SIZE)
+    head = chain.verify_chain(house.layout.audit, chain.nothing_dropped(VAULT), house.public_key, SIZE)
 
     assert head == Head(6, json.loads(house.lines()[-1])["hash"])
     with pytest.raises(FaultError, match="does not follow entry 0"):
-        chain.verify_chain(house.layout.audit, "another", house.public_key, SIZE)
+        chain.verify_chain(house.layout.audit, chain.nothing_dropped("another"), house.public_key, SIZE)
     with pytest.raises(FaultError, match="signature"):
-        chain.verify_chain(house.layout.audit, VAULT, signing.public_key_of(bytes(32)), SIZE)
+        chain.verify_chain(house.layout.audit, chain.nothing_dropped(VAULT), signing.public_key_of(bytes(32)), SIZE)
 
 
 def test_each_bit_of_an_entry_is_covered(house: House) -> None:
@@ -55,7 +55,7 @@ def test_the_public_check_finds_what_is_out_of_order(house: House, name: str) ->
     damage(house)
 
     with pytest.raises(FaultError) as caught:
-        chain.verify_chain(house.layout.audit, VAULT, house.public_key, SIZE)
+        chain.verify_chain(house.layout.audit, chain.nothing_dropped(VAULT), house.public_key, SIZE)
     assert sentence in str(caught.value)
 
 
@@ -70,8 +70,10 @@ def test_the_public_check_finds_what_is_out_of_order(house: House, name: str) ->
         b"[" * 100_000,
         b'{"body":"\\ud800"}',
         b'{"body":"","clock":"right","hash":"","prev":"","seq":1,"sig":"","time":"","v":1}',
-        b'{"body":"","hash":"","prev":"","seq":1,"sig":"","time":"","v":2}',
+        b'{"body":"","hash":"","prev":"","seq":1,"sig":"","time":"","v":3}',
         b'{"body":"","hash":"","prev":"","seq":1,"sig":"","time":"","v":true}',
+        b'{"body":"","hash":"","prev":"","seq":1,"sig":"","statements":[],"time":"","v":2}',
+        b'{"body":"","hash":"","prev":"","seq":1,"sig":"","statements":["no digest"],"time":"","v":2}',
         b'{"body":"","hash":"","prev":"","seq":"1","sig":"","time":"","v":1}',
         b'{"body":"","hash":"","prev":"","seq":1,"sig":"","time":"","v":1}',
         b'{"body":"","hash":"","prev":"","seq":' + b"1" * 5000 + b',"sig":"","time":"","v":1}',
