@@ -49,7 +49,7 @@ from trafficvault.period import Period
 
 HEAD = "audit_head"
 DROPPED = "audit_dropped"
-"""The `meta` row that says where the log begins, once segments of it were dropped; `trafficvault.segments` writes it."""
+"""The `meta` row that says where the log begins once segments were dropped; `trafficvault.segments` writes it."""
 TRUSTED_TIME = "trusted_time"
 BACK = timedelta(minutes=15)
 """How far a clock may lie behind trusted time before it went back."""
@@ -74,7 +74,7 @@ class AuditKeys(Protocol):
         ...
 
     def ensure(self, names: Iterable[str]) -> None:
-        """Puts a new key for each of `names` that has none durably into the ring; for the holder of the writer's lock."""
+        """Puts a new key for each of `names` that has none durably into the ring; under the writer's lock alone."""
         ...
 
 
@@ -161,13 +161,13 @@ class AuditLog:
         tx.set_meta(HEAD, signing.canonical({"seq": seq, "hash": json.loads(line)["hash"]}).decode())
         return seq
 
-    def attest(self, tx: Transaction, digest: str) -> int:
-        """The next entry of `tx` names `digest` (SHA-256, hex) in clear: of what the vault states to outsiders.
-
-        Returns that entry's number.
-        """
-        self._stated.setdefault(tx, []).append(digest)
+    def next_entry(self, tx: Transaction) -> int:
+        """The number that the next entry of `tx` will have."""
         return self._head(tx).seq + 1
+
+    def attest(self, tx: Transaction, digest: str) -> None:
+        """The next entry of `tx` names `digest` (SHA-256, hex) in clear: of what the vault states to outsiders."""
+        self._stated.setdefault(tx, []).append(digest)
 
     def prepare(self) -> None:
         """Sees that the segment which the next entry goes to, and the one behind it, have their keys in the ring.
@@ -267,6 +267,15 @@ class AuditLog:
     def settled(self, tx: Transaction) -> Head:
         """The last entry that is in its segment."""
         return self._state(tx).settled
+
+    def line(self, seq: int) -> bytes:
+        """The line of entry `seq` as it lies in its segment. Raises `FaultError` when it is not there."""
+        number = chain.segment_of(seq, self._size)
+        for line in chain.split_lines(self._layout.segment(number), number, self._size):
+            if line.seq == seq:
+                chain.read_line(line)
+                return line.content
+        raise FaultError(f"reading entry {seq} of the audit log: segment {number} ends before it")
 
     def entries(self, after: Head, until: int) -> Iterator[tuple[dict[str, Any], bytes]]:
         """The entries behind `after` up to number `until`, settled ones, each with its line; checked on the way.

@@ -1,19 +1,23 @@
 """Certificates of deletion: what was deleted, under which rule, when its keys died, signed by the vault.
 
 Issued inside the transaction that leaves the tombstone. The signature is over the canonical body, and holds offline
-with the vault's public key alone (`signing.require_signature`).
+with the vault's public key alone. The next entry of the audit log in that transaction names the body's digest in clear,
+and the body names that entry: so a proof that the entry is in the log of a checkpoint is one of the certificate.
+`export` bundles all of it, for `trafficvault.attestation` to check without a vault.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from ingest.record import CATEGORIES, WHEN
-from trafficvault import signing
+from trafficvault import checkpoints, signing
 from trafficvault.catalogue import Row, Transaction
+from trafficvault.errors import UsageError
 from trafficvault.retention import Item
 from trafficvault.vault import Vault
 
@@ -38,7 +42,7 @@ def issue(
         ruling = WHEN if item.ends_day else item.categories[0]
     term = rules.term_of(item.record_class, ruling)
     # An expiry that began is finished whatever the policy says by now; then nothing but its destruction is known.
-    due = item.due or destroyed.at
+    due = min(item.due or destroyed.at, destroyed.at)
     body: dict[str, Any] = {
         "kind": "certificate-of-deletion",
         "v": 1,
@@ -61,7 +65,7 @@ def issue(
         "final_at": signing.instant(destroyed.at + vault.policy.key_copies_within.delta()),
         "leases_ended": destroyed.leases_ended,
     }
-    return _signed(vault, tx, body)
+    return sign(vault, tx, body)
 
 
 def issue_rows(vault: Vault, tx: Transaction, removed: dict[str, Any], destroyed: Destruction) -> dict[str, Any]:
@@ -91,23 +95,79 @@ def issue_rows(vault: Vault, tx: Transaction, removed: dict[str, Any], destroyed
         "final_at": signing.instant(destroyed.at + vault.policy.key_copies_within.delta()),
         "leases_ended": destroyed.leases_ended,
     }
-    return _signed(vault, tx, body)
+    return sign(vault, tx, body)
 
 
-def _signed(vault: Vault, tx: Transaction, body: dict[str, Any]) -> dict[str, Any]:
-    identity = signing.digest(body)[:32]
-    signature = signing.sign(vault.keys.signing_key(), signing.canonical(body))
+def sign(vault: Vault, tx: Transaction, body: dict[str, Any]) -> dict[str, Any]:
+    """Signs and stores `body`, with the number of the entry that must follow in `tx` and names it.
+
+    Returns it with id and signature.
+    """
+    content = signing.canonical(body | {"entry": vault.audit.next_entry(tx)})
+    digest = hashlib.sha256(content).hexdigest()
+    vault.audit.attest(tx, digest)
+    identity, signature = digest[:32], signing.sign(vault.keys.signing_key(), content)
     tx.put(
         "certificates",
         id=identity,
-        record_class=body["class"],
-        day=body["day"],
+        record_class=body.get("class"),
+        day=body.get("day"),
         kind=body["what"],
-        body=signing.canonical(body).decode(),
+        body=content.decode(),
         signature=signature,
         issued_at=signing.instant(vault.clock.now()),
     )
-    return {"id": identity, "signature": signature, **json.loads(signing.canonical(body))}
+    return {"id": identity, "signature": signature, **json.loads(content)}
+
+
+def listing(vault: Vault) -> list[dict[str, Any]]:
+    """All certificates, oldest first, each with id and signature."""
+    with vault.catalogue.reading() as tx:
+        rows = tx.select("certificates", order_by="issued_at")
+    return [_shown(row) for row in rows]
+
+
+def find(vault: Vault, identity: str) -> dict[str, Any]:
+    """One certificate by its id, or the beginning of one. Raises `UsageError` when there is none, or more than one."""
+    return _shown(_row(vault, identity))
+
+
+def export(vault: Vault, identity: str, note: str | None = None) -> dict[str, Any]:
+    """All that is needed to check the certificate offline: body, signature, entry, way to the root, signed checkpoint.
+
+    With `note` the proof leads to that checkpoint, which somebody else kept. Raises `RefusedError` when no checkpoint
+    has the certificate's entry yet. A certificate of a version without entries is exported without a proof.
+    """
+    row = _row(vault, identity)
+    body = json.loads(row["body"])
+    content: dict[str, Any] = {
+        "kind": "certificate-export",
+        "v": 1,
+        "id": row["id"],
+        "certificate": body,
+        "signature": row["signature"],
+        "public_key": vault.settings.public_key,
+    }
+    if "entry" in body:
+        proof = checkpoints.prove_entry(vault, body["entry"], row["line"], note)
+        content["proof"] = {"entry": proof.line, "path": list(proof.path)}
+        content["checkpoint"] = proof.checkpoint
+        if proof.stamp is not None:
+            content["timestamp"] = proof.stamp
+    return content
+
+
+def _row(vault: Vault, identity: str) -> Row:
+    with vault.catalogue.reading() as tx:
+        found = [row for row in tx.select("certificates") if str(row["id"]).startswith(identity)]
+    if len(found) != 1 or not identity:
+        many = f"{len(found)} begin so" if found and identity else "there is none"
+        raise UsageError(f"looking for certificate {identity!r}: {many}", hint="`certificate list` shows them all")
+    return found[0]
+
+
+def _shown(row: Row) -> dict[str, Any]:
+    return {"id": row["id"], "signature": row["signature"], **json.loads(row["body"])}
 
 
 def _file(row: Row) -> dict[str, Any]:

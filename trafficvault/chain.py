@@ -216,7 +216,8 @@ class Inspection:
     """A walk over the log up to entry `last` that does not stop at a fault.
 
     `head` is the last entry it came to; its hash is empty where a fault leaves open what it should be. `beyond` are the
-    lines after `last`, counted on from it. The first `dropped` segments are not of the log. `noted` has the hash of entry `note` when it was come by.
+    lines after `last`, counted on from it. The first `dropped` segments are not of the log. `noted` has the hash of
+    entry `note` when it was come by.
     """
 
     directory: Path

@@ -22,7 +22,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from ingest.record import CATEGORIES, FRAME
-from trafficvault import certificates, endings, holdings, locks, reserve, retention, rewrite, signing
+from trafficvault import certificates, endings, holdings, locks, reserve, retention, rewrite, segments, signing
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.certificates import Destruction
 from trafficvault.errors import DecisionError, RefusedError
@@ -127,7 +127,9 @@ def expire(
             if due:
                 vault.audit.enter(tx, "expire", None, {"certificates": [item["id"] for item in issued]})
         vault.audit.flush()
-    emptied = vault.catalogue.truncate_wal() if due else True
+    forgotten, ended = segments.expire(vault)
+    issued, leases_ended = (*issued, *forgotten), leases_ended and ended
+    emptied = vault.catalogue.truncate_wal() if issued else True
     reserve.take(vault.layout, vault.disk)
     # (5) Last, for it needs room to write days anew: records of services whose end was long enough ago.
     issued += endings.carry_out(vault)

@@ -82,6 +82,9 @@ def inspect(state: State, memory: Memory, walk: Inspection) -> list[Fault]:
             faults.append(Fault("missing", sentence, "find out by whom; the next entry makes it anew"))
     except FaultError as fault:
         faults.append(Fault("changed", str(fault), fault.hint))
+    for path in chain.leftovers(walk.directory, state.dropped.segments):
+        sentence = f"audit: segment {path.name} was dropped and is there: of a run that broke off, or put back"
+        faults.append(Fault("extra", sentence, "`expire` removes it"))
     walk.note = remembered.seq if remembered else 0
     walk.walk()
     found = walk.faults + _end_faults(state, walk) + _outbox_faults(state, walk.public_key)

@@ -40,6 +40,7 @@ SHORTER = (WHERE,)
 `who` finds it, and with `how_much` they tell whether it is there already."""
 KEY_COPIES_WITHIN = Period(days=7)
 MAX_CLOCK_STEP = Period(days=7)
+AUDIT_TERM = Period(months=12)
 MIN_FREE = 2**30
 
 _FILE = "policy.toml"
@@ -96,6 +97,7 @@ class Policy:
     key_copies_within: Period = KEY_COPIES_WITHIN
     min_free: int = MIN_FREE
     max_clock_step: Period = MAX_CLOCK_STEP
+    audit_term: Period = AUDIT_TERM
     since: date | None = None
     """The local date from which it rules; None: from when it was entered."""
     serves: str | None = None
@@ -117,6 +119,7 @@ class Policy:
                 "key_copies_within": str(self.key_copies_within),
                 "min_free": self.min_free,
                 "max_clock_step": str(self.max_clock_step),
+                "audit_term": str(self.audit_term),
                 **({} if self.since is None else {"from": self.since.isoformat()}),
                 "entries": [_canonical(entry) for entry in self.entries],
             }
@@ -264,8 +267,11 @@ def _without_entries(top: Table) -> Policy:
         key_copies_within=top.period_or("key_copies_within", KEY_COPIES_WITHIN),
         min_free=top.size_or("min_free", MIN_FREE),
         max_clock_step=top.period_or("max_clock_step", MAX_CLOCK_STEP),
+        audit_term=top.period_or("audit_term", AUDIT_TERM),
         since=_date(top, "from"),
     )
+    if found.audit_term == NOTHING:
+        raise top.fault("audit_term is a period of no length; the log would be dropped while it is written")
     for name, period in (("key_copies_within", found.key_copies_within), ("max_clock_step", found.max_clock_step)):
         if period.months:
             raise top.fault(f"{name} is {period}; write it in days or hours, months have no one length")

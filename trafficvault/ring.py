@@ -109,7 +109,7 @@ def plan_recovery(catalogue: int, epochs: frozenset[int], rings: frozenset[int])
 
 
 def is_segment_key(name: str) -> bool:
-    """Whether `name` is the id of the key of one audit segment, which belongs to no class and is no act's with records."""
+    """Whether `name` is the id of the key of one audit segment."""
     return _SEGMENT.fullmatch(name) is not None
 
 

@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
+from urllib.parse import urlsplit
 
 from trafficvault.errors import UsageError
 from trafficvault.period import Period
@@ -46,7 +48,8 @@ class Settings:
     a text with a unit as DuckDB reads it too, and `question_seconds`; `lease_seconds` is the time that an expiry waits
     for those who still read. Until `delivery_window` after its day a partition keeps its seen blocks; a record that
     comes again later is recognised all the same, more slowly. The schedule expires, compacts, verifies a sample and
-    sends the canary `…_every` so often; no time at all means never, which expiry can't be.
+    sends the canary `…_every` so often; no time at all means never, which expiry can't be. Checkpoints of the audit log are sent to each of
+    `checkpoint_to` (`require_place` says what one is); `timestamp_command` has them time-stamped.
     """
 
     id: str
@@ -61,6 +64,8 @@ class Settings:
     compact_every: Period = COMPACT_EVERY
     verify_every: Period = VERIFY_EVERY
     canary_every: Period = CANARY_EVERY
+    checkpoint_to: tuple[str, ...] = ()
+    timestamp_command: str | None = None
 
 
 def new_text(vault_id: str, public_key: str) -> str:
@@ -83,6 +88,8 @@ expire_every = "{EXPIRE_EVERY}"           # how often the schedule expires what 
 compact_every = "{COMPACT_EVERY}"          # compacts,
 verify_every = "{VERIFY_EVERY}"            # verifies a sample of the record files,
 canary_every = "{CANARY_EVERY}"            # and sends a test record all the way through; "PT0S": never
+checkpoint_to = []              # second places for checkpoints of the audit log: file://, syslog:// or command:
+# timestamp_command = ""        # a program that has a time-stamping authority answer a query (RFC 3161)
 """
 
 
@@ -109,6 +116,8 @@ def parse(text: str) -> Settings:
         compact_every=_fixed(table, "compact_every", COMPACT_EVERY),
         verify_every=_fixed(table, "verify_every", VERIFY_EVERY),
         canary_every=_fixed(table, "canary_every", CANARY_EVERY),
+        checkpoint_to=_places(table),
+        timestamp_command=table.text_or_none("timestamp_command"),
     )
     table.finish()
     for name, most in (("max_file", found.max_file), ("max_unpacked", found.max_unpacked)):
@@ -126,6 +135,40 @@ def faults(text: str) -> list[str]:
     except UsageError as problem:
         return [str(problem)]
     return []
+
+
+def require_place(place: str) -> str:
+    """`place` when it is file:///DIRECTORY, syslog:///SOCKET, syslog://HOST:PORT or command:PROGRAM.
+
+    Raises `UsageError` for anything else.
+    """
+    problem = (
+        f"{place!r} is no second place: write file:///DIRECTORY, syslog:///dev/log, syslog://HOST:PORT or command:…"
+    )
+    try:
+        url = urlsplit(place)
+        local = url.netloc == "" and url.path.startswith("/") and len(url.path) > 1
+        remote = url.hostname is not None and url.path == "" and url.port != 0
+        words = shlex.split(place.partition(":")[2])
+    except ValueError as wrong:
+        raise UsageError(problem) from wrong
+    kinds = {"file": local, "syslog": local or remote, "command": bool(words)}
+    if not kinds.get(url.scheme, False):
+        raise UsageError(problem)
+    return place
+
+
+def _places(table: Table) -> tuple[str, ...]:
+    if not table.has("checkpoint_to"):
+        return ()
+    value = table.value("checkpoint_to")
+    places = (value,) if isinstance(value, str) else table.texts("checkpoint_to")
+    for place in places:
+        try:
+            require_place(place)
+        except UsageError as problem:
+            raise table.fault(f"checkpoint_to: {problem}") from problem
+    return places
 
 
 def _fixed(table: Table, key: str, default: Period) -> Period:

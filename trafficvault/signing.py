@@ -38,6 +38,14 @@ def instant(moment: datetime) -> str:
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
+def moment(text: str) -> datetime:
+    """The inverse of `instant`. Raises `ValueError` for another form."""
+    found = datetime.fromisoformat(text)
+    if instant(found) != text:
+        raise ValueError("an instant is RFC 3339 in UTC with microseconds")
+    return found
+
+
 def new_signing_key() -> bytes:
     """A new Ed25519 private key, its 32 raw bytes."""
     return Ed25519PrivateKey.generate().private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from trafficvault import compact, completeness, expire, holdings, people, retention, runs, signing
+from trafficvault import compact, completeness, expire, holdings, people, retention, runs, signing, witness
 from trafficvault.catalogue import Row
 from trafficvault.errors import DecisionError, FaultError, SpaceError
 from trafficvault.expire import MOST_LATE as MOST_LATE
@@ -126,6 +126,7 @@ def status(vault: Vault) -> Status:
     attention += [f"batch {row['id']} is held; `batch show` says why and `batch accept` stores it" for row in held]
     attention += [gap.sentence for gap in gaps]
     attention += [f"source {name} has been silent for longer than its cadence" for name in silent]
+    attention += witness.attention(vault)
     facts: dict[str, object] = {
         "vault": vault.settings.id,
         "four_eyes": "procedural",

@@ -206,6 +206,7 @@ certificates = _table(
     _text("body"),  # canonical JSON, what the signature is over
     _text("signature"),
     _text("issued_at"),
+    _text("line", optional=True),  # the audit entry that names it, once its segment was dropped
 )
 """Certificates of deletion."""
 
@@ -238,6 +239,19 @@ endings = _table(
 
 outbox = _table("outbox", ("seq",), _number("seq"), _text("line"))
 """Audit entries that are committed and not yet known to be in their segment."""
+
+checkpoints = _table(
+    "checkpoints",
+    ("size",),
+    _number("size"),  # how many entries of the audit log it is of
+    _text("head"),  # hash of the last of them
+    _text("root"),  # of the Merkle tree over them
+    _text("note"),  # the signed note
+    _text("made_at"),
+    _text("sent"),  # JSON: place → when it was sent there
+    _text("stamp", optional=True),  # the answer of a time-stamping authority (RFC 3161), DER as hex
+)
+"""Checkpoints of the audit log, and where each was sent."""
 
 TABLES = {table.name: table for table in metadata.sorted_tables}
 """Every table by its name."""

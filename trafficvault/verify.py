@@ -5,7 +5,8 @@ audit chain against its signatures and the catalogue's head, (4) every file agai
 its own keys: rows and row sum, which the footer of a merged file must tell as well; its seen block and its block file,
 posting lists included, against what its rows give, (5) rejections and held batches against
 their keyed digests, (6) what lies in the vault and the key directory that should not, by exact path, (7) the keys:
-every living day has them, no expired day does, (8) certificates against their signatures.
+every living day has them, no expired day does, (8) certificates against their signatures and the entries that name
+them, (9) checkpoints, and the tree of hashes, against the audit log.
 
 The caller holds the writer's lock, and has opened the vault under it: else the files of a batch that is being received,
 or the keys of a renewal under way, would look like faults.
@@ -22,7 +23,7 @@ from datetime import date
 from pathlib import Path
 
 from ingest.record import CATEGORIES, CLASSES, FRAME
-from trafficvault import arranging, compaction, holdings, locks, partitions, rewrite, signing, superseded
+from trafficvault import arranging, checkpoints, compaction, holdings, locks, partitions, rewrite, signing, superseded
 from trafficvault.catalogue import Row
 from trafficvault.durable import PART
 from trafficvault.errors import FaultError, VaultError
@@ -32,7 +33,7 @@ from trafficvault.progress import Progress, Watch
 from trafficvault.sealed_parquet import Place
 from trafficvault.vault import Vault
 
-STEPS = ("settings", "catalogue", "audit", "records", "leftovers", "strangers", "keys", "certificates")
+STEPS = ("settings", "catalogue", "audit", "records", "leftovers", "strangers", "keys", "certificates", "checkpoints")
 """The names that `verify` calls its `progress` with, in order; a catalogue that can't be read ends it before."""
 
 _GENERATION = re.compile(r"(epoch|ring)-[1-9][0-9]*")
@@ -92,6 +93,7 @@ def verify(
     faults.extend(_staged(vault))
     run("keys", _keys(vault, parts, leftovers, checked))
     run("certificates", _certificates(vault, parts, certificates, checked))
+    run("checkpoints", (Fault("changed", "audit", sentence) for sentence in checkpoints.faults(vault)))
     return Verification(tuple(faults), checked)
 
 
@@ -266,11 +268,13 @@ class _Known:
         # A batch that was accepted leaves the directory that it was held in.
         for root in (layout.rejections, layout.held):
             directories |= {root / str(row["die_class"]) / str(row["die_day"]) for row in batches}
-        bodies = [json.loads(str(row["body"])) for row in certificates]
+        roots["rows"] = layout.records
+        bodies = [body for row in certificates if (body := json.loads(str(row["body"])))["what"] in roots]
         bodies = [body for body in bodies if FRAME in body["categories"]]  # others leave the files where they are
         # A day that rows were removed from lives on.
-        directories -= {roots[body["what"]] / body["class"] / body["day"] for body in bodies if body["what"] in roots}
-        roots["rows"] = layout.records
+        directories -= {
+            roots[body["what"]] / body["class"] / body["day"] for body in bodies if body["what"] != "rows"
+        }
         expired = frozenset(
             roots[body["what"]] / body["class"] / body["day"] / item["id"] for body in bodies for item in body["files"]
         )
@@ -333,7 +337,7 @@ def _vault_names(vault: Vault) -> frozenset[str]:
     paths = (
         *(layout.settings, layout.policy, layout.sources, layout.feeds, layout.catalogue, layout.audit),
         *(layout.records, layout.rejections, layout.held, layout.lock, layout.lease, layout.reserve),
-        *(layout.staging.vault, layout.compaction_lock, layout.schedule_lock),
+        *(layout.staging.vault, layout.compaction_lock, layout.schedule_lock, layout.tree),
     )
     # Of SQLite: its write-ahead log, and the memory that processes share over it.
     beside = {f"{layout.catalogue.name}{suffix}" for suffix in ("-wal", "-shm")}

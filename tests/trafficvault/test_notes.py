@@ -73,7 +73,7 @@ def test_no_text_ends_in_a_traceback(note: str) -> None:
 @pytest.mark.parametrize(("text", "name"), [("no newline", "a"), ("bell\a\n", "a"), ("x\n", ""), ("x\n", "a+b")])
 def test_only_a_note_that_opens_again_is_signed(text: str, name: str) -> None:
     """Text without its newline, control characters and names that break the line are the caller's mistake."""
-    with pytest.raises(ValueError, match="note|key"):
+    with pytest.raises(ValueError, match=r"note|key"):
         notes.sign_note(text, name, SIGNING_KEY)
 
 

@@ -13,7 +13,18 @@ import typer
 
 from trafficvault import __version__
 from trafficvault.cli import adopting as adopting  # adds its verbs to those of the policy
-from trafficvault.cli import compacting, intake, keeping, orders, proposing, scheduling, servicing, setup, stating
+from trafficvault.cli import (
+    compacting,
+    intake,
+    keeping,
+    orders,
+    proposing,
+    proving,
+    scheduling,
+    servicing,
+    setup,
+    stating,
+)
 from trafficvault.cli.door import Door, layout_of
 from trafficvault.durable import NO_SPACE
 from trafficvault.errors import SpaceError, VaultError
@@ -65,6 +76,7 @@ compacting.add_to(app)
 keeping.add_to(app)
 scheduling.add_to(app)
 stating.add_to(app)
+proving.add_to(app)
 
 
 def main() -> None:

@@ -11,11 +11,13 @@ import typer
 
 from ingest.record import CATEGORIES
 from trafficvault import app as house
+from trafficvault import checkpoints, locks, segments
 from trafficvault import expire as expiring
-from trafficvault import locks, textfile
+from trafficvault import textfile
 from trafficvault import status as standing
 from trafficvault import verify as verifying
 from trafficvault.cli.door import AsJson, door
+from trafficvault.cli.files import read_text
 from trafficvault.cli.screen import plain, print_lines, print_object, print_table, progress
 from trafficvault.errors import FaultError
 from trafficvault.people import require_role
@@ -50,7 +52,7 @@ def expire(
     if dry_run:
         vault = door(context).open()
         expiring.require_clock(vault, None)
-        items = expiring.plan(vault)
+        items = expiring.plan(vault) + segments.plan(vault)
         if as_json:
             print_object({"plan": [_item(item) for item in items]})
         else:
@@ -207,13 +209,29 @@ def audit_show(
 
 
 @audit_verbs.command("verify")
-def audit_verify(context: typer.Context, as_json: AsJson = False) -> None:
+def audit_verify(
+    context: typer.Context,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="A checkpoint that was kept elsewhere: the log must begin with what it signs.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Check chain, signatures and head of the audit log (exit code 5 on a fault)."""
+    more: dict[str, object] = {}
     with _told(as_json):
-        entries, faults = verifying.audit_faults(door(context).open())
+        vault = door(context).open()
+        entries, faults = verifying.audit_faults(vault)
+        if checkpoint is not None and not faults:
+            try:
+                found = checkpoints.require_extends(vault, read_text(checkpoint))
+                more = {"checkpoint": found.before, "root": found.root, "consistency": list(found.path)}
+            except FaultError as fault:
+                faults = [verifying.Fault("rolled back", "audit", str(fault))]
     if faults or as_json:
-        _print_faults(faults, as_json, {"entries": entries})
+        _print_faults(faults, as_json, {"entries": entries, **more})
     else:
         print_lines([f"{entries} entries: chain, signatures and head agree"])
+        if more:
+            print_lines([f"the log begins with the {more['checkpoint']} entries of the checkpoint, unchanged"])
     if faults:
         raise FaultError(faults[0].sentence)

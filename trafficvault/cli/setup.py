@@ -11,7 +11,7 @@ import typer
 from trafficvault import app as house
 from trafficvault import demo as demonstration
 from trafficvault import doctor as examining
-from trafficvault import people
+from trafficvault import people, witness
 from trafficvault.cli.door import AsJson, authenticate, door, new_password
 from trafficvault.cli.screen import print_lines, print_object, print_table
 from trafficvault.clock import SystemClock
@@ -103,6 +103,7 @@ def doctor(context: typer.Context, as_json: AsJson = False) -> None:
     """
     vault = door(context).open()
     findings = examining.examine(vault.layout, vault.policy.min_free)
+    findings += [examining.Finding(*found) for found in witness.findings(vault)]
     if as_json:
         print_object(
             {"checks": [{"check": item.check, "state": item.state, "sentence": item.sentence} for item in findings]}

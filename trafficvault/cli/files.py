@@ -1,0 +1,24 @@
+"""Files that an option of the command line names, read and written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trafficvault.durable import Disk
+from trafficvault.errors import UsageError
+
+
+def read_text(path: Path) -> str:
+    """The text of a file that an option names. Raises `UsageError`."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        raise UsageError(f"reading {path}: {getattr(problem, 'strerror', None) or 'it is not text'}") from problem
+
+
+def write(path: Path, content: bytes) -> None:
+    """Puts `content` at the path that an option names. Raises `UsageError` where that can't be."""
+    try:
+        Disk().create(path, content)
+    except OSError as problem:
+        raise UsageError(f"writing {path}: {problem.strerror}") from problem

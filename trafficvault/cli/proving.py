@@ -1,0 +1,128 @@
+"""Verbs that prove to an outsider: certificates, checkpoints of the audit log, and where data of a day lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trafficvault import attestation, certificates, checkpoints, timestamps, witness
+from trafficvault.cli.door import AsJson, door
+from trafficvault.cli.files import read_text, write
+from trafficvault.cli.keeping import audit_verbs
+from trafficvault.cli.screen import plain, print_lines, print_object, print_table
+from trafficvault.errors import UsageError
+from trafficvault.signing import canonical
+
+certificate_verbs = typer.Typer(no_args_is_help=True, help="Certificates of deletion.")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds this module's verbs to `app`."""
+    app.add_typer(certificate_verbs, name="certificate")
+
+
+@certificate_verbs.command("list")
+def certificate_list(context: typer.Context, as_json: AsJson = False) -> None:
+    """List certificates, oldest first."""
+    found = certificates.listing(door(context).open())
+    if as_json:
+        print_object({"certificates": found})
+    else:
+        columns = ("id", "what", "class", "day", "records", "deleted_at", "final_at")
+        print_table("certificates", columns, [tuple(one.get(name) for name in columns) for one in found])
+
+
+@certificate_verbs.command("show")
+def certificate_show(
+    context: typer.Context,
+    identity: Annotated[str, typer.Argument(metavar="ID", help="Its id, or the beginning of it.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Write it there with its proof and the signed checkpoint, for `verify`.")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Prove it under this checkpoint, which somebody kept, and not the newest.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a certificate; with --out, export it for an outsider."""
+    vault = door(context).open()
+    if out is None:
+        if checkpoint is not None:
+            raise UsageError("--checkpoint goes with --out: the proof is part of the export")
+        found = certificates.find(vault, identity)
+        if as_json:
+            print_object(found)
+        else:
+            print_table("certificate", ("what", "value"), [(name, plain(value)) for name, value in found.items()])
+        return
+    export = certificates.export(vault, identity, None if checkpoint is None else read_text(checkpoint))
+    write(out, canonical(export) + b"\n")
+    if as_json:
+        print_object({"id": export["id"], "file": str(out), "proved": "proof" in export})
+    else:
+        print_lines([f"certificate {export['id']} is in {out}"])
+
+
+@certificate_verbs.command("verify")
+def certificate_verify(
+    file: Annotated[Path, typer.Argument(help="An exported certificate.")],
+    public_key: Annotated[
+        str | None, typer.Option(metavar="HEX|FILE", help="The vault's public key, or a file with it (vault.toml).")
+    ] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="A checkpoint that was kept outside the vault.")] = None,
+    tsa_root: Annotated[
+        Path | None, typer.Option(help="The root certificate (PEM) of the authority that stamped the checkpoint.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check a certificate without a vault, and say what it attests and what is proved (exit code 5 on a fault)."""
+    key = None if public_key is None else attestation.read_public_key(_given(public_key))
+    content = attestation.read_file(read_text(file))
+    verdict = attestation.check(content, key, None if checkpoint is None else read_text(checkpoint))
+    proved = list(verdict.proved)
+    if tsa_root is not None:
+        stamp, note = attestation.stamp_of(content)
+        at = timestamps.stamped_at(stamp, note, tsa_root.read_bytes())
+        proved.append(f"the checkpoint was there by {at.isoformat()}, says the time-stamping authority")
+    if as_json:
+        told = {"attested": verdict.attested, "proved": proved, "open": list(verdict.open)}
+        print_object({"certificate": verdict.certificate, **told})
+        return
+    print_lines([f"certificate {verdict.certificate}", f"attested: {verdict.attested}"])
+    print_lines([*(f"proved: {one}" for one in proved), *(f"open: {one}" for one in verdict.open)])
+
+
+@audit_verbs.command("checkpoint")
+def audit_checkpoint(
+    context: typer.Context,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the signed note there too (its time stamp: FILE.tsr).")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Sign how far the audit log has come, have it time-stamped, and send it to the second places."""
+    with door(context).writing() as vault:
+        row = checkpoints.make(vault)
+        unstamped = timestamps.stamp(vault, row)
+        sendings = witness.send(vault)
+        with vault.catalogue.reading() as tx:
+            row = tx.get("checkpoints", size=row["size"]) or row
+    if out is not None:
+        write(out, str(row["note"]).encode())
+        if row["stamp"] is not None:
+            write(out.with_name(f"{out.name}.tsr"), bytes.fromhex(row["stamp"]))
+    problems = [one for one in [unstamped, *(sending.problem for sending in sendings)] if one is not None]
+    if as_json:
+        sent = sorted({one.place for one in sendings if one.problem is None})
+        print_object(
+            {"size": row["size"], "root": row["root"], "note": row["note"], "sent": sent, "problems": problems}
+        )
+    else:
+        print_lines([str(row["note"]).rstrip("\n"), *problems])
+
+
+def _given(key: str) -> str:
+    path = Path(key)
+    return read_text(path) if path.is_file() else key
