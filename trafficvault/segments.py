@@ -8,8 +8,9 @@ The bodies of a segment lie under its own key, which dies as a day key does. Wha
 the tree, the certificates, and of each entry that names a certificate its line, whose body nobody can open. So the rest
 of the log still verifies, a cut end still shows, and old checkpoints and certificates can still be proved.
 
-The term counts from the newest entry of a segment that the clock was believed for, to the microsecond. A segment that is not full is never dropped: the log has an end. Every step can be done again: a run
-that was killed is finished by the next. The caller holds the writer's lock and has had the clock checked.
+The term counts from the newest entry of a segment that the clock was believed for, to the microsecond. A segment that
+is not full is never dropped: the log has an end. Every step can be done again: a run that was killed is finished by the
+next. The caller holds the writer's lock and has had the clock checked.
 """
 
 from __future__ import annotations

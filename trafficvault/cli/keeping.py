@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ingest.record import CATEGORIES
+from trafficvault import against as old_copy
 from trafficvault import app as house
 from trafficvault import checkpoints, locks, segments
 from trafficvault import expire as expiring
@@ -111,8 +112,17 @@ def _item(item: Item) -> dict[str, object]:
     }
 
 
-def verify(context: typer.Context, as_json: AsJson = False) -> None:
+def verify(
+    context: typer.Context,
+    against: Annotated[
+        Path | None, typer.Option(help="An old copy of record files: try today's keys on each, and on nothing else.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Recompute everything from disk and name each fault (exit code 5 when there is one)."""
+    if against is not None:
+        _verify_against(context, against, as_json)
+        return
     with _told(as_json), _at_rest(context) as vault, progress("verify", total=len(verifying.STEPS)) as step:
         found = verifying.verify(vault, step)
         if not found.faults:
@@ -121,6 +131,26 @@ def verify(context: typer.Context, as_json: AsJson = False) -> None:
         print_table("checked", ("what", "number"), list(found.checked.items()))
     _print_faults(found.faults, as_json, {"checked": found.checked})
     found.require_clean()
+
+
+def _verify_against(context: typer.Context, copy: Path, as_json: bool) -> None:
+    vault = door(context).open()
+    with progress("verify") as step:
+        tried = old_copy.against(vault, copy, step)
+    if as_json:
+        rows = [{"file": one.file, "state": one.state, "opened_by": one.opened_by} for one in tried]
+        print_object({"files": rows, "keys": "today's"})
+    else:
+        print_table(
+            "old copy", ("file", "its day", "readable"), [(one.file, one.state, one.opened_by or "no") for one in tried]
+        )
+        expired = sum(1 for one in tried if one.state != "living" and not one.is_fault)
+        print_lines([f"{expired} files of days that are not alive: no key of today opens any of them"])
+    wrong = [one for one in tried if one.is_fault]
+    if wrong:
+        raise FaultError(
+            f"holding {copy} against today's keys: {wrong[0].file} is readable (and {len(wrong) - 1} more)"
+        )
 
 
 @contextmanager

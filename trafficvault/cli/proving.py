@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ingest.record import CLASSES
 from trafficvault import attestation, certificates, checkpoints, timestamps, witness
+from trafficvault import inventory as taking
 from trafficvault.cli.door import AsJson, door
 from trafficvault.cli.files import read_text, write
 from trafficvault.cli.keeping import audit_verbs
@@ -21,6 +24,7 @@ certificate_verbs = typer.Typer(no_args_is_help=True, help="Certificates of dele
 def add_to(app: typer.Typer) -> None:
     """Adds this module's verbs to `app`."""
     app.add_typer(certificate_verbs, name="certificate")
+    app.command("inventory")(inventory)
 
 
 @certificate_verbs.command("list")
@@ -121,6 +125,27 @@ def audit_checkpoint(
         )
     else:
         print_lines([str(row["note"]).rstrip("\n"), *problems])
+
+
+def inventory(
+    context: typer.Context,
+    day: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="The UTC day.")],
+    record_class: Annotated[str | None, typer.Option("--class", help="Of this class only.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List every place where data of a day lies; after its expiry, what says that it was."""
+    try:
+        wanted = date.fromisoformat(day)
+    except ValueError:
+        raise UsageError(f"--day is {day!r}; write a date such as 2026-03-01") from None
+    if record_class is not None and record_class not in CLASSES:
+        raise UsageError(f"--class is {record_class!r}; known are {', '.join(CLASSES)}")
+    found = taking.take(door(context).open(), wanted, record_class)
+    if as_json:
+        print_object(found.as_dict())
+        return
+    for title, places in (("data", found.data), ("may hold data", found.possible), ("remains", found.remains)):
+        print_table(title, ("what", "where"), [(one.what, one.where) for one in places])
 
 
 def _given(key: str) -> str:

@@ -159,8 +159,8 @@ def test_doctor_fails_when_others_can_reach_the_keys(line: CommandLine) -> None:
 def test_doctor_succeeds_on_a_healthy_machine(line: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Warnings are for a person to weigh: without a failure the exit code is 0."""
     monkeypatch.setattr("trafficvault.doctor.examine", lambda layout, least: [])
-    done = line("doctor")
-    assert (done.code, done.out) == (0, "doctor: none\n")
+    done = line("doctor", "--json")
+    assert (done.code, [one["check"] for one in done.object["checks"]]) == (0, ["second place"])
 
 
 def test_an_administrator_adds_people(line: CommandLine) -> None:
