@@ -50,7 +50,7 @@ class Keys:
 
     def ensure(self, names: Iterable[str]) -> None:
         """Makes the keys of segments."""
-        self.gone -= set(names)
+        self.gone.difference_update(names)
 
     def signing_key(self) -> bytes:
         """The vault's signing key."""

@@ -49,8 +49,9 @@ def test_an_export_carries_it(stored: Vault, tsa: Authority) -> None:
     late, issued = expired(stored)
     late, _ = stamped(late, tsa)
     stamp, note = attestation.stamp_of(certificates.export(late, issued[0]["id"]))
-    assert timestamps.stamped_at(stamp, note, tsa.root.read_bytes())
-    for content in ({}, [], {"timestamp": "zz", "checkpoint": ""}):
+    assert timestamps.stamped_at(stamp, note, tsa.root.read_bytes()).tzinfo is not None
+    contents: tuple[object, ...] = ({}, [], {"timestamp": "zz", "checkpoint": ""})
+    for content in contents:
         with pytest.raises(UsageError, match="the file carries none"):
             attestation.stamp_of(content)
 

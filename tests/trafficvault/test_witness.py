@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 from datetime import timedelta
 from pathlib import Path
 
@@ -74,7 +75,8 @@ def test_syslog_gets_one_line(stored: Vault, tmp_path: Path, *, local: bool) -> 
     assert head == "<86>trafficvault: "
     assert "\n" not in message
     assert json.loads(note) == row["note"]
-    assert notes.read_checkpoint(json.loads(note), checkpoints.origin(vault), vault.settings.public_key)
+    found = notes.read_checkpoint(json.loads(note), checkpoints.origin(vault), vault.settings.public_key)
+    assert found.size == row["size"]
 
 
 def test_what_could_not_be_sent_is_sent_with_the_next(stored: Vault, tmp_path: Path) -> None:
@@ -161,7 +163,7 @@ def test_the_settings_take_places_that_are_one() -> None:
 def test_a_program_that_does_not_end_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its time is bounded, and what a failing one printed is not repeated."""
     monkeypatch.setattr(programs, "SECONDS", 0.2)
-    with pytest.raises(programs.subprocess.TimeoutExpired):
+    with pytest.raises(subprocess.TimeoutExpired):
         programs.run(["sleep", "5"], b"")
     with pytest.raises(VaultError) as failed:
         programs.run(["sh", "-c", "echo secret; exit 3"], b"")
