@@ -193,7 +193,7 @@ def _unstated(issued: Iterable[Row], stated: Mapping[str, int], begin: Dropped, 
     for row in issued:
         body = json.loads(row["body"])
         digest, entry = signing.digest(body), body.get("entry")
-        if entry is None or stated.get(digest) == entry:
+        if entry is None or stated.get(digest) == entry or not _is_signed(row, public_key):
             continue
         if row["line"] is not None and entry <= begin.head.seq:
             line = chain.Line(entry, str(row["line"]).encode(), "kept")
@@ -202,6 +202,14 @@ def _unstated(issued: Iterable[Row], stated: Mapping[str, int], begin: Dropped, 
                 continue
         found.append(f"certificate {row['id']}: entry {entry} of the audit log does not name it")
     return found
+
+
+def _is_signed(row: Row, public_key: str) -> bool:
+    try:
+        signing.require_signature(public_key, str(row["signature"]), str(row["body"]).encode(), "a certificate")
+    except FaultError:
+        return False  # that is a fault of its own
+    return True
 
 
 def _is_whole(stored: Tree, log: Tree, row: Row, first: int) -> bool:

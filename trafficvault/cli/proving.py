@@ -50,7 +50,7 @@ def certificate_show(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a certificate; with --out, export it for an outsider."""
+    """Show a certificate; with --out, write it with its proof for an outsider."""
     vault = door(context).open()
     if out is None:
         if checkpoint is not None:
@@ -71,7 +71,7 @@ def certificate_show(
 
 @certificate_verbs.command("verify")
 def certificate_verify(
-    file: Annotated[Path, typer.Argument(help="An exported certificate.")],
+    file: Annotated[Path, typer.Argument(help="A certificate that `show --out` wrote.")],
     public_key: Annotated[
         str | None, typer.Option(metavar="HEX|FILE", help="The vault's public key, or a file with it (vault.toml).")
     ] = None,
