@@ -1,4 +1,4 @@
-"""The schedule: one process that runs what has no person: expiry, compaction, verification, the canary.
+"""The schedule: one process that runs what has no person: expiry, compaction, verification, canary, checkpoints.
 
 Each job opens the vault by itself, asks it what is due, and lets go of it; so nothing is lost when a tick is missed or
 the process is killed, and running twice does nothing twice. What became of the last run stands in the catalogue
@@ -23,7 +23,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
-from trafficvault import canary, compact, expire, locks, runs, verify
+from trafficvault import canary, compact, expire, locks, publishing, runs, verify
 from trafficvault.errors import BusyError, VaultError
 from trafficvault.layout import Layout
 from trafficvault.runs import Run
@@ -70,8 +70,9 @@ def jobs(settings: Settings) -> list[Job]:
         "compact": settings.compact_every.delta(),
         "verify": settings.verify_every.delta(),
         "canary": settings.canary_every.delta(),
+        "checkpoint": settings.checkpoint_every.delta(),
     }
-    acts = {"expire": _expire, "compact": _compact, "verify": _verify, "canary": _canary}
+    acts = {"expire": _expire, "compact": _compact, "verify": _verify, "canary": _canary, "checkpoint": _checkpoint}
     return [Job(name, every, acts[name]) for name, every in times.items() if every > timedelta()]
 
 
@@ -182,6 +183,14 @@ def _expire(house: House) -> str:
     with _writing(house, on_reserve=True) as vault:
         done = expire.expire(vault)
     return f"{len(done.items)} expired, {len(done.certificates)} certificates"
+
+
+def _checkpoint(house: House) -> str:
+    with _writing(house) as vault:
+        done = publishing.publish(vault)
+    if done.problems:
+        raise VaultError(done.problems[0])
+    return f"{done.row['size']} entries signed, sent to {len(done.sent)} places"
 
 
 def _compact(house: House) -> str:

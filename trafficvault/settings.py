@@ -32,6 +32,7 @@ EXPIRE_EVERY: Final = Period(seconds=3_600)
 COMPACT_EVERY: Final = Period(seconds=6 * 3_600)
 VERIFY_EVERY: Final = Period(days=1)
 CANARY_EVERY: Final = Period(days=1)
+CHECKPOINT_EVERY: Final = Period(days=1)
 LEAST_QUESTION_MEMORY: Final = 64 * 2**20
 
 _FILE = "vault.toml"
@@ -47,9 +48,10 @@ class Settings:
     `max_unpacked` one that is read in slices, unpacked. A question gets `question_memory`,
     a text with a unit as DuckDB reads it too, and `question_seconds`; `lease_seconds` is the time that an expiry waits
     for those who still read. Until `delivery_window` after its day a partition keeps its seen blocks; a record that
-    comes again later is recognised all the same, more slowly. The schedule expires, compacts, verifies a sample and
-    sends the canary `…_every` so often; no time at all means never, which expiry can't be. Checkpoints of the audit log are sent to each of
-    `checkpoint_to` (`require_place` says what one is); `timestamp_command` has them time-stamped.
+    comes again later is recognised all the same, more slowly. The schedule expires, compacts, verifies a sample, sends
+    the canary and makes a checkpoint `…_every` so often; no time at all means never, which expiry can't be. Checkpoints
+    of the audit log are sent to each of `checkpoint_to` (`require_place` says what one is), and `timestamp_command` has
+    them time-stamped.
     """
 
     id: str
@@ -64,6 +66,7 @@ class Settings:
     compact_every: Period = COMPACT_EVERY
     verify_every: Period = VERIFY_EVERY
     canary_every: Period = CANARY_EVERY
+    checkpoint_every: Period = CHECKPOINT_EVERY
     checkpoint_to: tuple[str, ...] = ()
     timestamp_command: str | None = None
 
@@ -87,7 +90,8 @@ delivery_window = "{DELIVERY_WINDOW}"        # how long after its day a record m
 expire_every = "{EXPIRE_EVERY}"           # how often the schedule expires what has reached its term,
 compact_every = "{COMPACT_EVERY}"          # compacts,
 verify_every = "{VERIFY_EVERY}"            # verifies a sample of the record files,
-canary_every = "{CANARY_EVERY}"            # and sends a test record all the way through; "PT0S": never
+canary_every = "{CANARY_EVERY}"            # sends a test record all the way through,
+checkpoint_every = "{CHECKPOINT_EVERY}"        # and signs how far the audit log has come; "PT0S": never
 checkpoint_to = []              # second places for checkpoints of the audit log: file://, syslog:// or command:
 # timestamp_command = ""        # a program that has a time-stamping authority answer a query (RFC 3161)
 """
@@ -116,6 +120,7 @@ def parse(text: str) -> Settings:
         compact_every=_fixed(table, "compact_every", COMPACT_EVERY),
         verify_every=_fixed(table, "verify_every", VERIFY_EVERY),
         canary_every=_fixed(table, "canary_every", CANARY_EVERY),
+        checkpoint_every=_fixed(table, "checkpoint_every", CHECKPOINT_EVERY),
         checkpoint_to=_places(table),
         timestamp_command=table.text_or_none("timestamp_command"),
     )

@@ -25,7 +25,7 @@ from trafficvault.schedule import Job
 from trafficvault.vault import Vault
 
 HOUR = timedelta(hours=1)
-ALL = {"expire", "compact", "verify", "canary"}
+ALL = {"expire", "compact", "verify", "canary", "checkpoint"}
 
 
 @dataclass
@@ -169,9 +169,22 @@ def test_it_keeps_time_until_it_is_ended(doorway: Doorway, monkeypatch: pytest.M
     assert len(ran) >= 2
 
 
+def test_a_checkpoint_that_was_not_sent_is_a_failed_run(doorway: Doorway) -> None:
+    """It is made all the same, and sent with the next; the run tells which place did not get it."""
+    done = by_name(schedule.run_due(doorway))
+    assert done["checkpoint"].told.endswith("entries signed, sent to 0 places")
+    path = doorway.layout.settings
+    path.write_text(path.read_text().replace("checkpoint_to = []", 'checkpoint_to = "command:/bin/false"'))
+    doorway.now += timedelta(days=1)
+    failed = by_name(schedule.run_due(doorway))["checkpoint"]
+    assert failed.state == "failed"
+    assert "false ended with exit code 1" in failed.told
+
+
 def test_a_job_without_time_is_off(doorway: Doorway) -> None:
     """`PT0S` takes a job off the schedule."""
-    settings = replace(doorway.open().settings, canary_every=Period(), verify_every=Period())
+    off = Period()
+    settings = replace(doorway.open().settings, canary_every=off, verify_every=off, checkpoint_every=off)
     assert {job.name for job in schedule.jobs(settings)} == {"expire", "compact"}
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ingest.record import CLASSES
-from trafficvault import attestation, certificates, checkpoints, timestamps, witness
+from trafficvault import attestation, certificates, publishing, timestamps
 from trafficvault import inventory as taking
 from trafficvault.cli.door import AsJson, door
 from trafficvault.cli.files import read_text, write
@@ -88,7 +88,7 @@ def certificate_verify(
     proved = list(verdict.proved)
     if tsa_root is not None:
         stamp, note = attestation.stamp_of(content)
-        at = timestamps.stamped_at(stamp, note, tsa_root.read_bytes())
+        at = timestamps.stamped_at(stamp, note, read_text(tsa_root).encode())
         proved.append(f"the checkpoint was there by {at.isoformat()}, says the time-stamping authority")
     if as_json:
         told = {"attested": verdict.attested, "proved": proved, "open": list(verdict.open)}
@@ -108,21 +108,15 @@ def audit_checkpoint(
 ) -> None:
     """Sign how far the audit log has come, have it time-stamped, and send it to the second places."""
     with door(context).writing() as vault:
-        row = checkpoints.make(vault)
-        unstamped = timestamps.stamp(vault, row)
-        sendings = witness.send(vault)
-        with vault.catalogue.reading() as tx:
-            row = tx.get("checkpoints", size=row["size"]) or row
+        done = publishing.publish(vault)
+    row, problems = done.row, list(done.problems)
     if out is not None:
         write(out, str(row["note"]).encode())
         if row["stamp"] is not None:
             write(out.with_name(f"{out.name}.tsr"), bytes.fromhex(row["stamp"]))
-    problems = [one for one in [unstamped, *(sending.problem for sending in sendings)] if one is not None]
     if as_json:
-        sent = sorted({one.place for one in sendings if one.problem is None})
-        print_object(
-            {"size": row["size"], "root": row["root"], "note": row["note"], "sent": sent, "problems": problems}
-        )
+        told = {name: row[name] for name in ("size", "root", "note")}
+        print_object(told | {"sent": list(done.sent), "problems": problems})
     else:
         print_lines([str(row["note"]).rstrip("\n"), *problems])
 

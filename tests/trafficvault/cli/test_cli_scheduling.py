@@ -14,7 +14,7 @@ from tests.trafficvault.cli.commandline import CommandLine
 from trafficvault import locks, schedule
 from trafficvault.schedule import Job
 
-JOBS = ["canary", "compact", "expire", "verify"]
+JOBS = ["canary", "checkpoint", "compact", "expire", "verify"]
 
 
 def test_what_is_due_runs_once(line: CommandLine) -> None:
