@@ -279,9 +279,7 @@ class _Known:
         bodies = [body for row in certificates if (body := json.loads(str(row["body"])))["what"] in roots]
         bodies = [body for body in bodies if FRAME in body["categories"]]  # others leave the files where they are
         # A day that rows were removed from lives on.
-        directories -= {
-            roots[body["what"]] / body["class"] / body["day"] for body in bodies if body["what"] != "rows"
-        }
+        directories -= {roots[body["what"]] / body["class"] / body["day"] for body in bodies if body["what"] != "rows"}
         expired = frozenset(
             roots[body["what"]] / body["class"] / body["day"] / item["id"] for body in bodies for item in body["files"]
         )

@@ -12,9 +12,8 @@ import typer
 from ingest.record import CATEGORIES
 from trafficvault import against as old_copy
 from trafficvault import app as house
-from trafficvault import checkpoints, locks, segments
+from trafficvault import checkpoints, locks, segments, textfile
 from trafficvault import expire as expiring
-from trafficvault import textfile
 from trafficvault import status as standing
 from trafficvault import verify as verifying
 from trafficvault.cli.door import AsJson, door
