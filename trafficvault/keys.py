@@ -149,7 +149,8 @@ class KeyStore:
         if provider.generations() or ring_generations(layout):
             raise RefusedError(f"creating the key ring: {layout.keys} already holds keys; nothing was changed")
         ring = Ring(1, {name: random(sealing.KEY_BYTES) for name in UNDATED})
-        disk.create(layout.ring(1), seal_ring(ring, provider.create_epoch(1), vault_id))
+        provider.create_epoch(1)
+        disk.create(layout.ring(1), seal_ring(ring, provider.seal, vault_id))
         return cls(layout, disk, provider, vault_id, ring, random)
 
     @classmethod
@@ -193,6 +194,11 @@ class KeyStore:
     def provider_name(self) -> str:
         """What a certificate calls the key provider."""
         return self._provider.name
+
+    @property
+    def copies(self) -> bool:
+        """Whether a copy of an epoch key can exist that outlives its destruction: then a deletion is final later."""
+        return self._provider.copies
 
     def key_ids(self) -> frozenset[str]:
         """The ids of all keys in the ring."""
@@ -242,7 +248,7 @@ class KeyStore:
         # From disk, so that a key another writer put there is never replaced: that would be the loss of its files.
         ring = self._read(self.generation)
         ring = ring.with_keys({name: self._random(sealing.KEY_BYTES) for name in wanted if name not in ring.keys})
-        self._write(ring, self._provider.open_epoch(ring.generation))
+        self._write(ring)
         self._held = _Held(ring, str(self._layout.ring(ring.generation)))
 
     def renew(self, without: Iterable[str], commit: Callable[[int], None]) -> None:
@@ -257,7 +263,8 @@ class KeyStore:
         old = self._read(self.generation)
         self._discard(old.generation + 1, old)
         ring = old.renewed(dead)
-        self._write(ring, self._provider.create_epoch(ring.generation))  # (1) (2)
+        self._provider.create_epoch(ring.generation)  # (1)
+        self._write(ring)  # (2)
         if self._read(ring.generation) != ring:
             # Before (3), for after it nothing but the new ring opens the vault.
             raise FaultError(f"renewing the key ring: ring {ring.generation} lacks survivors; nothing was destroyed")
@@ -382,14 +389,14 @@ class KeyStore:
         except OSError as problem:
             reason = problem.strerror or type(problem).__name__
             raise FaultError(f"opening ring {generation}: its file can't be read ({reason})") from problem
-        epoch = self._provider.open_epoch(generation)
-        mark = hashlib.sha256(epoch + blob).digest()
-        if before is not None and before.mark == mark and before.ring.generation == generation:
+        mark = hashlib.sha256(blob).digest()
+        known = before is not None and before.mark == mark and before.ring.generation == generation
+        if before is not None and known and self._provider.holds(generation):
             return before
-        return _Held(open_ring(blob, epoch, self._vault_id, generation), str(path), mark)
+        return _Held(open_ring(blob, self._provider.unseal, self._vault_id, generation), str(path), mark)
 
-    def _write(self, ring: Ring, epoch: bytes) -> None:
-        self._disk.create(self._layout.ring(ring.generation), seal_ring(ring, epoch, self._vault_id))
+    def _write(self, ring: Ring) -> None:
+        self._disk.create(self._layout.ring(ring.generation), seal_ring(ring, self._provider.seal, self._vault_id))
 
     def _discard(self, generation: int, ruling: Ring) -> None:
         """Removes a generation that was prepared and not committed; one that holds a key of its own never was that."""

@@ -137,6 +137,21 @@ class Layout:
         return self.keys / "root.key"
 
     @property
+    def sealed_root(self) -> Path:
+        """The root key of the passphrase provider, sealed under the passphrase."""
+        return self.keys / "root.sealed"
+
+    @property
+    def token(self) -> Path:
+        """Which token the PKCS#11 provider has its keys in."""
+        return self.keys / "token.json"
+
+    @property
+    def incoming(self) -> Path:
+        """The directory with the root key, or token's name, that a rotation or a change of provider brings in."""
+        return self.keys / "next"
+
+    @property
     def head(self) -> Path:
         """What the keys remember of the audit log: its last entry, sealed."""
         return self.keys / "head"

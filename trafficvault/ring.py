@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from trafficvault import sealing, signing
+from trafficvault import signing
 from trafficvault.errors import FaultError
 from trafficvault.layout import Layout
 
 UNDATED = frozenset({"audit", "catalogue", "names", "signing", "warrants"})
 """Ids of the keys that belong to no day. They are made with the vault and are in every ring."""
+
+Seal = Callable[[int, bytes, str], bytes]
+"""What a key provider does under the epoch key of a generation to a content, or to a blob, of a place."""
 
 _ID = re.compile(r"[a-z_]+(/[a-z0-9_-]+)*")
 _SEGMENT = re.compile(r"audit/[1-9][0-9]*")
@@ -58,17 +61,17 @@ class Recovery:
     discard: int | None
 
 
-def seal_ring(ring: Ring, epoch: bytes, vault_id: str) -> bytes:
-    """The ring as it lies on disk."""
+def seal_ring(ring: Ring, seal: Seal, vault_id: str) -> bytes:
+    """The ring as it lies on disk, by the key provider's `seal`."""
     keys = {name: key.hex() for name, key in ring.keys.items()}
     value = {"kind": "ring", "v": 1, "vault": vault_id, "generation": ring.generation, "keys": keys}
-    return sealing.seal(epoch, signing.canonical(value), _place(vault_id, ring.generation))
+    return seal(ring.generation, signing.canonical(value), _place(vault_id, ring.generation))
 
 
-def open_ring(blob: bytes, epoch: bytes, vault_id: str, generation: int) -> Ring:
-    """The inverse of `seal_ring`. Raises `FaultError` for another vault, generation, version or form."""
+def open_ring(blob: bytes, unseal: Seal, vault_id: str, generation: int) -> Ring:
+    """The inverse of `seal_ring`, by the key provider's `unseal`. Raises `FaultError` for another vault, generation, version or form."""
     place = _place(vault_id, generation)
-    value = json.loads(sealing.unseal(epoch, blob, place))
+    value = json.loads(unseal(generation, blob, place))
     head = [value.get(name) for name in ("kind", "v", "vault", "generation")]
     if head != ["ring", 1, vault_id, generation]:
         raise FaultError(f"opening {place}: it says {head}, not a ring of version 1 of this vault and generation")

@@ -409,7 +409,7 @@ def test_verify_is_told_what_is_wrong_with_the_key_directory(store: Store) -> No
     assert store.keys.problems() == ["keys of generation 7 are in the key directory; 1 rules"]
     store.provider.destroy_epoch(7)
 
-    store.layout.ring(1).write_bytes(seal_ring(Ring(1, {}), store.provider.open_epoch(1), VAULT_ID))
+    store.layout.ring(1).write_bytes(seal_ring(Ring(1, {}), store.provider.seal, VAULT_ID))
     assert store.keys.problems() == ["ring 1 on disk holds other keys than this process opened"]
     store.layout.ring(1).unlink()
     assert "ring 1" in store.keys.problems()[0]
@@ -421,7 +421,7 @@ def test_a_ring_that_reads_back_otherwise_is_not_committed(store: Store) -> None
     class Lossy(Disk):
         def create(self, path: Path, content: bytes, mode: int = 0o600) -> None:
             if path == store.layout.ring(2):
-                content = seal_ring(Ring(2, {}), store.provider.open_epoch(2), VAULT_ID)
+                content = seal_ring(Ring(2, {}), store.provider.seal, VAULT_ID)
             super().create(path, content, mode)
 
     keys = KeyStore.open(store.layout, Lossy(), store.provider, VAULT_ID, catalogue_generation=1, writer=True)

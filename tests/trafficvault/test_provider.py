@@ -22,10 +22,12 @@ def layout(tmp_path: Path) -> Layout:
 
 def test_a_created_root_key_opens_again_and_opens_its_epoch_keys(layout: Layout) -> None:
     """An epoch key that one process made is the same for the next one."""
-    epoch = LocalKeyFile.create(layout, Disk(), VAULT_ID).create_epoch(1)
+    provider = LocalKeyFile.create(layout, Disk(), VAULT_ID)
+    provider.create_epoch(1)
+    epoch = provider.export_epoch(1)
     again = LocalKeyFile.open(layout, Disk(), VAULT_ID)
 
-    assert again.open_epoch(1) == epoch
+    assert again.export_epoch(1) == epoch
     assert len(epoch) == 32
     assert again.generations() == {1}
 
@@ -87,11 +89,12 @@ def test_a_root_key_of_another_form_is_a_fault(layout: Layout, content: bytes) -
 def test_an_epoch_key_is_never_overwritten(layout: Layout) -> None:
     """Creating a generation again is a fault and leaves the key that is there."""
     provider = LocalKeyFile.create(layout, Disk(), VAULT_ID)
-    epoch = provider.create_epoch(1)
+    provider.create_epoch(1)
+    epoch = provider.export_epoch(1)
 
     with pytest.raises(FaultError, match="ever overwritten"):
         provider.create_epoch(1)
-    assert provider.open_epoch(1) == epoch
+    assert provider.export_epoch(1) == epoch
 
 
 def test_a_destroyed_epoch_key_is_gone_and_may_be_destroyed_again(layout: Layout) -> None:
@@ -103,7 +106,7 @@ def test_a_destroyed_epoch_key_is_gone_and_may_be_destroyed_again(layout: Layout
 
     assert provider.generations() == frozenset()
     with pytest.raises(FaultError, match="epoch key 1"):
-        provider.open_epoch(1)
+        provider.export_epoch(1)
 
 
 def test_an_epoch_key_opens_for_its_vault_and_generation_only(layout: Layout) -> None:
@@ -117,7 +120,7 @@ def test_an_epoch_key_opens_for_its_vault_and_generation_only(layout: Layout) ->
 
     for other, generation in ((provider, 2), (provider, 3), (LocalKeyFile.open(layout, Disk(), "other"), 1)):
         with pytest.raises(FaultError, match="epoch"):
-            other.open_epoch(generation)
+            other.export_epoch(generation)
 
 
 def test_what_is_not_an_epoch_key_is_no_generation(layout: Layout) -> None:
