@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
-from trafficvault import people, policies, policy, refusals, reserve, settings, signing, sources
+from trafficvault import people, policies, policy, providers, refusals, reserve, settings, signing, sources
 from trafficvault.audit import AuditLog
 from trafficvault.catalogue import Catalogue
 from trafficvault.clock import Clock
@@ -19,7 +19,7 @@ from trafficvault.keys import KeyStore, PersonKey
 from trafficvault.layout import Layout
 from trafficvault.people import DEFAULT_COST, Cost, Person
 from trafficvault.policies import Ruling
-from trafficvault.provider import LocalKeyFile
+from trafficvault.provider import Ask, KeyProvider, from_environment
 from trafficvault.shelf import FeedShelf
 from trafficvault.vault import Vault
 
@@ -37,9 +37,19 @@ def require_absent(layout: Layout) -> None:
 
 
 def create(
-    layout: Layout, policy_name: str, admins: list[tuple[str, str]], disk: Disk, clock: Clock, cost: Cost = DEFAULT_COST
+    layout: Layout,
+    policy_name: str,
+    admins: list[tuple[str, str]],
+    disk: Disk,
+    clock: Clock,
+    cost: Cost = DEFAULT_COST,
+    *,
+    choice: providers.Choice = providers.LOCAL,
+    ask: Ask = from_environment,
 ) -> Vault:
-    """Creates a vault with `admins` (name, password) and opens it. `policy_name` is a preset or a policy file."""
+    """Creates a vault with `admins` (name, password) and opens it. `policy_name` is a preset or a policy file; `ask`
+    gives the key provider its secret.
+    """
     require_absent(layout)
     text = policy.preset_text(policy_name) if policy_name in policy.PRESETS else _text_of(Path(policy_name))
     rules = policy.parse(text)
@@ -54,12 +64,13 @@ def create(
     ):
         disk.make_directory(directory)
     vault_id = secrets.token_hex(16)
-    keys = KeyStore.create(layout, disk, LocalKeyFile.create(layout, disk, vault_id), vault_id)
+    provider = providers.create(layout, disk, vault_id, choice, ask)
+    keys = KeyStore.create(layout, disk, provider, vault_id)
     mac_key = keys.custody("catalogue").key("catalogue")
     Catalogue.create(layout.catalogue, mac_key, disk, generation=keys.generation).close()
     disk.create(layout.policy, text.encode())
     disk.create(layout.sources, sources.TEMPLATE.encode())
-    marks = settings.new_text(vault_id, signing.public_key_of(keys.signing_key()))
+    marks = settings.new_text(vault_id, signing.public_key_of(keys.signing_key()), choice.kind)
     catalogue = Catalogue.open(layout.catalogue, mac_key, disk)
     audit = AuditLog(layout, disk, catalogue, keys, settings.parse(marks), rules, clock, makes_keys=True)
     audit.prepare()
@@ -73,7 +84,7 @@ def create(
     catalogue.close()
     # The commit point of `init`: without vault.toml there is no vault, and what lies there can be removed.
     disk.create(layout.settings, marks.encode())
-    vault = open_vault(layout, disk, clock, writer=True)
+    vault = _opened(layout, disk, clock, provider, writer=True)
     reserve.take(layout, disk)
     return vault
 
@@ -87,24 +98,31 @@ def require_vault(layout: Layout) -> None:
         )
 
 
-def open_vault(layout: Layout, disk: Disk, clock: Clock, *, writer: bool = False) -> Vault:
+def open_vault(layout: Layout, disk: Disk, clock: Clock, *, writer: bool = False, ask: Ask = from_environment) -> Vault:
     """Opens the vault at `layout`; `writer` is for the holder of the writer's lock, who finishes what a crash cut
     short.
 
-    Raises `UsageError` when there is none or its configuration is not in order, `FaultError` when keys and catalogue
-    are not of one moment.
+    Raises `UsageError` when there is none or its configuration is not in order, `LockedError` when the key provider
+    takes a secret and `ask` gives none, `FaultError` when keys and catalogue are not of one moment.
     """
     require_vault(layout)
+    vault_id = settings.parse(_text_of(layout.settings)).id
+    return _opened(layout, disk, clock, providers.open_(layout, disk, vault_id, ask), writer=writer)
+
+
+def _opened(layout: Layout, disk: Disk, clock: Clock, provider: KeyProvider, *, writer: bool) -> Vault:
     known = settings.parse(_text_of(layout.settings))
     written = policy.parse(_text_of(layout.policy))
     keys = KeyStore.open(
         layout,
         disk,
-        LocalKeyFile.open(layout, disk, known.id),
+        provider,
         known.id,
         catalogue_generation=Catalogue.peek_generation(layout.catalogue),
         writer=writer,
     )
+    if writer:
+        keys.hand_over(providers.settle(layout, disk, provider, keys.generation))
     if signing.public_key_of(keys.signing_key()) != known.public_key:
         raise FaultError("opening the vault: the public key in vault.toml is not that of the vault's signing key")
     catalogue = Catalogue.open(layout.catalogue, keys.custody("catalogue").key("catalogue"), disk)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from trafficvault import providers
 from trafficvault.layout import Layout
 from trafficvault.machine import ClockState, Facts, Mode, collect
 
@@ -38,14 +39,19 @@ class Finding:
     sentence: str
 
 
-def examine(layout: Layout, min_free: int, facts_of: Callable[[Layout], Facts] = collect) -> list[Finding]:
-    """All findings about the machine under the vault at `layout`; `min_free` is the policy's, in bytes."""
+def examine(
+    layout: Layout, min_free: int, facts_of: Callable[[Layout], Facts] = collect, stated: str | None = None
+) -> list[Finding]:
+    """All findings about the machine under the vault at `layout`; `min_free` is the policy's, in bytes, `stated` the
+    key provider that `vault.toml` names.
+    """
     facts = facts_of(layout)
     return [
         clock(facts.clock),
         keys_apart(facts),
         key_permissions(facts),
         vault_permissions(facts),
+        *([] if stated is None else [key_provider(stated, providers.present(layout.keys))]),
         free_space(facts, min_free),
         swap(facts.swap_areas),
         core_dumps(facts.core_limit, facts.core_pattern),
@@ -101,6 +107,20 @@ def vault_permissions(facts: Facts) -> Finding:
     if wrong:
         return _warn("vault permissions", _open_words("of the vault", wrong))
     return _ok("vault permissions", f"{len(facts.vault_modes)} entries of the vault belong to this user alone")
+
+
+def key_provider(stated: str, found: str | None) -> Finding:
+    """Whether the key directory has the provider that the settings name, and how far its keys can be copied."""
+    check = "key provider"
+    if found is None:
+        return _fail(check, "the key directory has no key provider's file; name the right one with --keys")
+    if stated != found:
+        return _warn(
+            check, f"vault.toml says {stated} and the key directory has {found}: correct that line, or `keys move`"
+        )
+    if found == "pkcs11":
+        return _ok(check, "epoch keys are in a token and never leave it")
+    return _ok(check, f"{found}: who copies the key directory can open what lived then; keep it out of every backup")
 
 
 def free_space(facts: Facts, min_free: int) -> Finding:

@@ -200,6 +200,15 @@ class KeyStore:
         """Whether a copy of an epoch key can exist that outlives its destruction: then a deletion is final later."""
         return self._provider.copies
 
+    def hand_over(self, provider: KeyProvider) -> None:
+        """From here on epoch keys are made by `provider`, which has the living one, or stands beside who has it."""
+        self._provider = provider
+
+    @property
+    def provider(self) -> KeyProvider:
+        """Who holds the epoch keys."""
+        return self._provider
+
     def key_ids(self) -> frozenset[str]:
         """The ids of all keys in the ring."""
         return frozenset(self._living.keys)

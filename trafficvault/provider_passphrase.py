@@ -1,8 +1,8 @@
 """The passphrase provider: the root key lies in `root.sealed`, under what Argon2id (RFC 9106) makes of a passphrase.
 
-Who steals the key directory has to guess the passphrase; who has not got it can neither receive, disclose nor destroy a
-key. Changing the passphrase seals the same root key anew and rewrites no other file; a copy of `root.sealed` made before
-still opens with the old one, until `keys rotate` makes a new root and epoch key.
+Who steals the key directory has to guess the passphrase; who has not got it can neither receive, disclose nor destroy
+a key. Changing the passphrase seals the same root key anew and rewrites no other file; a copy of `root.sealed` made
+before still opens with the old one, until `keys rotate` makes a new root and epoch key.
 """
 
 from __future__ import annotations
@@ -114,7 +114,9 @@ def _parsed(path: Path) -> dict[str, Any]:
         content = json.loads(blob)
         whole = all(isinstance(content[name], int) for name in ("memory_kib", "iterations", "lanes"))
         known = [content["kind"], content["v"], content["kdf"]] == [_KIND, 1, "argon2id"]
-        texts = isinstance(bytes.fromhex(content["salt"]), bytes) and isinstance(bytes.fromhex(content["sealed"]), bytes)
+        texts = isinstance(bytes.fromhex(content["salt"]), bytes) and isinstance(
+            bytes.fromhex(content["sealed"]), bytes
+        )
     except (ValueError, KeyError, TypeError):
         whole = known = texts = False
     if not (whole and known and texts and content["memory_kib"] <= _MOST_MEMORY_KIB):

@@ -105,9 +105,7 @@ class TokenKeys:
             if self._found(session, generation):
                 raise FaultError(f"creating epoch key {generation}: it exists, and no epoch key is ever overwritten")
             self._disk.step("before create epoch object")
-            made = session.generate_key(
-                KeyType.AES, 256, label=self._label(generation), store=True, template=template
-            )
+            made = session.generate_key(KeyType.AES, 256, label=self._label(generation), store=True, template=template)
             self._disk.step("after create epoch object")
             if made[Attribute.EXTRACTABLE] or not made[Attribute.NEVER_EXTRACTABLE] or not made[Attribute.SENSITIVE]:
                 made.destroy()
@@ -151,8 +149,8 @@ class TokenKeys:
     def export_epoch(self, generation: int) -> bytes:
         """Refused: the key is not extractable."""
         raise RefusedError(
-            f"copying epoch key {generation}: it never leaves its token, so no escrow copy can be made; the token's own "
-            f"backup, if it has one, is the way"
+            f"copying epoch key {generation}: it never leaves its token, so no escrow copy can be made; the token's "
+            f"own backup, if it has one, is the way"
         )
 
     def destroy_epoch(self, generation: int) -> None:
@@ -214,7 +212,9 @@ class TokenKeys:
 
 
 def _translated(problem: Exception) -> FaultError:
-    return FaultError(f"using the token: {type(problem).__name__}; see that it is there and its module is the right one")
+    return FaultError(
+        f"using the token: {type(problem).__name__}; see that it is there and its module is the right one"
+    )
 
 
 def _token(module: Path, **named: object) -> pkcs11.Token:

@@ -69,7 +69,10 @@ def seal_ring(ring: Ring, seal: Seal, vault_id: str) -> bytes:
 
 
 def open_ring(blob: bytes, unseal: Seal, vault_id: str, generation: int) -> Ring:
-    """The inverse of `seal_ring`, by the key provider's `unseal`. Raises `FaultError` for another vault, generation, version or form."""
+    """The inverse of `seal_ring`, by the key provider's `unseal`.
+
+    Raises `FaultError` for another vault, generation, version or form.
+    """
     place = _place(vault_id, generation)
     value = json.loads(unseal(generation, blob, place))
     head = [value.get(name) for name in ("kind", "v", "vault", "generation")]

@@ -1,6 +1,7 @@
 """`vault.toml`: what this vault is, and the limits its process works within. What is kept, and how long, is the policy.
 
-`new_text` and `parse` are inverses. Opening a vault reads the file; nothing but `init` writes it.
+`new_text` and `parse` are inverses. Opening a vault reads the file; `init` writes it, and `keys move` its one line
+about the key provider.
 """
 
 from __future__ import annotations
@@ -33,9 +34,12 @@ COMPACT_EVERY: Final = Period(seconds=6 * 3_600)
 VERIFY_EVERY: Final = Period(days=1)
 CANARY_EVERY: Final = Period(days=1)
 CHECKPOINT_EVERY: Final = Period(days=1)
+KEY_PROVIDERS: Final = ("local", "passphrase", "pkcs11")
+"""What a key directory tells by itself; the setting repeats it for the operator, and `doctor` says when they differ."""
 LEAST_QUESTION_MEMORY: Final = 64 * 2**20
 
 _FILE = "vault.toml"
+_PROVIDER = re.compile(r'^key_provider[ \t]*=[ \t]*"[^"]*"', re.MULTILINE)
 _HEX = re.compile(r"[0-9a-f]+")
 
 
@@ -69,9 +73,10 @@ class Settings:
     checkpoint_every: Period = CHECKPOINT_EVERY
     checkpoint_to: tuple[str, ...] = ()
     timestamp_command: str | None = None
+    key_provider: str = KEY_PROVIDERS[0]
 
 
-def new_text(vault_id: str, public_key: str) -> str:
+def new_text(vault_id: str, public_key: str, key_provider: str = KEY_PROVIDERS[0]) -> str:
     """The file of a new vault, with every setting at its default."""
     return f"""\
 # What this vault is. Only the limits below the blank line are yours to change.
@@ -94,6 +99,7 @@ canary_every = "{CANARY_EVERY}"            # sends a test record all the way thr
 checkpoint_every = "{CHECKPOINT_EVERY}"        # and signs how far the audit log has come; "PT0S": never
 checkpoint_to = []              # second places for checkpoints of the audit log: file://, syslog:// or command:
 # timestamp_command = ""        # a program that has a time-stamping authority answer a query (RFC 3161)
+key_provider = "{key_provider}"          # who holds the epoch keys: changed by `keys move`, which keeps this line right
 """
 
 
@@ -123,6 +129,7 @@ def parse(text: str) -> Settings:
         checkpoint_every=_fixed(table, "checkpoint_every", CHECKPOINT_EVERY),
         checkpoint_to=_places(table),
         timestamp_command=table.text_or_none("timestamp_command"),
+        key_provider=_provider(table),
     )
     table.finish()
     for name, most in (("max_file", found.max_file), ("max_unpacked", found.max_unpacked)):
@@ -174,6 +181,15 @@ def _places(table: Table) -> tuple[str, ...]:
         except UsageError as problem:
             raise table.fault(f"checkpoint_to: {problem}") from problem
     return places
+def with_provider(text: str, key_provider: str) -> str:
+    """The file `text` with its line of the key provider changed, and nothing else; added where it has none."""
+    line = f'key_provider = "{key_provider}"'
+    changed, number = _PROVIDER.subn(line, text, count=1)
+    return changed if number else f"{text.rstrip()}\n{line}\n"
+
+
+def _provider(table: Table) -> str:
+    return table.one_of("key_provider", KEY_PROVIDERS) if table.has("key_provider") else KEY_PROVIDERS[0]
 
 
 def _fixed(table: Table, key: str, default: Period) -> Period:

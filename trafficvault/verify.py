@@ -353,7 +353,9 @@ def _vault_names(vault: Vault) -> frozenset[str]:
 
 def _is_key_name(vault: Vault, name: str) -> bool:
     """Whether `name` has a place in the key directory; generations that should be gone are named with the keys."""
-    return name in {vault.layout.root_key.name, "head", "lock"} or _GENERATION.fullmatch(name) is not None
+    layout = vault.layout
+    own = {path.name for path in (layout.root_key, layout.sealed_root, layout.token, layout.incoming)}
+    return name in own | {"head", "lock"} or _GENERATION.fullmatch(name) is not None
 
 
 def _keys(vault: Vault, parts: list[Row], leftovers: list[Row], checked: dict[str, int]) -> Iterator[Fault]:

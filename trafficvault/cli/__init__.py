@@ -15,6 +15,7 @@ from trafficvault import __version__
 from trafficvault.cli import adopting as adopting  # adds its verbs to those of the policy
 from trafficvault.cli import (
     compacting,
+    custody,
     intake,
     keeping,
     orders,
@@ -77,6 +78,7 @@ keeping.add_to(app)
 scheduling.add_to(app)
 stating.add_to(app)
 proving.add_to(app)
+custody.add_to(app)
 
 
 def main() -> None:

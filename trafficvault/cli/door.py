@@ -19,6 +19,7 @@ from trafficvault.durable import Disk
 from trafficvault.errors import RefusedError, UsageError
 from trafficvault.layout import Layout
 from trafficvault.people import Person
+from trafficvault.provider import from_environment
 from trafficvault.vault import Vault
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
@@ -36,7 +37,7 @@ class Door:
         house.require_vault(self.layout)
         # Under a lease, so that no renewal of the keys happens between reading the catalogue and opening the ring.
         with locks.reading(self.layout):
-            return house.open_vault(self.layout, Disk(), SystemClock())
+            return house.open_vault(self.layout, Disk(), SystemClock(), ask=ask_secret)
 
     @contextmanager
     def writing(self, *, on_reserve: bool = False, wait: float = 0.0) -> Iterator[Vault]:
@@ -48,7 +49,7 @@ class Door:
             if on_reserve:
                 # Before anything is opened: on a full disk the catalogue itself needs room.
                 reserve.release(self.layout, Disk())
-            yield house.open_vault(self.layout, Disk(), SystemClock(), writer=True)
+            yield house.open_vault(self.layout, Disk(), SystemClock(), writer=True, ask=ask_secret)
 
     def person(self, vault: Vault) -> Person:
         """The acting person, by `--user` and a password."""
@@ -100,6 +101,13 @@ def new_password(name: str) -> str:
             raise UsageError(f"setting the password of {name}: {told}; choose a longer one")
         print(f"warning: the password in {variable} is weak: {told}", file=sys.stderr)
     return password
+
+
+def ask_secret(what: str, variable: str, *, twice: bool = False) -> str:
+    """The key provider's secret: from environment `variable`, or typed. Raises `LockedError` without a terminal."""
+    if os.environ.get(variable) or not sys.stdin.isatty():
+        return from_environment(what, variable, twice=twice)
+    return _typed(what, variable, twice=twice)
 
 
 def _typed(what: str, variable: str, *, twice: bool = False) -> str:

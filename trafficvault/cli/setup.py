@@ -12,11 +12,13 @@ from trafficvault import app as house
 from trafficvault import demo as demonstration
 from trafficvault import doctor as examining
 from trafficvault import people, witness
-from trafficvault.cli.door import AsJson, authenticate, door, new_password
+from trafficvault.cli.custody import Module, Token
+from trafficvault.cli.door import AsJson, ask_secret, authenticate, door, new_password
 from trafficvault.cli.screen import print_lines, print_object, print_table
 from trafficvault.clock import SystemClock
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError, UsageError
+from trafficvault.providers import Choice
 
 policy_verbs = typer.Typer(no_args_is_help=True, help="The policy: what is kept, how long, and why.")
 config_verbs = typer.Typer(no_args_is_help=True, help="The vault's settings, policy, sources and feeds.")
@@ -37,15 +39,19 @@ def init(
     context: typer.Context,
     admin: Annotated[list[str], typer.Option(help="The name of an administrator; give it twice for two of them.")],
     policy: Annotated[str, typer.Option(help="A policy file, or a preset: telecom or hosting.")] = "telecom",
+    key_provider: Annotated[str, typer.Option(help="Who holds the epoch keys: local, passphrase or pkcs11.")] = "local",
+    module: Module = None,
+    token: Token = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a vault and its key directory."""
+    choice = Choice(key_provider, module, token)
     if os.environ.get("TRAFFICVAULT_NEW_PASSWORD") and len(admin) > 1:
         raise UsageError("TRAFFICVAULT_NEW_PASSWORD serves one --admin; with two, each types a password")
     layout = door(context).layout
     house.require_absent(layout)
     admins = [(name, new_password(name)) for name in admin]
-    vault = house.create(layout, policy, admins, Disk(), SystemClock())
+    vault = house.create(layout, policy, admins, Disk(), SystemClock(), choice=choice, ask=ask_secret)
     if as_json:
         print_object({"vault": str(layout.vault), "keys": str(layout.keys), "id": vault.settings.id, "admins": admin})
     else:
@@ -102,7 +108,7 @@ def doctor(context: typer.Context, as_json: AsJson = False) -> None:
     failure).
     """
     vault = door(context).open()
-    findings = examining.examine(vault.layout, vault.policy.min_free)
+    findings = examining.examine(vault.layout, vault.policy.min_free, stated=vault.settings.key_provider)
     findings += [examining.Finding(*found) for found in witness.findings(vault)]
     if as_json:
         print_object(

@@ -158,7 +158,7 @@ def test_doctor_fails_when_others_can_reach_the_keys(line: CommandLine) -> None:
 
 def test_doctor_succeeds_on_a_healthy_machine(line: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Warnings are for a person to weigh: without a failure the exit code is 0."""
-    monkeypatch.setattr("trafficvault.doctor.examine", lambda layout, least: [])
+    monkeypatch.setattr("trafficvault.doctor.examine", lambda layout, least, stated: [])
     done = line("doctor", "--json")
     assert (done.code, [one["check"] for one in done.object["checks"]]) == (0, ["second place"])
 
