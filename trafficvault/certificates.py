@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from ingest.record import CATEGORIES, WHEN
@@ -62,7 +62,10 @@ def issue(
         "due": signing.instant(due),
         "deleted_at": signing.instant(destroyed.at),
         "lateness_seconds": max(0, int((destroyed.at - due).total_seconds())),
-        "final_at": signing.instant(destroyed.at + vault.policy.key_copies_within.delta()),
+        # Keys that can not be copied leave nothing to wait for.
+        "final_at": signing.instant(
+            destroyed.at + (vault.policy.key_copies_within.delta() if vault.keys.copies else timedelta(0))
+        ),
         "leases_ended": destroyed.leases_ended,
     }
     return sign(vault, tx, body)

@@ -153,9 +153,14 @@ def key_ids(item: Item | Partition, generations: Mapping[tuple[str, date], int] 
 def _generations(vault: Vault) -> dict[tuple[str, date], int]:
     """Of the day keys of each partition that rows were removed from."""
     with vault.catalogue.reading() as tx:
-        rows = tx.select("partitions")
+        return _generations_of(tx)
+
+
+def _generations_of(tx: Transaction) -> dict[tuple[str, date], int]:
     return {
-        (row["record_class"], date.fromisoformat(row["day"])): row["generation"] for row in rows if row["generation"]
+        (row["record_class"], date.fromisoformat(row["day"])): row["generation"]
+        for row in tx.select("partitions")
+        if row["generation"]
     }
 
 
@@ -184,12 +189,16 @@ def _partition(row: Row) -> Partition:
 
 
 def _ownerless(vault: Vault) -> set[str]:
-    """Dated keys in the ring that nothing lies under: of a batch that broke off, or that held duplicates only."""
-    generations = _generations(vault)
     with vault.catalogue.reading() as tx:
-        living = [part for part in _holdings(tx) if part.state != "tombstone"]
+        return ownerless(tx, vault.keys.key_ids())
+
+
+def ownerless(tx: Transaction, held: frozenset[str]) -> set[str]:
+    """Dated keys in the ring that nothing lies under: of a batch that broke off, or that held duplicates only."""
+    generations = _generations_of(tx)
+    living = [part for part in _holdings(tx) if part.state != "tombstone"]
     owned = {key for part in living for key in key_ids(part, generations)}
-    dated = {name for name in vault.keys.key_ids() if name not in UNDATED and not is_segment_key(name)}
+    dated = {name for name in held if name not in UNDATED and not is_segment_key(name)}
     return dated - owned
 
 
@@ -284,6 +293,33 @@ def _lose(tx: Transaction, item: Item) -> None:
 
 def _array(names: Iterable[str]) -> str:
     return signing.canonical(list(names)).decode()
+
+
+def reconcile(tx: Transaction, held: frozenset[str], generation: int) -> list[str]:
+    """Marks what an older, restored catalogue believes to live and whose keys are not among `held`, the living ones.
+
+    Their keys died with the ring of `generation` at the latest; the next run drops what is left and certifies it. A
+    category whose key alone is gone from a day is marked as one that ends. Returns the names of what died whole. What
+    the ring has and the catalogue does not know stays in the ring until that run.
+    """
+    generations = _generations_of(tx)
+    living = [part for part in _holdings(tx) if part.state != "tombstone"]
+    dead = [part for part in living if not held.intersection(key_ids(part, generations))]
+    for part in living:
+        if part.kind != "records":
+            continue
+        row = tx.get("partitions", record_class=part.record_class, day=part.day.isoformat()) or {}
+        if part in dead:
+            tx.put("partitions", **(row | {"state": "expiring"}))
+            continue
+        one = generations.get((part.record_class, part.day), 1)
+        lost = [name for name in part.categories if day_key_id(part.record_class, part.day, name, one) not in held]
+        if lost:
+            tx.put("partitions", **(row | {"going": _array(sorted({*holdings.going(row), *lost}))}))
+    known = json.loads(tx.meta(_DESTROYED) or "{}")
+    more = {_name(part): [generation, True] for part in dead}
+    tx.set_meta(_DESTROYED, json.dumps(more | known, sort_keys=True))
+    return [_name(part) for part in dead]
 
 
 def _name(item: Item | Partition) -> str:

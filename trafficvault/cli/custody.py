@@ -1,15 +1,24 @@
-"""Verbs that keep the keys: keys show, rotate, move, passphrase."""
+"""Verbs that keep keys and copies: keys show, rotate, move, passphrase; backup, restore."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from trafficvault import app as house
+from trafficvault import backup as backups
 from trafficvault import providers, rotation
-from trafficvault.cli.door import AsJson, ask_secret, door
-from trafficvault.cli.screen import print_lines, print_object, print_table
+from trafficvault import restore as restoring
+from trafficvault.catalogue import Transaction
+from trafficvault.cli.door import AsJson, ask_secret, door, sign_in
+from trafficvault.cli.screen import print_lines, print_object, print_table, progress
+from trafficvault.clock import SystemClock
+from trafficvault.durable import Disk
+from trafficvault.errors import FaultError
+from trafficvault.people import Person
 from trafficvault.providers import Choice
 
 keys_verbs = typer.Typer(no_args_is_help=True, help="The key provider: who holds the epoch keys.")
@@ -21,6 +30,8 @@ Token = Annotated[str | None, typer.Option("--token", help="With pkcs11: the tok
 def add_to(app: typer.Typer) -> None:
     """Adds this module's verbs to `app`."""
     app.add_typer(keys_verbs, name="keys")
+    app.command("backup")(backup)
+    app.command("restore")(restore)
 
 
 @keys_verbs.callback()
@@ -84,3 +95,76 @@ def _print_generation(generation: int, as_json: bool) -> None:
         print_object({"generation": generation})
     else:
         print_lines([f"the keys are of generation {generation}; the epoch key before is destroyed"])
+
+
+def backup(
+    context: typer.Context,
+    directory: Annotated[Path, typer.Argument(help="The backup's own directory; what is there already is kept.")],
+    check: Annotated[
+        bool, typer.Option("--check", help="Copy nothing; compare every file with the manifest (exit 5 on a fault).")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring a backup of the vault to this moment: everything but epoch keys, and only what is new is copied."""
+    if check:
+        _check_backup(context, directory, as_json)
+        return
+    layout = door(context).layout
+    house.require_vault(layout)
+    with progress("backup") as step:
+        ahead = backups.copy_ahead(layout, directory, Disk(), step)
+        with door(context).writing() as vault:
+            done = backups.backup(vault, directory, step)
+    facts = {"backup": done.digest, "taken_at": done.manifest["taken_at"], "files": len(done.manifest["files"])}
+    if as_json:
+        print_object({**facts, "copied": ahead + done.copied})
+    else:
+        print_lines(
+            [f"backup of {facts['taken_at']}: {facts['files']} files, {ahead + done.copied} of them copied now"]
+        )
+
+
+def _check_backup(context: typer.Context, directory: Path, as_json: bool) -> None:
+    found = backups.faults(directory, door(context).open().settings.public_key)
+    if as_json:
+        print_object({"faults": found})
+    else:
+        print_lines(found or ["signature, sizes and digests agree"])
+    if found:
+        raise FaultError(f"checking the backup: {len(found)} faults")
+
+
+def restore(
+    context: typer.Context,
+    directory: Annotated[Path, typer.Argument(help="The backup's directory.")],
+    accept_older: Annotated[
+        bool,
+        typer.Option("--accept-older", help="Administrators accept a backup older than the keys (needs --user)."),
+    ] = False,
+    with_: Annotated[
+        str | None,
+        typer.Option("--with", help="The second administrator; password by prompt or TRAFFICVAULT_SECOND_PASSWORD."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put a vault back from a backup, beside its key directory; what had expired expires again."""
+    layout = door(context).layout
+
+    def accept(tx: Transaction) -> tuple[Person, ...]:
+        persons = [door(context).person_in(tx)]
+        if with_ is not None:
+            persons.append(sign_in(tx, with_, "TRAFFICVAULT_SECOND_PASSWORD"))
+        return tuple(persons)
+
+    told = restoring.restore(directory, layout, Disk(), SystemClock(), ask_secret, accept if accept_older else None)
+    if as_json:
+        print_object({**asdict(told), "expiring": list(told.expiring)})
+        return
+    print_lines(
+        [
+            f"put back the vault of {told.taken_at}, with keys of generation {told.generation}",
+            f"later entries of the audit log that are lost: {told.lost_entries}",
+            f"expired since, and to be dropped by the next expire: {len(told.expiring)}",
+            f"keys of what this backup does not know, destroyed by the next expire: {told.unknown_keys}",
+        ]
+    )

@@ -14,6 +14,7 @@ import typer
 
 from trafficvault import app as house
 from trafficvault import locks, people, reserve
+from trafficvault.catalogue import Transaction
 from trafficvault.clock import SystemClock
 from trafficvault.durable import Disk
 from trafficvault.errors import RefusedError, UsageError
@@ -57,6 +58,12 @@ class Door:
             raise UsageError("this act needs a person: name yourself with --user NAME before the verb")
         return authenticate(vault, self.user, "TRAFFICVAULT_PASSWORD")
 
+    def person_in(self, tx: Transaction) -> Person:
+        """The acting person, where there is a catalogue and no vault yet."""
+        if self.user is None:
+            raise UsageError("this act needs a person: name yourself with --user NAME before the verb")
+        return sign_in(tx, self.user, "TRAFFICVAULT_PASSWORD")
+
 
 def door(context: typer.Context) -> Door:
     """The door that the callback of the command line put into `context`."""
@@ -67,6 +74,11 @@ def door(context: typer.Context) -> Door:
 def layout_of(vault: Path, keys: Path | None) -> Layout:
     """The paths of a vault; the key directory is beside it unless it is named."""
     return Layout(vault, keys if keys is not None else vault.with_name(f"{vault.name}.keys"))
+
+
+def sign_in(tx: Transaction, name: str, variable: str) -> Person:
+    """Signs `name` in with the password of environment `variable`, or asks for it."""
+    return people.authenticate(tx, name, os.environ.get(variable) or _typed(f"password of {name}", variable))
 
 
 def authenticate(vault: Vault, name: str, variable: str) -> Person:
