@@ -167,11 +167,12 @@ class TokenKeys:
 
         start = self._label(0)[:-1]
         with self._session() as session:
-            labels = [str(item.label) for item in session.get_objects({Attribute.CLASS: ObjectClass.SECRET_KEY})]
+            found = session.get_objects({Attribute.CLASS: ObjectClass.SECRET_KEY})
+            labels = [str(item[Attribute.LABEL]) for item in found]
         numbers = [label.removeprefix(start) for label in labels if label.startswith(start)]
         return frozenset(int(number) for number in numbers if number.isdecimal())
 
-    def _object(self, session: pkcs11.Session, generation: int) -> pkcs11.SecretKey:
+    def _object(self, session: pkcs11.Session, generation: int) -> Any:
         found = self._found(session, generation)
         if not found:
             raise FaultError(f"opening epoch key {generation}: the token has no such key")

@@ -102,7 +102,8 @@ def plan_recovery(catalogue: int, epochs: frozenset[int], rings: frozenset[int])
     if newest > catalogue + 1 or (newest == catalogue + 1 and catalogue not in epochs & rings):
         raise FaultError(
             f"opening the keys: the catalogue is older than the keys (restored?): it is of generation {catalogue}, the "
-            f"keys of {newest}; nothing was destroyed; restore the catalogue that belongs to these keys"
+            f"keys of {newest}; nothing was destroyed; restore the catalogue that belongs to these keys",
+            hint="if there is none any more: trafficvault restore BACKUP --accept-older, which destroys nothing living",
         )
     if catalogue not in epochs & rings:
         missing = "ring" if catalogue in epochs else "epoch key"

@@ -31,16 +31,9 @@ LATE = NOW + timedelta(days=3)
 
 def expired(directory: Path, kind: str) -> Vault:
     """A vault whose older day has expired; `image` beside it was made before."""
-    vault = app.create(
-        layout_at(directory),
-        "telecom",
-        [("ada", PASSWORD)],
-        Disk(),
-        SetClock(NOW),
-        FAST,
-        choice=choice(kind),
-        ask=answering(),
-    )
+    founders, which = [("ada", PASSWORD)], choice(kind)
+    clock, ask = SetClock(NOW), answering()
+    vault = app.create(layout_at(directory), "telecom", founders, Disk(), clock, FAST, choice=which, ask=ask)
     ingest(vault, "mvno_pipe", usage([Usage(at=OLD, record_id="old"), Usage(record_id="new")]))
     (directory / "image").mkdir()
     for part in (vault.layout.vault, vault.layout.keys):
@@ -79,7 +72,7 @@ def test_an_old_vault_directory_with_the_keys_of_today_brings_no_expired_record_
     assert DAY not in opens
     assert LIVING in opens
     old = Layout(tmp_path / "image" / "vault", vault.layout.keys)
-    with pytest.raises(VaultError, match="missing|older than the keys"):
+    with pytest.raises(VaultError, match=r"missing|older than the keys"):
         app.open_vault(old, Disk(), SetClock(LATE), ask=answering())
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -170,11 +171,11 @@ def test_the_provider_tells_whether_its_keys_can_be_copied(provider: KeyProvider
 def test_an_unknown_provider_and_a_half_named_token_are_refused() -> None:
     """A token takes both its names, and no other provider takes one."""
     for wrong in (
-        lambda: Choice("cloud"),
-        lambda: Choice("pkcs11"),
-        lambda: Choice("pkcs11", Path("x.so")),
-        lambda: Choice("local", None, "label"),
-        lambda: Choice("passphrase", Path("x.so"), "label"),
+        partial(Choice, "cloud"),
+        partial(Choice, "pkcs11"),
+        partial(Choice, "pkcs11", Path("x.so")),
+        partial(Choice, "local", None, "label"),
+        partial(Choice, "passphrase", Path("x.so"), "label"),
     ):
         with pytest.raises(UsageError, match="choosing a key provider"):
             wrong()

@@ -115,13 +115,12 @@ def backup(
         ahead = backups.copy_ahead(layout, directory, Disk(), step)
         with door(context).writing() as vault:
             done = backups.backup(vault, directory, step)
+    copied = ahead + done.copied
     facts = {"backup": done.digest, "taken_at": done.manifest["taken_at"], "files": len(done.manifest["files"])}
     if as_json:
-        print_object({**facts, "copied": ahead + done.copied})
+        print_object({**facts, "copied": copied})
     else:
-        print_lines(
-            [f"backup of {facts['taken_at']}: {facts['files']} files, {ahead + done.copied} of them copied now"]
-        )
+        print_lines([f"backup of {facts['taken_at']}: {facts['files']} files, {copied} of them copied now"])
 
 
 def _check_backup(context: typer.Context, directory: Path, as_json: bool) -> None:

@@ -10,7 +10,7 @@ from trafficvault.durable import Disk
 
 PRINTING = (
     ("status",), ("verify",), ("doctor",), ("policy", "show"), ("config", "check"), ("feeds",), ("sources",),
-    ("sources", "gaps"), ("batch", "list"), ("user", "list"), ("expire", "--dry-run"), ("audit", "verify"),
+    ("sources", "gaps"), ("batch", "list"), ("user", "list"), ("expire", "--dry-run"), ("audit", "verify"), ("keys", "show"),
 )  # fmt: skip
 SIGNED_IN = ((("warrant", "list"), "olga"), (("audit", "show"), "aukje"))
 
@@ -32,6 +32,8 @@ def test_no_verb_prints_a_key(line: CommandLine) -> None:
 
 
 def test_no_verb_offers_keys() -> None:
-    """No verb is named for it, and no help text speaks of exporting."""
-    assert not [verb for verb in verbs() if "key" in verb or "export" in verb]
+    """The verbs about keys renew, move and show who holds them; none is named for giving one out, or speaks of it."""
+    about = {verb for verb in verbs() if "key" in verb}
+    assert about == {"keys", "keys show", "keys rotate", "keys move", "keys passphrase"}
+    assert not [verb for verb in verbs() if "export" in verb]
     assert not [verb for verb in verbs() if "export" in help_of(verb).lower()]

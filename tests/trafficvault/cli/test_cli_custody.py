@@ -1,0 +1,123 @@
+"""The verbs that keep keys and copies, as a person types them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.support import NOW, PASSWORD
+from tests.trafficvault import token_house
+from tests.trafficvault.cli.commandline import CommandLine
+from tests.trafficvault.key_choices import CHEAP, PASSPHRASE
+from trafficvault import provider_passphrase, providers, rotation
+from trafficvault.cli import door
+
+SET = {"TRAFFICVAULT_PASSPHRASE": PASSPHRASE, "TRAFFICVAULT_NEW_PASSPHRASE": PASSPHRASE}
+
+
+@pytest.fixture(autouse=True)
+def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A passphrase costs next to nothing to check: nobody guesses at it here."""
+    for function in (rotation.rotate, rotation.change_passphrase):
+        monkeypatch.setattr(function, "__defaults__", (CHEAP,))
+    monkeypatch.setattr(providers.Choice.__init__, "__defaults__", ("local", None, None, CHEAP))
+
+
+def test_the_life_of_a_provider(line: CommandLine) -> None:
+    """Local, rotated, moved to a passphrase, the passphrase changed, and shown; each run tells the generation."""
+    assert line("keys", "show", "--json").object["key_provider"] == "local"
+    assert line("keys", "rotate", "--json", user="ada").object == {"generation": 2}
+    moved = line("keys", "move", "--to", "passphrase", user="ada", environment=SET)
+    assert (moved.code, "generation 3" in moved.out) == (0, True)
+    assert 'key_provider = "passphrase"' in line.layout.settings.read_text()
+    fresh = SET | {"TRAFFICVAULT_NEW_PASSPHRASE": "five other words, longer ones"}
+    assert "older copy" in line("keys", "passphrase", user="ada", environment=fresh).out
+    wrong = line("keys", "show", environment=SET)
+    assert (wrong.code, PASSPHRASE in wrong.err) == (3, False)
+    new = {"TRAFFICVAULT_PASSPHRASE": "five other words, longer ones"}
+    again = new | {"TRAFFICVAULT_NEW_PASSPHRASE": "five other words, longer ones"}
+    assert line("keys", "passphrase", "--json", user="ada", environment=again).object == {"changed": True}
+    shown = line("keys", "show", environment=new)
+    assert "passphrase" in shown.out
+
+
+def test_init_with_a_passphrase_asks_for_it(nowhere: CommandLine) -> None:
+    """And the vault that it makes opens with it, and says so in `doctor`."""
+    words = ("init", "--admin", "ada", "--key-provider", "passphrase", "--json")
+    done = nowhere(*words, environment=SET | {"TRAFFICVAULT_NEW_PASSWORD": PASSWORD})
+
+    assert done.code == 0, done.err
+    assert nowhere.layout.sealed_root.exists()
+    locked = nowhere("keys", "show")
+    assert (locked.code, "TRAFFICVAULT_PASSPHRASE" in locked.err) == (3, True)
+    checks = nowhere("doctor", "--json", environment=SET).object["checks"]
+    assert [item["state"] for item in checks if item["check"] == "key provider"] == ["ok"]
+
+
+def test_init_with_a_token(nowhere: CommandLine) -> None:
+    """The key directory names it; without its PIN nothing opens; a token half named is a usage error."""
+    module = token_house.module()
+    pins = {"TRAFFICVAULT_PIN": token_house.PIN, "TRAFFICVAULT_NEW_PASSWORD": PASSWORD}
+    words = ("init", "--admin", "ada", "--key-provider", "pkcs11", "--module", module)
+    half = nowhere(*words, environment=pins)
+    assert (half.code, nowhere.layout.vault.exists()) == (2, False)
+    done = nowhere(*words, "--token", token_house.LABEL, environment=pins)
+
+    assert done.code == 0, done.err
+    shown = nowhere("keys", "show", "--json", environment=pins).object
+    assert (shown["name"], shown["copies_can_exist"]) == ("PKCS#11 token", False)
+    assert nowhere("keys", "show").code == 3
+
+
+def test_a_person_at_a_terminal_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unseen, and twice where it is new; the environment goes first."""
+    asked = list[bool]()
+
+    def prompt(what: str, **how: bool) -> str:
+        asked.append(how["confirmation_prompt"])
+        return PASSPHRASE
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer.prompt", prompt)
+
+    assert door.ask_secret("passphrase", provider_passphrase.NEW_VARIABLE, twice=True) == PASSPHRASE
+    assert door.ask_secret("passphrase", provider_passphrase.VARIABLE) == PASSPHRASE
+    monkeypatch.setenv(provider_passphrase.VARIABLE, "from the environment")
+    assert door.ask_secret("passphrase", provider_passphrase.VARIABLE) == "from the environment"
+    assert asked == [True, False]
+
+
+def test_a_backup_and_its_restore(line: CommandLine, tmp_path: Path) -> None:
+    """Taken, checked, put back; an older one takes an administrator, and the table says what is lost."""
+    target = tmp_path / "copies" / "backup"
+    done = line("backup", target, "--json").object
+    assert done["files"] > 3
+    assert "0 of them copied now" in line("backup", target).out or done["copied"] == 0
+    assert line("backup", target, "--check", "--json").object == {"faults": []}
+    assert "agree" in line("backup", target, "--check").out
+    shutil.move(line.layout.vault, tmp_path / "lost")
+    told = line("restore", target, "--json")
+    assert (told.code, told.object["lost_entries"], told.object["expiring"]) == (0, 0, [])
+    assert line("verify").code == 0
+
+    line("keys", "rotate", user="ada")
+    shutil.move(line.layout.vault, tmp_path / "lost too")
+    refused = line("restore", target)
+    assert (refused.code, "--accept-older" in refused.err) == (3, True)
+    assert line("restore", target, "--accept-older").code == 2
+    accepted = line("restore", target, "--accept-older", user="ada")
+    assert (accepted.code, "generation 2" in accepted.out) == (0, True)
+    assert line("verify").code == 0
+    assert NOW.isoformat()[:10] in accepted.out
+
+
+def test_a_changed_backup_fails_its_check(line: CommandLine, tmp_path: Path) -> None:
+    """Exit code 5, and the file is named."""
+    line("backup", tmp_path / "backup")
+    next((tmp_path / "backup").glob("state-1/policy.toml")).write_text("changed")
+    found = line("backup", tmp_path / "backup", "--check")
+
+    assert found.code == 5
+    assert "state/policy.toml was changed" in found.out
