@@ -10,7 +10,8 @@ from trafficvault.durable import Disk
 
 PRINTING = (
     ("status",), ("verify",), ("doctor",), ("policy", "show"), ("config", "check"), ("feeds",), ("sources",),
-    ("sources", "gaps"), ("batch", "list"), ("user", "list"), ("expire", "--dry-run"), ("audit", "verify"), ("keys", "show"),
+    ("sources", "gaps"), ("batch", "list"), ("user", "list"), ("expire", "--dry-run"), ("audit", "verify"),
+    ("keys", "show"),
 )  # fmt: skip
 SIGNED_IN = ((("warrant", "list"), "olga"), (("audit", "show"), "aukje"))
 
