@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
-from trafficvault import people, policies, policy, providers, refusals, reserve, settings, signing, sources
+from trafficvault import escrow, people, policies, policy, providers, refusals, reserve, settings, signing, sources
 from trafficvault.audit import AuditLog
 from trafficvault.catalogue import Catalogue
 from trafficvault.clock import Clock
@@ -139,8 +139,10 @@ def _opened(layout: Layout, disk: Disk, clock: Clock, provider: KeyProvider, *, 
     named = sources.parse(_text_of(layout.sources), feeds, rules)
     audit = AuditLog(layout, disk, catalogue, keys, known, rules, clock, makes_keys=writer)
     vault = Vault(layout, known, rules, feeds, named, disk, clock, catalogue, keys, audit, ruled.shortens)
+    keys.attach_escrow(lambda: escrow.refresh(vault))
     if writer:
         _note_policy(vault, ruled)
+        escrow.refresh(vault)
     return vault
 
 

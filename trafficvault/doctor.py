@@ -19,7 +19,7 @@ TESTED: Final[Mapping[str, tuple[str, str]]] = {
     "pyarrow": ("26", "28"),
     "polars": ("2.1", "3"),
     "duckdb": ("2.0", "2.1"),
-    "cryptography": ("46", "51"),
+    "cryptography": ("50", "51"),
     "sqlalchemy": ("2.1", "3"),
     "numpy": ("2.4", "3"),
     "sqlite": ("3.37", "4"),

@@ -133,6 +133,7 @@ class KeyStore:
         self._held: _Held | None = _Held(ring, str(layout.ring(ring.generation)))
         self._random = random
         self._directory: Callable[[str], PersonKey | None] | None = None
+        self._renewed: Callable[[], None] = lambda: None
         # By the object itself: an admission that is dropped takes what it stood for with it.
         self._admitted: weakref.WeakKeyDictionary[Admission, tuple[int, Covered]] = weakref.WeakKeyDictionary()
 
@@ -226,6 +227,10 @@ class KeyStore:
         self._directory = directory
         self._admitted.clear()
 
+    def attach_escrow(self, renewed: Callable[[], None]) -> None:
+        """Tells the store what is done when a renewal is complete: the escrow's copy is replaced."""
+        self._renewed = renewed
+
     def follow(self, catalogue_generation: int) -> None:
         """Takes the ring of that generation as it is on disk: another process may have renewed it, or put keys into it.
 
@@ -285,6 +290,7 @@ class KeyStore:
         # If we crash here, `open` does the rest.
         self._held = _Held(ring, str(self._layout.ring(ring.generation)))
         self._destroy(old.generation)  # (4)
+        self._renewed()
 
     def custody(self, act: str) -> Custody:
         """The keys for an act of the house: receive, compact, rewrite, verify, expire, audit or catalogue."""

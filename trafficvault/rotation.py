@@ -9,7 +9,7 @@ vault to write next (`providers.settle`). The caller holds the writer's lock. Ad
 
 from __future__ import annotations
 
-from trafficvault import locks, provider_passphrase, providers, refusals, settings
+from trafficvault import escrow, locks, provider_passphrase, providers, refusals, settings
 from trafficvault.errors import RefusedError
 from trafficvault.people import Person, require_role
 from trafficvault.provider import Ask
@@ -38,6 +38,10 @@ def move(vault: Vault, person: Person, choice: Choice, ask: Ask) -> int:
         require_role(person, "administrator")
         if providers.present(vault.layout.keys) == choice.kind:
             raise RefusedError(f"moving the keys: {choice.kind} is the key provider already; `keys rotate` renews it")
+        with vault.catalogue.reading() as tx:
+            copied = escrow.current(tx)
+        if copied is not None and choice.kind == "pkcs11":
+            raise RefusedError("moving the keys: a token's keys have no escrow; end it first with `escrow off`")
     generation = _renewed(vault, "keys-move", person, choice, ask)
     text = vault.layout.settings.read_text(encoding="utf-8")
     # If we crash here, `doctor` says that the line is behind; the key directory is what counts.

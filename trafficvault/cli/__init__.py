@@ -16,6 +16,7 @@ from trafficvault.cli import adopting as adopting  # adds its verbs to those of 
 from trafficvault.cli import (
     compacting,
     custody,
+    escrowing,
     intake,
     keeping,
     orders,
@@ -79,6 +80,7 @@ scheduling.add_to(app)
 stating.add_to(app)
 proving.add_to(app)
 custody.add_to(app)
+escrowing.add_to(app)
 
 
 def main() -> None:

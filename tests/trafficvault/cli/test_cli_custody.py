@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from tests.support import NOW, PASSWORD
 from tests.trafficvault import token_house
@@ -121,3 +123,28 @@ def test_a_changed_backup_fails_its_check(line: CommandLine, tmp_path: Path) -> 
 
     assert found.code == 5
     assert "state/policy.toml was changed" in found.out
+
+
+def test_the_life_of_an_escrow(line: CommandLine, tmp_path: Path) -> None:
+    """Set, shown, opened elsewhere, taken off; the private key is in nothing that is printed."""
+    key = X25519PrivateKey.generate()
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    private = line.file("safe.key", key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    safe = tmp_path / "safe"
+    safe.mkdir()
+    words = ("escrow", "set", "--key", line.file("safe.pem", public), "--to", safe)
+    assert line("escrow", "show").out == "no escrow is set\n"
+    assert line("escrow", "show", "--json").object == {"escrow": None, "problems": []}
+    assert line(*words, "--json", user="ada").object["to"] == str(safe)
+    assert str(safe) in line(*words, user="ada").out
+    assert "one copy, of the living key" in line("escrow", "show").out
+    line("keys", "rotate", user="ada")
+    assert line("escrow", "show", "--json").object["problems"] == []
+    opening = ("escrow", "open", next(safe.iterdir()), "--private-key", private)
+    for number, more in enumerate(((), ("--json",))):
+        done = line.bare("--keys", tmp_path / f"found-{number}", *opening, *more)
+        assert (done.code, (tmp_path / f"found-{number}" / "epoch-2").exists()) == (0, True)
+    assert line("escrow", "off", user="ada").code == 0
+    assert list(safe.iterdir()) == []
+    line(*words, user="ada")
+    assert line("escrow", "off", "--json", user="ada").object == {"escrow": None}

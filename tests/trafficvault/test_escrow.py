@@ -1,0 +1,221 @@
+"""Escrow: one copy of the living epoch key, for one private key; a lost key directory comes back from it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+
+from tests.scenarios.test_backup_proof import expired
+from tests.support import NOW, Usage, every_byte, ingest, new_vault, opened, signed_in, usage
+from tests.trafficvault.key_choices import answering, choice
+from tests.trafficvault.test_rotation import Stopped, StoppingDisk
+from trafficvault import app, backup, escrow, expire, locks, restore, rotation, status, verify
+from trafficvault.clock import SetClock
+from trafficvault.durable import Disk
+from trafficvault.errors import FaultError, RefusedError, UsageError
+from trafficvault.layout import Layout
+from trafficvault.provider import from_environment
+from trafficvault.vault import Vault
+
+LATE = NOW + timedelta(days=3)
+OLD = "20260521120000"
+
+
+@pytest.fixture(scope="module")
+def private_key() -> X25519PrivateKey:
+    """Its private half lies in a safe."""
+    return X25519PrivateKey.generate()
+
+
+@pytest.fixture
+def pem(tmp_path: Path, private_key: X25519PrivateKey) -> Path:
+    """The public half, beside the private one and one under a passphrase."""
+    path = tmp_path / "escrow.pem"
+    public = private_key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    path.write_bytes(public)
+    for name, how in (("plain", NoEncryption()), ("locked", BestAvailableEncryption(b"its passphrase"))):
+        found = private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, how)
+        (tmp_path / f"{name}.pem").write_bytes(found)
+    return path
+
+
+@pytest.fixture
+def to(tmp_path: Path) -> Path:
+    """Where the copy goes."""
+    (tmp_path / "safe").mkdir()
+    return tmp_path / "safe"
+
+
+@pytest.fixture
+def vault(tmp_path: Path, pem: Path, to: Path) -> Vault:
+    """A vault with an escrow, a record that is about to expire and one that is not."""
+    vault = new_vault(tmp_path, now=NOW)
+    ingest(vault, "mvno_pipe", usage([Usage(at=OLD, record_id="old"), Usage(record_id="new")]))
+    escrow.set_(vault, signed_in(vault, "ada"), pem, to)
+    return vault
+
+
+def names(to: Path) -> list[str]:
+    """The copies, without the vault's id."""
+    return sorted(path.name.rpartition("-")[2] for path in to.iterdir())
+
+
+def test_there_is_one_copy_and_each_renewal_replaces_it(vault: Vault, to: Path) -> None:
+    """An expiry leaves no copy of the epoch key that it destroyed; nothing in it is in clear."""
+    assert names(to) == ["1.json"]
+    late = opened(vault, LATE)
+    expire.expire(late)
+
+    assert names(to) == ["2.json"]
+    assert escrow.problems(late) == []
+    epoch = late.keys.provider.export_epoch(2)
+    assert epoch not in every_byte(to)
+    assert epoch.hex().encode() not in every_byte(to)
+
+
+@pytest.mark.parametrize("which", ["plain", "locked"])
+def test_a_lost_key_directory_comes_back_with_a_backup(vault: Vault, to: Path, tmp_path: Path, which: str) -> None:
+    """From the copy, its private key and the backup alone: every record that lives, and none that expired."""
+    late = opened(vault, LATE)
+    expire.expire(late)
+    with locks.writing(vault.layout):
+        backup.backup(late, tmp_path / "backup")
+    where = Layout(tmp_path / "elsewhere" / "vault", tmp_path / "elsewhere" / "keys")
+    ask = answering({escrow.VARIABLE: "its passphrase"})
+
+    assert escrow.open_(next(to.iterdir()), tmp_path / f"{which}.pem", where, Disk(), ask) == 2
+    told = restore.restore(tmp_path / "backup", where, Disk(), SetClock(LATE), from_environment)
+    again = app.open_vault(where, Disk(), SetClock(LATE), writer=True)
+    assert (told.lost_entries, told.expiring) == (0, ())
+    assert again.keys.key_ids() == late.keys.key_ids()
+    assert {fault.kind for fault in verify.verify(again).faults} == set()
+    assert rotation.rotate(again, signed_in(again, "ada"), answering()) == 3
+
+
+def test_a_place_that_is_gone_stops_no_expiry_and_is_told(vault: Vault, to: Path) -> None:
+    """The check of the status fails until the copy is there; the next writer makes it."""
+    shutil.move(to, to.with_name("unmounted"))
+    late = opened(vault, LATE)
+    assert len(expire.expire(late).certificates) > 0
+
+    assert any("no copy of the living epoch key" in sentence for sentence in status.status(late).wrong)
+    shutil.move(to.with_name("unmounted"), to)
+    assert any("1 copies of destroyed epoch keys" in sentence for sentence in status.status(late).wrong)
+    opened(vault, LATE)
+    assert escrow.problems(late) == []
+    assert names(to) == ["2.json"]
+
+
+def test_the_escrow_moves_and_ends(vault: Vault, pem: Path, to: Path, tmp_path: Path) -> None:
+    """No copy is left where it was; the log says where it was and to which key."""
+    other = tmp_path / "other safe"
+    other.mkdir()
+    ada = signed_in(vault, "ada")
+    escrow.set_(vault, ada, pem, other)
+    assert (names(to), names(other)) == ([], ["1.json"])
+    escrow.end(vault, ada)
+
+    assert names(other) == []
+    assert escrow.problems(vault) == []
+    assert [entry["detail"]["to"] for entry in vault.audit.show(3)] == [str(to), str(other), str(other)]
+    with pytest.raises(RefusedError, match="none is set"):
+        escrow.end(vault, ada)
+
+
+def test_who_may_not_and_what_can_not_be(vault: Vault, pem: Path, to: Path, tmp_path: Path) -> None:
+    """Only administrators; only an X25519 key; only a directory that is there and apart."""
+    ada = signed_in(vault, "ada")
+    for act in (
+        lambda: escrow.set_(vault, signed_in(vault, "otto"), pem, to),
+        lambda: escrow.end(vault, signed_in(vault, "otto")),
+    ):
+        with pytest.raises(RefusedError, match="role administrator"):
+            act()
+    wrong = tmp_path / "wrong.pem"
+    wrong.write_bytes(
+        Ed25519PrivateKey.generate().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
+    for key, place, words in (
+        (wrong, to, "no X25519 key"),
+        (tmp_path / "none.pem", to, "no public key"),
+        (pem, tmp_path / "nowhere", "no directory"),
+        (pem, vault.layout.keys, "lies in"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            escrow.set_(vault, ada, key, place)
+    assert names(to) == ["1.json"]
+
+
+def test_a_copy_opens_with_its_own_key_only(vault: Vault, to: Path, tmp_path: Path) -> None:
+    """Changed, of another generation, of another form, or another private key: no key directory is made."""
+    copy = next(to.iterdir())
+    where = Layout(tmp_path / "v", tmp_path / "k")
+    content = json.loads(copy.read_bytes())
+    for change in ({"generation": 2}, {"vault": "other"}, {"sealed": "00" * 80}, {"v": 2}, {"sealed": "x"}):
+        (tmp_path / "copy").write_text(json.dumps(content | change))
+        with pytest.raises(FaultError, match="opening an escrow copy"):
+            escrow.open_(tmp_path / "copy", tmp_path / "plain.pem", where, Disk(), answering({}))
+    for name, key in (("other", X25519PrivateKey.generate()), ("signing", Ed25519PrivateKey.generate())):
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        (tmp_path / f"{name}.pem").write_bytes(pem)
+    with pytest.raises(FaultError, match="another key"):
+        escrow.open_(copy, tmp_path / "other.pem", where, Disk(), answering({}))
+    for name in ("signing", "none", "escrow"):
+        with pytest.raises(UsageError, match="opening an escrow copy"):
+            escrow.open_(copy, tmp_path / f"{name}.pem", where, Disk(), answering({}))
+    with pytest.raises(UsageError, match="passphrase is another"):
+        escrow.open_(copy, tmp_path / "locked.pem", where, Disk(), answering({escrow.VARIABLE: "a guess"}))
+    with pytest.raises(UsageError, match="can't be read"):
+        escrow.open_(tmp_path / "no copy", tmp_path / "plain.pem", where, Disk(), answering({}))
+    assert not where.keys.exists()
+    with pytest.raises(RefusedError, match="is not empty"):
+        escrow.open_(copy, tmp_path / "plain.pem", vault.layout, Disk(), answering({}))
+
+
+def test_a_token_has_no_escrow(tmp_path: Path, pem: Path, to: Path) -> None:
+    """Setting one is refused, and so is moving to a token while one is set."""
+    vault = expired(tmp_path / "hsm", "pkcs11")
+    with pytest.raises(RefusedError, match="no escrow copy can be made"):
+        escrow.set_(vault, signed_in(vault, "ada"), pem, to)
+    local = new_vault(tmp_path)
+    ada = signed_in(local, "ada")
+    escrow.set_(local, ada, pem, to)
+    with pytest.raises(RefusedError, match="have no escrow"):
+        rotation.move(local, ada, choice("pkcs11"), answering())
+
+
+@pytest.mark.slow
+def test_an_expiry_cut_short_leaves_a_copy_and_soon_one_only(vault: Vault, to: Path, tmp_path: Path) -> None:
+    """Stopped at each step in turn: a copy of the ruling epoch key is there after the next writer, and no other."""
+    shutil.copytree(tmp_path, tmp_path.with_name("master"), dirs_exist_ok=True)
+    for at in itertools.count(1):
+        for part in (vault.layout.vault, vault.layout.keys, to):
+            shutil.rmtree(part)
+            shutil.copytree(tmp_path.with_name("master") / part.name, part)
+        disk = StoppingDisk()
+        late = opened(vault, LATE, disk)
+        disk.steps, disk.at = 0, at
+        try:
+            expire.expire(late)
+        except Stopped:
+            assert len(names(to)) >= 1
+            again = opened(vault, LATE)
+            assert names(to) == [f"{again.keys.generation}.json"]
+            assert escrow.problems(again) == []
+        else:
+            break
+    assert at > 20

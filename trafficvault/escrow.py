@@ -1,0 +1,225 @@
+"""Escrow: one copy of the living epoch key, sealed to a public key whose private half lies elsewhere, offline.
+
+Where a key directory is lost and keys are files, this copy and a backup bring the vault back. It is sealed by HPKE
+(RFC 9180: X25519, HKDF-SHA256, AES-256-GCM) and replaced at each renewal: the new one is durable before those before it
+are removed, so that there is always one, and soon only one. A copy from before an expiry is what `final_at` waits for;
+`status` fails its check while one is left. Key and place stand sealed in the catalogue, for who could change them would
+have the keys. A token's epoch key can't be copied, so there is no escrow of it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+
+from trafficvault import refusals, signing
+from trafficvault.catalogue import Transaction
+from trafficvault.durable import Disk
+from trafficvault.errors import FaultError, RefusedError, UsageError
+from trafficvault.layout import Layout
+from trafficvault.people import Person, require_role
+from trafficvault.provider import Ask, LocalKeyFile
+from trafficvault.vault import Vault
+
+VARIABLE: Final = "TRAFFICVAULT_ESCROW_PASSPHRASE"
+_META = "escrow"
+"""The `meta` row with public key and place: `{"key": "<hex>", "to": "<path>"}`."""
+_KIND = "trafficvault-escrow"
+_SUITE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+
+
+@dataclass(frozen=True, slots=True)
+class Escrow:
+    """To which public key, and where, the living epoch key is copied."""
+
+    key: str
+    to: Path
+
+
+def current(tx: Transaction) -> Escrow | None:
+    """The escrow that is set; None without one."""
+    found = json.loads(tx.meta(_META) or "null")
+    return None if found is None else Escrow(found["key"], Path(found["to"]))
+
+
+def set_(vault: Vault, person: Person, key: Path, to: Path) -> Escrow:
+    """Sets the escrow and makes its copy. The caller holds the writer's lock.
+
+    Raises `RefusedError` for who is no administrator and for a provider whose keys can't be copied, `UsageError` for a
+    file that is no X25519 public key or a directory that is not there or lies in the vault or its keys.
+    """
+    with refusals.logged(vault, "escrow", person.name, {}):
+        require_role(person, "administrator")
+        vault.keys.provider.export_epoch(vault.keys.generation)
+    wanted = Escrow(_public_key(key), to.resolve())
+    _require_place(vault.layout, wanted.to)
+    with vault.catalogue.transaction() as tx:
+        before = current(tx)
+        tx.set_meta(_META, signing.canonical({"key": wanted.key, "to": str(wanted.to)}).decode())
+        vault.audit.enter(tx, "escrow", person.name, {"key": wanted.key, "to": str(wanted.to)})
+    vault.audit.flush()
+    _write(vault, wanted)
+    if before is not None and before.to != wanted.to:
+        _remove(vault, before, keep=None)
+    return wanted
+
+
+def end(vault: Vault, person: Person) -> None:
+    """Takes the escrow off and removes its copies. The caller holds the writer's lock."""
+    with refusals.logged(vault, "escrow", person.name, {}):
+        require_role(person, "administrator")
+    with vault.catalogue.transaction() as tx:
+        before = current(tx)
+        if before is None:
+            raise RefusedError("ending the escrow: none is set")
+        vault.audit.enter(tx, "escrow", person.name, {"key": None, "to": str(before.to)})
+    vault.audit.flush()
+    # Before it is forgotten where they are: a run that is cut short is done again.
+    _remove(vault, before, keep=None)
+    with vault.catalogue.transaction() as tx:
+        tx.set_meta(_META, "null")
+
+
+def refresh(vault: Vault) -> None:
+    """Makes the copy of the living epoch key where it is missing, then removes all others. For who may write.
+
+    A place that can't be written, such as one that is not mounted, stops no expiry: `problems` tells of it.
+    """
+    with vault.catalogue.reading() as tx:
+        wanted = current(tx)
+    if wanted is not None and problems(vault):
+        try:
+            _write(vault, wanted)
+        except OSError:
+            return
+
+
+def problems(vault: Vault) -> list[str]:
+    """What is wrong with the escrow's copies, a sentence each; none without an escrow."""
+    with vault.catalogue.reading() as tx:
+        wanted = current(tx)
+    if wanted is None:
+        return []
+    if not vault.keys.copies:
+        return ["an escrow is set and the key provider lets no copy be made; take it off with `escrow off`"]
+    found = _copies(vault, wanted)
+    told = []
+    if vault.keys.generation not in found:
+        told.append(f"the escrow in {wanted.to} has no copy of the living epoch key; see that it can be written")
+    old = sorted(found.keys() - {vault.keys.generation})
+    if old:
+        told.append(f"the escrow in {wanted.to} still has {len(old)} copies of destroyed epoch keys; remove them")
+    return told
+
+
+def open_(copy: Path, private_key: Path, layout: Layout, disk: Disk, ask: Ask) -> int:
+    """Makes a key directory, with a new local root key, from an escrow copy; `restore` puts the ring there.
+
+    Needs no vault and no network. Raises `RefusedError` when there is a key directory already, `FaultError` for a copy
+    of another key or form. Returns the generation.
+    """
+    try:
+        content = json.loads(copy.read_bytes())
+        if [content["kind"], content["v"]] != [_KIND, 1]:
+            raise ValueError
+        vault_id, generation, sealed = (
+            str(content["vault"]),
+            int(content["generation"]),
+            bytes.fromhex(content["sealed"]),
+        )
+    except OSError as problem:
+        raise UsageError(f"opening an escrow copy: {copy.name} can't be read ({problem.strerror})") from problem
+    except (ValueError, KeyError, TypeError) as problem:
+        raise FaultError(f"opening an escrow copy: {copy.name} is not one of version 1") from problem
+    try:
+        epoch = _SUITE.decrypt(sealed, _private_key(private_key, ask), info=_place(vault_id, generation))
+    except InvalidTag as problem:
+        raise FaultError("opening an escrow copy: it was changed, or sealed to another key") from problem
+    if layout.keys.exists() and any(layout.keys.iterdir()):
+        raise RefusedError(f"opening an escrow copy: {layout.keys} is not empty; name another directory with --keys")
+    LocalKeyFile.create(layout, disk, vault_id).import_epoch(generation, epoch)
+    return generation
+
+
+def _write(vault: Vault, wanted: Escrow) -> None:
+    generation, vault_id = vault.keys.generation, vault.settings.id
+    epoch = vault.keys.provider.export_epoch(generation)
+    public = X25519PublicKey.from_public_bytes(bytes.fromhex(wanted.key))
+    content = {
+        "kind": _KIND,
+        "v": 1,
+        "vault": vault_id,
+        "generation": generation,
+        "made_at": signing.instant(vault.clock.now()),
+        "sealed": _SUITE.encrypt(epoch, public, info=_place(vault_id, generation)).hex(),
+    }
+    path = wanted.to / f"escrow-{vault_id}-{generation}.json"
+    vault.disk.create(path, signing.canonical(content) + b"\n")
+    _remove(vault, wanted, keep=path)
+
+
+def _remove(vault: Vault, escrow: Escrow, keep: Path | None) -> None:
+    for path in _copies(vault, escrow).values():
+        if path != keep:
+            vault.disk.remove(path)
+
+
+def _copies(vault: Vault, escrow: Escrow) -> dict[int, Path]:
+    form = re.compile(rf"escrow-{vault.settings.id}-([1-9][0-9]*)\.json")
+    if not escrow.to.is_dir():
+        return {}
+    return {int(match[1]): path for path in escrow.to.iterdir() if (match := form.fullmatch(path.name))}
+
+
+def _place(vault_id: str, generation: int) -> bytes:
+    return f"trafficvault escrow {vault_id} {generation}".encode()
+
+
+def _public_key(path: Path) -> str:
+    try:
+        key = load_pem_public_key(path.read_bytes())
+    except (OSError, ValueError) as problem:
+        raise UsageError(f"setting the escrow: {path.name} is no public key in PEM") from problem
+    if not isinstance(key, X25519PublicKey):
+        raise UsageError(
+            f"setting the escrow: {path.name} is no X25519 key", hint="openssl genpkey -algorithm X25519 makes one"
+        )
+    return key.public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
+
+
+def _private_key(path: Path, ask: Ask) -> X25519PrivateKey:
+    try:
+        content = path.read_bytes()
+        try:
+            key = load_pem_private_key(content, None)
+        except TypeError:
+            # It is encrypted, and takes a passphrase of its own.
+            key = load_pem_private_key(content, ask("passphrase of the escrow's private key", VARIABLE).encode())
+    except (OSError, ValueError) as problem:
+        raise UsageError(
+            f"opening an escrow copy: {path.name} is no private key in PEM, or its passphrase is another"
+        ) from problem
+    if not isinstance(key, X25519PrivateKey):
+        raise UsageError(f"opening an escrow copy: {path.name} is no X25519 key")
+    return key
+
+
+def _require_place(layout: Layout, to: Path) -> None:
+    if not to.is_dir():
+        raise UsageError(f"setting the escrow: {to} is no directory; make it, for its owner alone")
+    for inside in (layout.vault.resolve(), layout.keys.resolve()):
+        if to.is_relative_to(inside):
+            raise UsageError(f"setting the escrow: {to} lies in {inside.name}; a copy belongs elsewhere")
