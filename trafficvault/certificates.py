@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ingest.record import CATEGORIES, WHEN
-from trafficvault import checkpoints, signing
+from trafficvault import checkpoints, pending, signing
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.errors import UsageError
 from trafficvault.retention import Item
@@ -62,12 +62,13 @@ def issue(
         "due": signing.instant(due),
         "deleted_at": signing.instant(destroyed.at),
         "lateness_seconds": max(0, int((destroyed.at - due).total_seconds())),
-        # Keys that can not be copied leave nothing to wait for.
-        "final_at": signing.instant(
-            destroyed.at + (vault.policy.key_copies_within.delta() if vault.keys.copies else timedelta(0))
-        ),
+        "final_at": _final(vault, destroyed),
         "leases_ended": destroyed.leases_ended,
     }
+    earlier = pending.read(vault.layout).of(item.kind, item.record_class, item.day) if item.ends_day else None
+    if earlier is not None:
+        # Told by a process without keys, thus by a file that nobody signed: when the files went, not when the keys did.
+        body["files_dropped_at"] = earlier.at
     return sign(vault, tx, body)
 
 
@@ -95,10 +96,16 @@ def issue_rows(vault: Vault, tx: Transaction, removed: dict[str, Any], destroyed
         "policy": vault.policy.digest,
         "due": None,
         "deleted_at": signing.instant(destroyed.at),
-        "final_at": signing.instant(destroyed.at + vault.policy.key_copies_within.delta()),
+        "final_at": _final(vault, destroyed),
         "leases_ended": destroyed.leases_ended,
     }
     return sign(vault, tx, body)
+
+
+def _final(vault: Vault, destroyed: Destruction) -> str:
+    """When the last copy of a key that could open it must be gone; keys that can't be copied leave nothing to wait for."""
+    wait = vault.policy.key_copies_within.delta() if vault.keys.copies else timedelta()
+    return signing.instant(destroyed.at + wait)
 
 
 def sign(vault: Vault, tx: Transaction, body: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from ingest.record import CATEGORIES, FRAME
-from trafficvault import certificates, endings, holdings, locks, reserve, retention, rewrite, segments, signing
+from trafficvault import certificates, endings, holdings, locked, locks, reserve, retention, rewrite, segments, signing
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.certificates import Destruction
 from trafficvault.errors import DecisionError, RefusedError
@@ -127,6 +127,7 @@ def expire(
             if due:
                 vault.audit.enter(tx, "expire", None, {"certificates": [item["id"] for item in issued]})
         vault.audit.flush()
+    locked.settle(vault)
     forgotten, ended = segments.expire(vault)
     issued, leases_ended = (*issued, *forgotten), leases_ended and ended
     emptied = vault.catalogue.truncate_wal() if issued else True

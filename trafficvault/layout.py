@@ -60,6 +60,11 @@ class Layout:
         return self.vault / "lease"
 
     @property
+    def pending(self) -> Path:
+        """What was dropped without keys, whose keys are still to be destroyed."""
+        return self.vault / "pending.json"
+
+    @property
     def records(self) -> Path:
         """The partitions."""
         return self.vault / "records"

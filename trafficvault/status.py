@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from trafficvault import compact, completeness, escrow, expire, holdings, people, retention, runs, signing, witness
+from trafficvault import compact, completeness, escrow, expire, holdings, pending, people, retention, runs, signing
+from trafficvault import witness
 from trafficvault.catalogue import Row
 from trafficvault.errors import DecisionError, FaultError, SpaceError
 from trafficvault.expire import MOST_LATE as MOST_LATE
@@ -105,7 +106,7 @@ def status(vault: Vault) -> Status:
         for row in parts
         if row["state"] == "expiring" or row["going"]
     ]
-    wrong += escrow.problems(vault)
+    wrong += [*pending.read(vault.layout).sentences, *escrow.problems(vault)]
     wrong += [
         f"class {name} is stored and no entry of the policy covers it; add one, so that it ends"
         for name in sorted({item.record_class for item in items if item.due is None})

@@ -342,7 +342,7 @@ def _vault_names(vault: Vault) -> frozenset[str]:
     paths = (
         *(layout.settings, layout.policy, layout.sources, layout.feeds, layout.catalogue, layout.audit),
         *(layout.records, layout.rejections, layout.held, layout.lock, layout.lease, layout.reserve),
-        *(layout.staging.vault, layout.compaction_lock, layout.schedule_lock, layout.tree),
+        *(layout.staging.vault, layout.compaction_lock, layout.schedule_lock, layout.tree, layout.pending),
     )
     # Of SQLite: its write-ahead log, and the memory that processes share over it.
     beside = {f"{layout.catalogue.name}{suffix}" for suffix in ("-wal", "-shm")}

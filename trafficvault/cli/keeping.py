@@ -14,13 +14,18 @@ from trafficvault import against as old_copy
 from trafficvault import app as house
 from trafficvault import checkpoints, locks, segments, textfile
 from trafficvault import expire as expiring
+from trafficvault import locked as dropping
 from trafficvault import status as standing
 from trafficvault import verify as verifying
 from trafficvault.cli.door import AsJson, door
 from trafficvault.cli.files import read_text
 from trafficvault.cli.screen import plain, print_lines, print_object, print_table, progress
+from trafficvault.clock import SystemClock
+from trafficvault.durable import Disk
 from trafficvault.errors import FaultError
+from trafficvault.layout import Layout
 from trafficvault.people import require_role
+from trafficvault.provider import LockedError
 from trafficvault.retention import Item
 from trafficvault.vault import Vault
 
@@ -62,11 +67,19 @@ def expire(
             ]
             print_table("plan", ("what", "class", "day", "categories", "action", "reason"), plan)
         return
-    with door(context).writing(on_reserve=True) as vault:
-        operator = door(context).person(vault) if accept_clock else None
-        clock = _clock(vault) if accept_clock else None
-        with progress("expire") as step:
-            done = expiring.expire(vault, operator, step)
+    try:
+        with door(context).writing(on_reserve=True) as vault:
+            operator = door(context).person(vault) if accept_clock else None
+            clock = _clock(vault) if accept_clock else None
+            with progress("expire") as step:
+                done = expiring.expire(vault, operator, step)
+    except LockedError as problem:
+        with locks.writing(door(context).layout):
+            dropping.drop_due(door(context).layout, Disk(), SystemClock())
+        _print_locked(door(context).layout, as_json)
+        raise FaultError(
+            "expiring: without the key provider's secret no key was destroyed", hint=problem.hint
+        ) from problem
     if as_json:
         ended = {"leases_ended": done.leases_ended, "accepted_clock": clock}
         print_object({"certificates": list(done.certificates), **ended})
@@ -199,7 +212,13 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show what the vault holds, what is due, and what wants attention."""
-    vault = door(context).open()
+    try:
+        vault = door(context).open()
+    except LockedError as problem:
+        if _print_locked(door(context).layout, as_json):
+            told = "showing the status: the vault is locked, and something is due or waits for its keys to be destroyed"
+            raise FaultError(told, hint=problem.hint) from problem
+        raise
     state = standing.status(vault)
     if to is not None:
         textfile.write(vault.disk, vault.layout, to, state)
@@ -216,6 +235,24 @@ def status(
         print_table("attention", ("what",), [(sentence,) for sentence in state.attention])
     if check:
         state.require_true()
+
+
+def _print_locked(layout: Layout, as_json: bool) -> list[str]:
+    """What a locked vault can show: what is due, and what waits for its keys to be destroyed. Returns the alarms."""
+    found = dropping.state(layout, SystemClock())
+    if as_json:
+        waiting = [
+            {"what": i.what, "class": i.record_class, "day": i.day, "due": i.due, "dropped_at": i.at}
+            for i in found.pending.dropped
+        ]
+        print_object(
+            {"locked": True, "pending": waiting, "due": [_item(item) for item in found.due], "wrong": found.alarms}
+        )
+    else:
+        rows = [(item.what, item.record_class, item.day, item.due, item.at) for item in found.pending.dropped]
+        print_table("key destruction pending", ("what", "class", "day", "due", "files dropped"), rows)
+        print_table("attention", ("what",), [(sentence,) for sentence in found.alarms])
+    return found.alarms
 
 
 @audit_verbs.command("show")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from tests.support import NOW, PASSWORD
+from tests.support import NOW, PASSWORD, Usage, usage
 from tests.trafficvault import token_house
 from tests.trafficvault.cli.commandline import CommandLine
 from tests.trafficvault.key_choices import CHEAP, PASSPHRASE
@@ -148,3 +149,23 @@ def test_the_life_of_an_escrow(line: CommandLine, tmp_path: Path) -> None:
     assert list(safe.iterdir()) == []
     line(*words, user="ada")
     assert line("escrow", "off", "--json", user="ada").object == {"escrow": None}
+
+
+def test_a_locked_vault_forgets_and_says_what_is_pending(nowhere: CommandLine) -> None:
+    """Status and expire end with 5 while something is due or pending, 3 while nothing is; then the secret settles it."""
+    words = ("init", "--admin", "ada", "--key-provider", "passphrase")
+    nowhere(*words, environment=SET | {"TRAFFICVAULT_NEW_PASSWORD": PASSWORD})
+    old = nowhere.file("old", usage([Usage(at="20260521120000")]))
+    assert nowhere("ingest", "mvno_pipe", old, environment=SET).code == 0
+    assert nowhere("status").code == 3
+    nowhere.now = NOW + timedelta(days=3)
+    before = nowhere("status")
+    assert (before.code, "is due and still has files" in before.out) == (5, True)
+    done = nowhere("expire", "--json")
+    assert (done.code, done.object["locked"], done.object["due"]) == (5, True, [])
+    assert [item["day"] for item in done.object["pending"] if item["what"] == "records"] == ["2026-05-21"]
+    told = nowhere("status")
+    assert (told.code, "key destruction pending" in told.out) == (5, True)
+    assert nowhere("expire", environment=SET).code == 0
+    assert nowhere("status").code == 3
+    assert nowhere("status", "--check", environment=SET).code == 0

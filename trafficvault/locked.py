@@ -1,0 +1,145 @@
+"""Expire without keys: what a process may do for which nobody gave the key provider's secret.
+
+Files of days that are due are dropped on time; that their keys still live is written down (`trafficvault.pending`), and
+is an alarm until an expiry with the secret destroys them and certifies it. Such a process can open neither catalogue
+nor log, so it goes by what is in clear: the names of directories (class and day) and the policy. It drops whole days
+only, never one that the policy keeps or does not know, and believes the clock no further than `max_clock_step` past the
+last signed entry of the audit log, or past its own last run. Who can forge those can delete the files himself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+from trafficvault import chain, locks, pending, policy, reserve, retention, settings, signing
+from trafficvault.audit import judge_clock
+from trafficvault.clock import Clock
+from trafficvault.durable import Disk
+from trafficvault.errors import DecisionError, FaultError
+from trafficvault.layout import Layout
+from trafficvault.pending import Dropped, Pending
+from trafficvault.retention import Item, Partition
+from trafficvault.vault import Vault
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a locked vault shows: what is due and still there, and what was dropped and waits for its keys to die."""
+
+    due: tuple[Item, ...]
+    pending: Pending
+
+    @property
+    def alarms(self) -> list[str]:
+        """A sentence for each that wants the secret, or an expiry; none when nothing is due."""
+        late = [f"{item.kind} {item.record_class} {item.day} is due and still has files" for item in self.due]
+        return [*self.pending.sentences, *late]
+
+
+def state(layout: Layout, clock: Clock) -> State:
+    """Looks at names, policy and the file of what is pending."""
+    rules = policy.parse(layout.policy.read_text(encoding="utf-8"))
+    items = retention.plan(_directories(layout), rules, clock.now())
+    return State(tuple(item for item in items if item.action == "expire"), pending.read(layout))
+
+
+def drop_due(layout: Layout, disk: Disk, clock: Clock) -> State:
+    """Drops the files of every day that is due. The caller holds the writer's lock. Returns what is left.
+
+    Raises `DecisionError` when the clock is not to be believed; nothing is dropped then.
+    """
+    _require_clock(layout, clock.now())
+    found = state(layout, clock)
+    reserve.release(layout, disk)
+    now = signing.instant(clock.now())
+    more = tuple(
+        Dropped(item.kind, item.record_class, item.day.isoformat(), signing.instant(item.due or clock.now()), now)
+        for item in found.due
+        if found.pending.of(item.kind, item.record_class, item.day) is None
+    )
+    noted = Pending(clock.now(), (*found.pending.dropped, *more))
+    # Before the files: if we crash here, the day is due still, and the next run drops it.
+    pending.write(layout, disk, noted, clock.now())
+    lease = settings.parse(layout.settings.read_text(encoding="utf-8")).lease_seconds
+    if found.due:
+        with locks.destroying(layout, lease):
+            for item in found.due:
+                _drop(_root(layout, item.kind) / item.record_class / item.day.isoformat(), disk)
+    return State((), noted)
+
+
+def settle(vault: Vault) -> None:
+    """Enters what was dropped without keys in the audit log, and forgets it: its keys have died by now. For `expire`,
+    at its end, under the writer's lock. What is not a tombstone yet stays pending.
+    """
+    found = pending.read(vault.layout)
+    if found.last_run is None:
+        return
+    with vault.catalogue.transaction() as tx:
+        living = {(row["record_class"], row["day"]) for row in tx.select("partitions") if row["state"] != "tombstone"}
+        rest = tuple(i for i in found.dropped if i.what == "records" and (i.record_class, i.day) in living)
+        done = [item for item in found.dropped if item not in rest]
+        if done:
+            told = [{"what": i.what, "class": i.record_class, "day": i.day, "due": i.due, "at": i.at} for i in done]
+            vault.audit.enter(tx, "dropped-without-keys", None, {"dropped": told})
+    vault.audit.flush()
+    if rest:
+        pending.write(vault.layout, vault.disk, Pending(found.last_run, rest), found.last_run)
+    else:
+        vault.disk.remove(vault.layout.pending)
+
+
+def _directories(layout: Layout) -> list[Partition]:
+    """Each class and day that has a directory with something in it; a name of another form is nobody's, and stays."""
+    found = []
+    for kind in retention.KINDS:
+        for path in sorted(_root(layout, kind).glob("*/*")):
+            try:
+                day = date.fromisoformat(path.name)
+            except ValueError:
+                continue
+            if path.is_dir() and not path.is_symlink() and any(path.iterdir()):
+                found.append(Partition(path.parent.name, day, kind))
+    return found
+
+
+def _root(layout: Layout, kind: str) -> Path:
+    return {"records": layout.records, "rejections": layout.rejections, "held": layout.held}[kind]
+
+
+def _drop(directory: Path, disk: Disk) -> None:
+    for path in sorted(directory.iterdir()):
+        if not path.is_dir():
+            disk.remove(path)
+    if not any(directory.iterdir()):
+        disk.remove_directory(directory)
+
+
+def _require_clock(layout: Layout, now: datetime) -> None:
+    rules = policy.parse(layout.policy.read_text(encoding="utf-8"))
+    known = [moment for moment in (_last_entry(layout), pending.read(layout).last_run) if moment is not None]
+    trusted = max(known, default=None)
+    if trusted is None:
+        raise FaultError("expiring without keys: the audit log has no entry to judge the clock by; give the secret")
+    if judge_clock(trusted, now, rules.max_clock_step.delta()) is not None:
+        raise DecisionError(
+            f"expiring without keys: the clock says {signing.instant(now)} and the last trusted moment is "
+            f"{signing.instant(trusted)}; nothing was dropped",
+            hint="check the clock; with the key provider's secret an operator can accept it: expire --accept-clock",
+        )
+
+
+def _last_entry(layout: Layout) -> datetime | None:
+    """The time of the last entry of the audit log whose clock was believed and whose signature holds."""
+    public_key = settings.parse(layout.settings.read_text(encoding="utf-8")).public_key
+    for number, path in reversed(list(enumerate(chain.segments(layout.audit), start=1))):
+        for line in reversed(chain.split_lines(path, number)):
+            if line.torn:
+                continue
+            entry = chain.read_line(line)
+            if "clock" not in entry:
+                signing.require_signature(public_key, entry["sig"], bytes.fromhex(entry["hash"]), "the audit log")
+                return datetime.fromisoformat(entry["time"])
+    return None
