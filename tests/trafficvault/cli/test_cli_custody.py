@@ -152,12 +152,13 @@ def test_the_life_of_an_escrow(line: CommandLine, tmp_path: Path) -> None:
 
 
 def test_a_locked_vault_forgets_and_says_what_is_pending(nowhere: CommandLine) -> None:
-    """Status and expire end with 5 while something is due or pending, 3 while nothing is; then the secret settles it."""
+    """Status and expire end with 5 while something is due or pending; an expiry with the secret settles it."""
     words = ("init", "--admin", "ada", "--key-provider", "passphrase")
     nowhere(*words, environment=SET | {"TRAFFICVAULT_NEW_PASSWORD": PASSWORD})
     old = nowhere.file("old", usage([Usage(at="20260521120000")]))
     assert nowhere("ingest", "mvno_pipe", old, environment=SET).code == 0
     assert nowhere("status").code == 3
+    assert nowhere("expire").code == 0
     nowhere.now = NOW + timedelta(days=3)
     before = nowhere("status")
     assert (before.code, "is due and still has files" in before.out) == (5, True)
