@@ -103,7 +103,7 @@ def issue_rows(vault: Vault, tx: Transaction, removed: dict[str, Any], destroyed
 
 
 def _final(vault: Vault, destroyed: Destruction) -> str:
-    """When the last copy of a key that could open it must be gone; keys that can't be copied leave nothing to wait for."""
+    """When the last copy of a key that opened it must be gone; keys that can't be copied leave nothing to wait for."""
     wait = vault.policy.key_copies_within.delta() if vault.keys.copies else timedelta()
     return signing.instant(destroyed.at + wait)
 

@@ -9,17 +9,20 @@ last signed entry of the audit log, or past its own last run. Who can forge thos
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
-from trafficvault import chain, locks, pending, policy, reserve, retention, settings, signing
+from trafficvault import chain, database, locks, pending, policies, policy, reserve, retention, settings, signing
 from trafficvault.audit import judge_clock
 from trafficvault.clock import Clock
 from trafficvault.durable import Disk
 from trafficvault.errors import DecisionError, FaultError
 from trafficvault.layout import Layout
 from trafficvault.pending import Dropped, Pending
+from trafficvault.policy import Policy
 from trafficvault.retention import Item, Partition
 from trafficvault.vault import Vault
 
@@ -40,9 +43,25 @@ class State:
 
 def state(layout: Layout, clock: Clock) -> State:
     """Looks at names, policy and the file of what is pending."""
-    rules = policy.parse(layout.policy.read_text(encoding="utf-8"))
-    items = retention.plan(_directories(layout), rules, clock.now())
-    return State(tuple(item for item in items if item.action == "expire"), pending.read(layout))
+    items = retention.plan(_directories(layout), _ruling(layout, clock.now()), clock.now())
+    due = (item for item in items if item.action == "expire" and item.ends_day)
+    return State(tuple(due), pending.read(layout))
+
+
+def _ruling(layout: Layout, now: datetime) -> Policy:
+    """The version of the policy that rules: one that shortens a term and that nobody agreed to drops nothing.
+
+    It comes out of the catalogue as it lies there; without keys nobody can tell whether a row was changed.
+    """
+    written = policy.parse(layout.policy.read_text(encoding="utf-8"))
+    try:
+        with contextlib.closing(database.connect(layout.catalogue)) as connection:
+            found = connection.execute(f"SELECT * FROM {policies.TABLE} ORDER BY number")  # noqa: S608  # our own name
+            names = [column[0] for column in found.description]
+            rows = [dict(zip(names, row, strict=True)) for row in found]
+    except sqlite3.Error as problem:
+        raise database.translated(problem) from problem
+    return policies.ruling(policies.versions_of(rows), written, now).policy
 
 
 def drop_due(layout: Layout, disk: Disk, clock: Clock) -> State:
@@ -134,8 +153,8 @@ def _require_clock(layout: Layout, now: datetime) -> None:
 def _last_entry(layout: Layout) -> datetime | None:
     """The time of the last entry of the audit log whose clock was believed and whose signature holds."""
     public_key = settings.parse(layout.settings.read_text(encoding="utf-8")).public_key
-    for number, path in reversed(list(enumerate(chain.segments(layout.audit), start=1))):
-        for line in reversed(chain.split_lines(path, number)):
+    for number in sorted((int(path.stem) for path in layout.audit.glob("[0-9]*.log")), reverse=True):
+        for line in reversed(chain.split_lines(layout.segment(number), number)):
             if line.torn:
                 continue
             entry = chain.read_line(line)

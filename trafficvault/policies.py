@@ -12,7 +12,7 @@ A version that shortens a term is entered by two persons (`trafficvault.adoption
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 
@@ -65,7 +65,12 @@ class Ruling:
 
 def versions(tx: Transaction) -> list[Version]:
     """Every version that was entered, the first one first."""
-    return [_version(row) for row in tx.select(TABLE, order_by="number")]
+    return versions_of(tx.select(TABLE, order_by="number"))
+
+
+def versions_of(rows: Iterable[Row]) -> list[Version]:
+    """The versions that `rows` of the table tell, in their order."""
+    return [_version(row) for row in rows]
 
 
 def enter(tx: Transaction, text: str, now: datetime, persons: Sequence[str] = ()) -> Version:

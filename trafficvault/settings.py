@@ -181,6 +181,8 @@ def _places(table: Table) -> tuple[str, ...]:
         except UsageError as problem:
             raise table.fault(f"checkpoint_to: {problem}") from problem
     return places
+
+
 def with_provider(text: str, key_provider: str) -> str:
     """The file `text` with its line of the key provider changed, and nothing else; added where it has none."""
     line = f'key_provider = "{key_provider}"'

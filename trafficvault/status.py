@@ -5,8 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from trafficvault import compact, completeness, escrow, expire, holdings, pending, people, retention, runs, signing
-from trafficvault import witness
+from trafficvault import (
+    compact,
+    completeness,
+    escrow,
+    expire,
+    holdings,
+    pending,
+    people,
+    retention,
+    runs,
+    signing,
+    witness,
+)
 from trafficvault.catalogue import Row
 from trafficvault.errors import DecisionError, FaultError, SpaceError
 from trafficvault.expire import MOST_LATE as MOST_LATE
