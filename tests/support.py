@@ -127,19 +127,26 @@ class Order:
     classes: Sequence[str] | None = None
     reference: str = "PV-2026-000123"
     max_matches: int | None = None
+    hold_for: str | None = None
+    legal_basis: str = "126n Sv"
+    supplements: str | None = None
 
     def toml(self) -> str:
         """The warrant as an officer would write it."""
         lines = [
             f'reference = "{self.reference}"',
-            'kind = "produce"',
+            f'kind = "{"preserve" if self.hold_for else "produce"}"',
             'authority = "om-oost-brabant"',
-            'legal_basis = "126n Sv"',
+            f'legal_basis = "{self.legal_basis}"',
             "received = 2026-11-20T09:14:00+01:00",
             'judge = "RC-2026-0417"',
             f"categories = {list(self.categories)}".replace("'", '"'),
-            f"questions = {list(self.questions)}".replace("'", '"'),
+            f'hold_for = "{self.hold_for}"'
+            if self.hold_for
+            else f"questions = {list(self.questions)}".replace("'", '"'),
         ]
+        if self.supplements is not None:
+            lines.append(f'supplements = "{self.supplements}"')
         if self.classes is not None:
             lines.append(f"classes = {list(self.classes)}".replace("'", '"'))
         if self.max_matches is not None:

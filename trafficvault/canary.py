@@ -84,7 +84,9 @@ def _require_found(vault: Vault, record_class: str, at: datetime, record_id: str
     found = 0
     for row in files:
         columns = ("record_id", "start", "imsi")
-        rows = partitions.read_in_custody(vault.layout, custody, record_class, at.date(), row["id"], columns, only)
+        rows = partitions.read_in_custody(
+            vault.layout, custody, record_class, at.date(), row["id"], columns, only, row["generation"] or 1
+        )
         found += rows.filter((pl.col("imsi") == IMSI) & (pl.col("start") == at)).height
     if found != 1:
         raise FaultError(

@@ -72,6 +72,11 @@ class Covered:
             )
 
 
+def warrant_id(document: Mapping[str, Any]) -> str:
+    """The id of the warrant with this canonical document: the leading 24 hex digits of its digest."""
+    return signing.digest(dict(document))[:24]
+
+
 def covered(warrant: SignedWarrant, directory: Callable[[str], PersonKey | None]) -> Covered:
     """What `warrant` covers, once both signatures over this very document are checked, of two persons with two keys and
     the roles for it. Raises `RefusedError` saying which of it failed.

@@ -162,6 +162,8 @@ def _answer(
         "retained_data_mark": MARK,
         **known.as_manifest(),
     }
+    if held := finding.held():
+        manifest["days_from_hold"] = held
 
     def on_sealed(manifest_digest: str, records: int) -> None:
         noted.result()

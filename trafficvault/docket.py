@@ -7,12 +7,11 @@ both signatures again, by itself, before any key is released (`trafficvault.keys
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 
 from queries.questions import questions
-from trafficvault import completeness, refusals, sealing, signing, warrants
+from trafficvault import completeness, coverage, holds, refusals, sealing, signing, warrants
 from trafficvault.errors import RefusedError
 from trafficvault.keys import SignedWarrant, Vouch
 from trafficvault.people import Person, require_role
@@ -58,7 +57,7 @@ def register(vault: Vault, person: Person, text: str) -> str:
     with refusals.logged(vault, "warrant-register", person.name, {}):
         require_role(person, "officer")
     document = warrants.parse(text, frozenset(questions()))
-    warrant_id = document.digest[:24]
+    warrant_id = coverage.warrant_id(document.document)
     with vault.catalogue.reading() as tx:
         known = tx.get("warrants", id=warrant_id)
     if known is not None:
@@ -80,6 +79,7 @@ def register(vault: Vault, person: Person, text: str) -> str:
             approved_at=None,
             approved_signature=None,
         )
+        holds.freeze(tx, vault, warrant_id, now)
         vault.audit.enter(tx, "warrant-register", person.name, {"warrant": warrant_id, "digest": document.digest})
     vault.audit.flush()
     return warrant_id
@@ -119,7 +119,31 @@ def _approve(vault: Vault, person: Person, warrant_id: str) -> None:
                 ),
             },
         )
+        holds.bind(tx, warrant_id, found.document, now)
         vault.audit.enter(tx, "warrant-approve", person.name, {"warrant": warrant_id, "digest": found.document.digest})
+    vault.audit.flush()
+
+
+def refuse(vault: Vault, person: Person, warrant_id: str, reason: str) -> None:
+    """Refuses a registered warrant by an approver who is not its registrar; what it had frozen is held no longer.
+
+    Raises `RefusedError` for another person or state.
+    """
+    with refusals.logged(vault, "warrant-refuse", person.name, {"warrant": warrant_id}):
+        require_role(person, "approver")
+        found = load(vault, warrant_id)
+        if found.state != "registered" or found.registered.person == person.name:
+            raise RefusedError(
+                f"refusing warrant {warrant_id}: it is {found.state} and was registered by {found.registered.person}; "
+                "another person refuses one that is registered and not approved"
+            )
+    with vault.catalogue.transaction() as tx:
+        row = tx.get("warrants", id=warrant_id)
+        if row is None or row["state"] != "registered":
+            raise RefusedError(f"refusing warrant {warrant_id}: somebody else changed its state meanwhile")
+        tx.put("warrants", **row | {"state": "refused"})
+        holds.finish(tx, warrant_id, "released")
+        vault.audit.enter(tx, "warrant-refuse", person.name, {"warrant": warrant_id, "reason": reason})
     vault.audit.flush()
 
 
@@ -140,13 +164,11 @@ def listing(vault: Vault) -> list[Docketed]:
 
 
 def _docketed(vault: Vault, row: dict[str, object]) -> Docketed:
-    key = vault.keys.custody("catalogue").key("warrants")
-    content = sealing.unseal(key, bytes.fromhex(str(row["sealed"])), f"warrant {row['id']}")
     approved = None
     if row["approved_by"] is not None:
         approved = _vouch(row, "approved")
     return Docketed(
-        str(row["id"]), str(row["state"]), WarrantDocument.of(json.loads(content)), _vouch(row, "registered"), approved
+        str(row["id"]), str(row["state"]), holds.document_of(vault, row), _vouch(row, "registered"), approved
     )
 
 

@@ -2,8 +2,8 @@
 
 Keys leave in two ways, and their types differ so that one can't pass for the other. `release` gives a `Released` key
 for one class, day and category, and is the only way to what delivery accepts: it checks the warrant itself, whoever
-asks. `custody` gives an act of the house (receive, compact, verify, …) the keys it works with; no package is made from
-those.
+asks; `release_held` does so for what a hold kept. `custody` gives an act of the house (receive, compact, verify, …) the
+keys it works with; no package is made from those.
 
 `ensure` puts new day keys durably into the ring before a file uses them. `renew` is how keys die, in this order, each
 step repeatable: (1) epoch key g+1, (2) ring g+1 without the dead, (3) the catalogue's generation, which is the commit
@@ -22,13 +22,13 @@ from datetime import date
 from typing import Any
 
 from trafficvault import sealing
-from trafficvault.coverage import Covered, covered
+from trafficvault.coverage import Covered, covered, warrant_id
 from trafficvault.coverage import PersonKey as PersonKey
 from trafficvault.coverage import SignedWarrant as SignedWarrant
 from trafficvault.coverage import Vouch as Vouch
 from trafficvault.durable import PART, Disk
 from trafficvault.errors import FaultError, RefusedError
-from trafficvault.layout import Layout, day_key_id
+from trafficvault.layout import Layout, day_key_id, hold_key_id
 from trafficvault.provider import KeyProvider
 from trafficvault.ring import (
     UNDATED,
@@ -41,7 +41,7 @@ from trafficvault.ring import (
     seal_ring,
 )
 
-_ACTS_WITH_RECORDS = frozenset({"receive", "compact", "rewrite", "verify"})
+_ACTS_WITH_RECORDS = frozenset({"receive", "compact", "rewrite", "verify", "hold"})
 _ACTS = _ACTS_WITH_RECORDS | {"expire", "audit", "catalogue"}
 """Only these get keys of records, rejections and held batches; the others get keys of what has no day."""
 
@@ -293,7 +293,7 @@ class KeyStore:
         self._renewed()
 
     def custody(self, act: str) -> Custody:
-        """The keys for an act of the house: receive, compact, rewrite, verify, expire, audit or catalogue."""
+        """The keys for an act of the house: receive, compact, rewrite, verify, hold, expire, audit or catalogue."""
         if act not in _ACTS:
             raise RefusedError(f"taking keys into custody: {act} is not one of {', '.join(sorted(_ACTS))}")
         return Custody(act, self)
@@ -353,6 +353,24 @@ class KeyStore:
             # Refused now rather than at first use.
             self._key(day_key_id(record_class, day, category, day_generation))
         return [Released(record_class, day, category, self, day_generation) for category in categories]
+
+    def release_held(self, warrant: SignedWarrant, hold_id: str) -> bytes:
+        """The key of everything that a hold carved, for a warrant that goes on from it.
+
+        That is the warrant whose own registration froze its scope, or one that names the hold with `supplements`. Its
+        signatures are checked here; which of the rows it covers, its scope decides. Raises `RefusedError` otherwise.
+        """
+        doing = f"releasing the key of hold {hold_id}"
+        try:
+            self._admit(warrant)
+        except RefusedError as refused:
+            raise RefusedError(f"{doing}: {refused}") from refused
+        document = dict(warrant.document)
+        if hold_id not in (document.get("supplements"), warrant_id(document)):
+            raise RefusedError(
+                f"{doing}: the warrant does not name it with `supplements`, and it is not its own freeze"
+            )
+        return self._key(hold_key_id(hold_id))
 
     def _admit(self, warrant: SignedWarrant) -> Admission:
         if self._directory is None:

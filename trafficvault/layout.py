@@ -80,6 +80,15 @@ class Layout:
         return self.vault / "spill"
 
     @property
+    def holds(self) -> Path:
+        """What holds carved out of days that died."""
+        return self.vault / "holds"
+
+    def carve_file(self, hold_id: str, carve_id: str) -> Path:
+        """The rows that a hold keeps of one class and day, sealed."""
+        return self.holds / hold_id / f"{carve_id}.sealed"
+
+    @property
     def schedule_lock(self) -> Path:
         """Held by the one process that keeps the schedule."""
         return self.vault / "schedule.lock"
@@ -194,3 +203,8 @@ def rejections_key_id(record_class: str, day: date) -> str:
 def held_key_id(record_class: str, day: date) -> str:
     """The id of the key of all held batches that came on `day` and die with `record_class`."""
     return f"held/{record_class}/{day.isoformat()}"
+
+
+def hold_key_id(hold_id: str) -> str:
+    """The id of the key of everything that a hold carved."""
+    return f"hold/{hold_id}"

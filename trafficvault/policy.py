@@ -41,6 +41,7 @@ SHORTER = (WHERE,)
 KEY_COPIES_WITHIN = Period(days=7)
 MAX_CLOCK_STEP = Period(days=7)
 AUDIT_TERM = Period(months=12)
+FREEZE_ON_RECEIPT = Period(seconds=72 * 3_600)
 MIN_FREE = 2**30
 
 _FILE = "policy.toml"
@@ -97,6 +98,7 @@ class Policy:
     key_copies_within: Period = KEY_COPIES_WITHIN
     min_free: int = MIN_FREE
     max_clock_step: Period = MAX_CLOCK_STEP
+    freeze_on_receipt: Period = FREEZE_ON_RECEIPT
     audit_term: Period = AUDIT_TERM
     since: date | None = None
     """The local date from which it rules; None: from when it was entered."""
@@ -119,6 +121,7 @@ class Policy:
                 "key_copies_within": str(self.key_copies_within),
                 "min_free": self.min_free,
                 "max_clock_step": str(self.max_clock_step),
+                "freeze_on_receipt": str(self.freeze_on_receipt),
                 "audit_term": str(self.audit_term),
                 **({} if self.since is None else {"from": self.since.isoformat()}),
                 "entries": [_canonical(entry) for entry in self.entries],
@@ -268,11 +271,13 @@ def _without_entries(top: Table) -> Policy:
         min_free=top.size_or("min_free", MIN_FREE),
         max_clock_step=top.period_or("max_clock_step", MAX_CLOCK_STEP),
         audit_term=top.period_or("audit_term", AUDIT_TERM),
+        freeze_on_receipt=top.period_or("freeze_on_receipt", FREEZE_ON_RECEIPT),
         since=_date(top, "from"),
     )
     if found.audit_term == NOTHING:
         raise top.fault("audit_term is a period of no length; the log would be dropped while it is written")
-    for name, period in (("key_copies_within", found.key_copies_within), ("max_clock_step", found.max_clock_step)):
+    for name in ("key_copies_within", "max_clock_step", "freeze_on_receipt"):
+        period = getattr(found, name)
         if period.months:
             raise top.fault(f"{name} is {period}; write it in days or hours, months have no one length")
     if found.max_clock_step.delta() <= timedelta(0):

@@ -22,7 +22,7 @@ from datetime import date
 from typing import Any
 
 from ingest.record import CATEGORIES
-from trafficvault import certificates, locks, signing, thinning
+from trafficvault import carving, certificates, locks, signing, thinning
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.certificates import Destruction
 from trafficvault.errors import RefusedError, SpaceError
@@ -95,6 +95,10 @@ def remove(
         if one is not None:
             thinned.append(one)
     pending = [_pending(one, why.rule) for one in thinned]
+    # Whose rows they are may be asked to be kept: that is done before any of them goes.
+    for it in pending:
+        cause = f"{why.act} from generation {it['generation']}"
+        carving.carve(vault, [(it["class"], date.fromisoformat(it["day"]))], cause)
     with vault.catalogue.transaction() as tx:
         vault.audit.require_in_step(tx)
         for one in thinned:
@@ -191,6 +195,7 @@ def _pending(one: _Thinned, rule: str) -> dict[str, Any]:
     return {
         "class": record_class,
         "day": day.isoformat(),
+        "generation": now,
         "rule": rule,
         "removed": one.removed,
         "kept": sum(file.rows for _, file in one.new),

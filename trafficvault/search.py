@@ -22,7 +22,7 @@ from ingest.record import COLUMNS, FRAME, category_of
 from queries import scope
 from queries.engine import Grant
 from queries.scope import ANSWER_DAY, Scope
-from trafficvault import blocks
+from trafficvault import blocks, carving
 from trafficvault.block_form import ROWS
 from trafficvault.holdings import StoredFile
 from trafficvault.keys import SignedWarrant
@@ -60,17 +60,22 @@ class Search:
         self._vault, self._warrant, self._scope, self._now = vault, warrant, wanted, now
         with vault.catalogue.reading() as tx:
             files = vault.holdings.living_files(tx)
+            self._held = carving.held_for(vault, tx, warrant, wanted.classes)
         rules = vault.policy.serving(DISCLOSING)
         kept = {name for name in wanted.classes if rules.term_of(name) is not None}
         windows = {_dates(target.start, target.end) for target in wanted.targets}
         files = [file for file in files if file.record_class in kept and not file.lost & needs]
         self._near = [file for file in files if _is_reached(file, windows, _DAY)]
         self._files = [file for file in self._near if _is_reached(file, windows)]
-        self._days = sorted({file.day for file in self._files})
+        self._days = sorted({file.day for file in self._files} | self._held.dates())
 
     def searched(self) -> list[tuple[str, date]]:
         """Class and day of every partition that is opened to look for targets."""
         return sorted({(file.record_class, file.day) for file in self._files})
+
+    def held(self) -> dict[str, list[str]]:
+        """The days of which a hold kept something for this warrant, by class."""
+        return self._held.days
 
     def grant(self) -> Grant:
         """What the question may show: the categories of the warrant, and their columns."""
@@ -136,7 +141,13 @@ class Search:
     def _matched(self, reader: Reader, days: Sequence[date], places: Found) -> pl.DataFrame:
         """The rows of `days` that may hold a target."""
         files = [file for file in self._files if days[0] <= file.day <= days[-1]]
-        return reader.rows(files, lambda columns: scope.prefilter(self._scope, columns), self._lookup, places)
+        rows = reader.rows(files, lambda columns: scope.prefilter(self._scope, columns), self._lookup, places)
+        if not self._held.carves:
+            return rows
+        held = self._held.rows(days[0], days[-1], self.grant().columns)
+        # A day that lives may have been carved for another cause: what is there is taken once.
+        both = pl.concat([rows, held], how="diagonal_relaxed")
+        return both.unique(["record_class", *_ROW], keep="first", maintain_order=True)
 
     def _given(
         self, reader: Reader, found: pl.DataFrame, stretch: Sequence[date], *, with_neighbours: bool

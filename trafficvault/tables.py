@@ -153,6 +153,31 @@ warrants = _table(
 )
 """Warrants and the two persons who vouch for them."""
 
+holds = _table(
+    "holds",
+    ("id",),
+    _text("id"),  # that of its warrant
+    _text("state"),  # provisional, active, ended, released
+    _text("since"),
+    _text("until"),
+)
+"""Whose records are kept apart for an authority, and until when. Whose they are stands sealed, in the warrant."""
+
+carves = _table(
+    "carves",
+    ("id",),
+    _text("id"),
+    _text("hold"),
+    _text("record_class"),
+    _text("day"),
+    _text("cause"),  # why the day's keys were to die
+    _number("rows"),
+    _number("bytes"),
+    _text("digest"),  # keyed, over the ciphertext
+    _text("created_at"),
+)
+"""What holds keep of days that died: one sealed file each."""
+
 proposals = _table(
     "proposals",
     ("id",),

@@ -20,12 +20,18 @@ from queries.questions import Question
 from queries.scope import Scope
 from trafficvault import outlook, signing, targets
 from trafficvault.errors import RefusedError, UsageError
+from trafficvault.period import Period
 from trafficvault.policy import Term
 from trafficvault.toml_table import Table, parse_table
 from trafficvault.zones import zone_of
 
 KINDS = ("produce", "preserve", "standing")
-"""What a warrant can order: records that are there, to keep them, records still to come. The first alone is handled."""
+"""What a warrant can order: records that are there, to keep them, records still to come. The last is not handled."""
+PRODUCE, PRESERVE = KINDS[:2]
+MOST_HOLD = {"126ni": Period(days=90), "126ne": Period(days=28), "epoc-pr": Period(days=60)}
+"""How long an order to preserve may bind at a time: art. 126ni Sv, 126ne Sv, Regulation (EU) 2023/1543 art. 10."""
+MOST_HOLD_ELSE = Period(days=90)
+"""By any other basis: Budapest Convention art. 16 (2)."""
 MOST_TOLERANCE = timedelta(days=1)
 MOST_MATCHES = 1000
 EARLIEST, LATEST = datetime(1990, 1, 1, tzinfo=UTC), datetime(2101, 1, 1, tzinfo=UTC)
@@ -89,6 +95,7 @@ def parse(text: str, questions: Collection[str]) -> WarrantDocument:
     Raises `UsageError` when it is not of the form, `RefusedError` when it is and a rule forbids it.
     """
     top = parse_table(text, _FILE)
+    preserves = top.text("kind") == PRESERVE
     document: dict[str, Any] = {
         "kind": "warrant",
         "v": 1,
@@ -109,9 +116,11 @@ def parse(text: str, questions: Collection[str]) -> WarrantDocument:
         "supplements": top.text_or_none("supplements"),
         "classes": _words(top, "classes", CLASSES) if top.has("classes") else list(CLASSES),
         "categories": _required_words(top, "categories", DISCLOSABLE),
-        "questions": _required_words(top, "questions", sorted(questions)),
+        "questions": [] if preserves else _required_words(top, "questions", sorted(questions)),
         "max_matches": top.whole_or("max_matches", 1, 1, MOST_MATCHES),
     }
+    if preserves:
+        document["hold_for"] = str(top.period("hold_for"))
     tables = top.tables("targets")
     top.finish()
     if not tables:
@@ -127,7 +136,7 @@ def parse(text: str, questions: Collection[str]) -> WarrantDocument:
 def authorises(warrant: WarrantDocument, question: Question, now: datetime) -> Decision:
     """Whether `warrant`, once approved, allows `question` to be run at `now`."""
     document, reasons = warrant.document, []
-    if document["kind_of_order"] != "produce":
+    if document["kind_of_order"] != PRODUCE:
         reasons.append(_not_handled(document["kind_of_order"]))
     if question.name not in document["questions"]:
         reasons.append(
@@ -187,7 +196,9 @@ def check_words(
         f"{document['kind_of_order']}",
         f"it names {len(document['targets'])} target{'s' if len(document['targets']) != 1 else ''} ({told})",
         f"it covers the categories {', '.join(document['categories'])} of the classes {', '.join(warrant.classes)}",
-        f"it may be asked {', '.join(document['questions'])}",
+        f"it holds them for {document['hold_for']} from its approval"
+        if document["kind_of_order"] == PRESERVE
+        else f"it may be asked {', '.join(document['questions'])}",
     ]
     for number, item in enumerate(document["targets"], start=1):
         start, end = _moment(item["from"]), _moment(item["to"])
@@ -245,8 +256,10 @@ def _target(table: Table) -> tuple[dict[str, Any], tuple[str, ...]]:
 def _require_handled(warrant: WarrantDocument) -> None:
     """Raises `RefusedError` for what is of the form and still can't be registered."""
     kind = warrant.document["kind_of_order"]
-    if kind != "produce":
+    if kind not in (PRODUCE, PRESERVE):
         raise RefusedError(f"reading {_FILE}: {_not_handled(kind)}")
+    if kind == PRESERVE:
+        _require_hold(warrant)
     for number, item in enumerate(warrant.document["targets"], start=1):
         needed = [targets.category_of(item["type"]), WHEN]
         if lacking := [category for category in needed if category not in warrant.categories]:
@@ -258,7 +271,25 @@ def _require_handled(warrant: WarrantDocument) -> None:
 
 
 def _not_handled(kind: str) -> str:
-    return f"its kind is {kind}, and this version handles produce only"
+    if kind == PRESERVE:
+        return "it orders to preserve; what it holds is disclosed by a warrant that names it with `supplements`"
+    return f"its kind is {kind}, and this version handles produce and preserve"
+
+
+def most_hold(document: Mapping[str, Any]) -> Period:
+    """How long the legal basis of `document` allows records to be held at a time."""
+    words = set(re.findall(r"[0-9a-z-]+", document["legal_basis"].lower()))
+    found = [period for basis, period in MOST_HOLD.items() if basis in words]
+    return min(found, key=Period.delta) if found else MOST_HOLD_ELSE
+
+
+def _require_hold(warrant: WarrantDocument) -> None:
+    asked, most = Period.parse(warrant.document["hold_for"]), most_hold(warrant.document)
+    if asked.months or not timedelta() < asked.delta() <= most.delta():
+        raise RefusedError(
+            f"reading {_FILE}: hold_for is {asked}; {warrant.document['legal_basis']} allows up to {most}, in days or "
+            f"hours; a longer one is extended in time"
+        )
 
 
 def _judge_missing(document: Mapping[str, Any]) -> str | None:

@@ -126,6 +126,8 @@ def swap(old: str, new: str, text: str = HEAD) -> str:
     return text.replace(old, new)
 
 
+HOLD = 'hold_for = "P90D"\n'
+PRESERVE = HOLD + swap('"produce"', '"preserve"', swap('"126n Sv"', '"126ni Sv"', swap('questions = ["activity"]', "")))
 AT = 'at = 2026-06-01T00:00:00Z\ntolerance = "PT1M"\n'
 FROM, TO = "from = 2026-06-01T00:00:00+02:00\n", "to = 2026-09-01T00:00:00+02:00\n"
 WRONG: list[tuple[str, str, str, type[VaultError], str]] = [
@@ -144,8 +146,14 @@ WRONG: list[tuple[str, str, str, type[VaultError], str]] = [
     ("valid for ever", HEAD + "valid_until = 9999-12-31T23:59:59Z\n", TARGET, UsageError, "valid_until must be in"),
     ("a first deadline", HEAD + "deadline = 0001-01-01T00:00:00Z\n", TARGET, UsageError, "its year is 1\\b"),
     ("an unknown kind", swap('"produce"', '"product"'), TARGET, UsageError, "did you mean 'produce'"),
-    ("preserve", swap('"produce"', '"preserve"'), TARGET, RefusedError, "this version handles produce only"),
-    ("standing", swap('"produce"', '"standing"'), TARGET, RefusedError, "this version handles produce only"),
+    ("a hold without time", PRESERVE.replace(HOLD, ""), TARGET, UsageError, "hold_for is missing"),
+    ("a hold in months", PRESERVE.replace("P90D", "P3M"), TARGET, RefusedError, "hold_for is P3M"),
+    ("a long hold", PRESERVE.replace("P90D", "P91D"), TARGET, RefusedError, "126ni Sv allows up to P90D"),
+    ("no hold", PRESERVE.replace("P90D", "P0D"), TARGET, RefusedError, "hold_for is P0D"),
+    ("a European hold", PRESERVE.replace("126ni Sv", "EPOC-PR"), TARGET, RefusedError, "EPOC-PR allows up to P60D"),
+    ("a hold that asks", PRESERVE + 'questions = ["activity"]', TARGET, UsageError, "unknown key 'questions'"),
+    ("hold_for of an answer", HEAD + HOLD, TARGET, UsageError, "unknown key 'hold_for'"),
+    ("standing", swap('"produce"', '"standing"'), TARGET, RefusedError, "this version handles produce and preserve"),
     ("an unknown category", swap('"who"]', '"whom"]'), TARGET, UsageError, "'whom', did you mean 'who'"),
     ("no category", swap('["when", "who"]', "[]"), TARGET, UsageError, "at least one of who, where"),
     ("categories left out", swap('categories = ["when", "who"]', ""), TARGET, UsageError, "no table of legal bases"),
@@ -251,8 +259,27 @@ def test_a_kept_document_of_another_kind() -> None:
     warrant = WarrantDocument.of(read().document | {"kind_of_order": "standing"})
 
     assert warrants.authorises(warrant, questions()["activity"], NOW).reasons == (
-        "its kind is standing, and this version handles produce only",
+        "its kind is standing, and this version handles produce and preserve",
     )
+
+
+def test_an_order_to_preserve() -> None:
+    """It asks nothing, says how long it holds, and is never run: a warrant that names it is."""
+    warrant = read(PRESERVE)
+    assert (warrant.document["questions"], warrant.document["hold_for"]) == ([], "P90D")
+    assert "it holds them for P90D from its approval" in warrants.check_words(warrant, lambda _: None, ZONE, [], NOW)
+    assert (
+        "disclosed by a warrant that names it" in warrants.authorises(warrant, questions()["activity"], NOW).reasons[0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("basis", "most"),
+    [("126ni Sv", "P90D"), ("art. 126ne Sv", "P28D"), ("EPOC-PR", "P60D"), ("Budapest Convention art. 16", "P90D")],
+)
+def test_how_long_a_basis_allows(basis: str, most: str) -> None:
+    """Each basis has a longest time."""
+    assert str(warrants.most_hold({"legal_basis": basis})) == most
 
 
 # scope_of

@@ -17,6 +17,7 @@ from trafficvault.cli import (
     compacting,
     custody,
     escrowing,
+    holding,
     intake,
     keeping,
     orders,
@@ -74,6 +75,7 @@ intake.add_to(app)
 servicing.add_to(app)
 orders.add_to(app)
 proposing.add_to(app)
+holding.add_to(app)
 compacting.add_to(app)
 keeping.add_to(app)
 scheduling.add_to(app)

@@ -56,6 +56,22 @@ def approve(context: typer.Context, warrant: WarrantId, as_json: AsJson = False)
         print_lines([f"approved warrant {warrant}"])
 
 
+@warrant_verbs.command("refuse")
+def refuse(
+    context: typer.Context,
+    warrant: WarrantId,
+    reason: Annotated[str, typer.Option("--reason", help="Why; it stands in the audit log.")],
+    as_json: AsJson = False,
+) -> None:
+    """Refuse a registered warrant (role approver); what it had frozen is held no longer."""
+    vault = door(context).open()
+    docket.refuse(vault, door(context).person(vault), warrant, reason)
+    if as_json:
+        print_object({"warrant_id": warrant, "state": "refused"})
+    else:
+        print_lines([f"refused warrant {warrant}"])
+
+
 @warrant_verbs.command("run")
 def run(
     context: typer.Context,
@@ -90,7 +106,7 @@ def run(
 def list_(context: typer.Context, as_json: AsJson = False) -> None:
     """List warrants (role officer, approver or auditor)."""
     vault = door(context).open()
-    _require_reader(door(context).person(vault))
+    require_reader(door(context).person(vault))
     rows = [
         {
             "warrant_id": item.warrant_id,
@@ -115,7 +131,7 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
 def show(context: typer.Context, warrant: WarrantId, as_json: AsJson = False) -> None:
     """Show one warrant with its targets and signatures (role officer, approver or auditor)."""
     vault = door(context).open()
-    _require_reader(door(context).person(vault))
+    require_reader(door(context).person(vault))
     item = docket.load(vault, warrant)
     value: dict[str, object] = {
         "warrant_id": item.warrant_id,
@@ -135,7 +151,8 @@ def show(context: typer.Context, warrant: WarrantId, as_json: AsJson = False) ->
         print_table("targets", ("type", "value", "from", "to"), targets)
 
 
-def _require_reader(person: Person) -> None:
+def require_reader(person: Person) -> None:
+    """Raises `RefusedError` unless `person` may read the docket."""
     if not person.roles & _READERS:
         raise RefusedError(
             f"reading the docket takes one of the roles {', '.join(sorted(_READERS))}, and the acting person has none"

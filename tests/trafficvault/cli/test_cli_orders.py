@@ -174,7 +174,7 @@ def test_an_unknown_warrant_is_refused(line: CommandLine, verb: str) -> None:
     [
         (b"\xff\xfe", 2, "order.toml: it is not UTF-8 text at byte 0"),
         (b"colour = 'red'\n", 2, "missing"),
-        (NEW.toml().replace("produce", "preserve").encode(), 3, "handles produce only"),
+        (NEW.toml().replace("produce", "standing").encode(), 3, "handles produce and preserve"),
     ],
 )
 def test_a_wrong_warrant_is_not_registered(line: CommandLine, content: bytes, code: int, said: str) -> None:

@@ -1,0 +1,121 @@
+"""Holds: an order to preserve binds from its approval, a warrant freezes what is being checked, and both end."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.support import NOW, Order, new_vault, opened, signed_in
+from trafficvault import docket, holding, holds, policy, proposals
+from trafficvault.errors import RefusedError, UsageError
+from trafficvault.vault import Vault
+
+DAY = timedelta(days=1)
+PRESERVE = Order(reference="PV-2026-000300", hold_for="P90D", legal_basis="126ni Sv")
+
+
+def registered(vault: Vault, order: Order = PRESERVE) -> str:
+    """The id of `order`, registered and not approved."""
+    return docket.register(vault, signed_in(vault, "olga"), order.toml())
+
+
+def test_a_warrant_freezes_its_scope_while_it_is_checked(stored: Vault) -> None:
+    """From its registration for 72 hours, whatever it orders; then the freeze is over by itself."""
+    for order in (PRESERVE, Order(reference="PV-2026-000301")):
+        hold = holds.load(stored, registered(stored, order))
+        assert (hold.state, hold.since, hold.until) == ("provisional", NOW, NOW + 3 * DAY)
+        assert hold.binds(NOW + 3 * DAY - timedelta(seconds=1))
+        assert not hold.binds(NOW + 3 * DAY)
+
+
+def test_an_approved_order_binds_as_long_as_it_says(stored: Vault) -> None:
+    """From its approval; what was frozen before stays held, and a warrant to produce gets no longer."""
+    hold_id = registered(stored)
+    produce = registered(stored, Order(reference="PV-2026-000301"))
+    later = opened(stored, NOW + DAY)
+    docket.approve(later, signed_in(later, "piet"), hold_id)
+    docket.approve(later, signed_in(later, "piet"), produce)
+    hold = holds.load(later, hold_id)
+    assert (hold.state, hold.since, hold.until) == ("active", NOW, NOW + 91 * DAY)
+    assert holds.load(later, produce).until == NOW + 3 * DAY
+    assert {item.hold_id for item in holds.listing(later)} >= {hold_id, produce}
+
+
+def test_a_refusal_releases(stored: Vault) -> None:
+    """What another person refuses is held no longer; nobody refuses their own, or one that is decided."""
+    hold_id = registered(stored)
+    with pytest.raises(RefusedError, match="needs the role approver"):
+        docket.refuse(stored, signed_in(stored, "olga"), hold_id, "not legible")
+    docket.refuse(stored, signed_in(stored, "piet"), hold_id, "not legible")
+    assert docket.load(stored, hold_id).state == "refused"
+    assert holds.load(stored, hold_id).state == "released"
+    with pytest.raises(RefusedError, match="it is refused"):
+        docket.refuse(stored, signed_in(stored, "piet"), hold_id, "again")
+    with pytest.raises(RefusedError, match="it is refused"):
+        docket.approve(stored, signed_in(stored, "piet"), hold_id)
+
+
+def test_two_persons_extend_it(stored: Vault) -> None:
+    """An officer proposes within what the basis allows at a time, an approver agrees."""
+    hold_id = registered(stored)
+    docket.approve(stored, signed_in(stored, "piet"), hold_id)
+    until = NOW + 170 * DAY
+    made = holding.propose_extension(stored, signed_in(stored, "olga"), hold_id, until.isoformat())
+    proposals.approve(stored, signed_in(stored, "piet"), made.proposal_id)
+    assert holding.extend(stored, signed_in(stored, "piet"), made.proposal_id) == until
+    assert holds.load(stored, hold_id).until == until
+    assert proposals.load(stored, made.proposal_id).state == "done"
+
+
+@pytest.mark.parametrize(
+    ("until", "error", "said"),
+    [
+        ("2027-12-01T00:00Z", RefusedError, "allows P90D at a time"),
+        ("2026-11-01T00:00Z", RefusedError, "is not within that"),
+        ("2027-01-01T00:00", UsageError, "has no offset"),
+        ("soon", UsageError, "not a date and time"),
+    ],
+)
+def test_what_no_extension_is(stored: Vault, until: str, error: type[Exception], said: str) -> None:
+    """Neither longer than the basis allows, nor in the past, nor of no clear moment."""
+    hold_id = registered(stored)
+    docket.approve(stored, signed_in(stored, "piet"), hold_id)
+    with pytest.raises(error, match=said):
+        holding.propose_extension(stored, signed_in(stored, "olga"), hold_id, until)
+
+
+def test_only_an_active_one_is_extended(stored: Vault) -> None:
+    """A freeze ends when it ends, however the proposal came about."""
+    hold_id = registered(stored)
+    made = holding.propose_extension(stored, signed_in(stored, "olga"), hold_id, (NOW + 9 * DAY).isoformat())
+    proposals.approve(stored, signed_in(stored, "piet"), made.proposal_id)
+    with pytest.raises(RefusedError, match="it is provisional, and only an active one is extended"):
+        holding.extend(stored, signed_in(stored, "piet"), made.proposal_id)
+
+
+def test_two_persons_release_it(stored: Vault) -> None:
+    """From then on it holds nothing, and is neither extended nor released again."""
+    hold_id = registered(stored)
+    made = holding.propose_release(stored, signed_in(stored, "olga"), hold_id)
+    proposals.approve(stored, signed_in(stored, "piet"), made.proposal_id)
+    holding.release(stored, signed_in(stored, "piet"), made.proposal_id)
+    assert holds.load(stored, hold_id).state == "released"
+    with pytest.raises(RefusedError, match="it is over"):
+        holding.propose_release(stored, signed_in(stored, "olga"), hold_id)
+
+
+def test_a_hold_that_is_not_there(stored: Vault) -> None:
+    """Is said so."""
+    with pytest.raises(RefusedError, match="there is none; `hold list` shows them"):
+        holds.load(stored, "ff")
+
+
+def test_a_policy_may_freeze_nothing(tmp_path: Path) -> None:
+    """With `freeze_on_receipt` of no time at all a registration holds nothing."""
+    text = policy.preset_text("telecom").replace('freeze_on_receipt = "PT72H"', 'freeze_on_receipt = "PT0S"')
+    (tmp_path / "policy.toml").write_text(text)
+    vault = new_vault(tmp_path, policy=str(tmp_path / "policy.toml"))
+    registered(vault)
+    assert holds.listing(vault) == []

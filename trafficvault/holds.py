@@ -1,0 +1,112 @@
+"""Holds: whose records are kept apart for an authority before their days expire, since when and until when.
+
+A hold is never an answer. It comes from a warrant of the docket and carries its id: an order to preserve (Budapest
+Convention art. 16, art. 126ni Sv, Regulation (EU) 2023/1543) binds from its approval for as long as it says; and
+every warrant freezes its scope from its registration for `freeze_on_receipt` of the policy, so that nothing dies while
+it is being checked. What is held, and how, is the business of `trafficvault.carving`.
+
+States: `provisional` (a freeze), `active` (an approved order), `ended` (by itself, at `until`), `released` (by two
+persons, or by a refusal of the warrant). A hold that is over holds nothing more, whatever its row says: its key dies
+with the next expiry.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from trafficvault import sealing, signing
+from trafficvault.catalogue import Row, Transaction
+from trafficvault.errors import RefusedError
+from trafficvault.period import Period
+from trafficvault.vault import Vault
+from trafficvault.warrants import PRESERVE, WarrantDocument
+
+TABLE = "holds"
+BINDING = ("provisional", "active")
+"""The states in which a hold keeps anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """One hold: the document that says whose records, its state, and the moments it binds between."""
+
+    hold_id: str
+    state: str
+    document: WarrantDocument
+    since: datetime
+    until: datetime
+
+    def binds(self, now: datetime) -> bool:
+        """Whether it keeps records at `now`."""
+        return self.state in BINDING and now < self.until
+
+
+def freeze(tx: Transaction, vault: Vault, hold_id: str, now: datetime) -> None:
+    """Holds the scope of a warrant that was just registered, for `freeze_on_receipt` of the policy."""
+    lasts = vault.policy.freeze_on_receipt.delta()
+    if lasts > timedelta():
+        _put(tx, hold_id, "provisional", now, now + lasts)
+
+
+def bind(tx: Transaction, hold_id: str, document: WarrantDocument, now: datetime) -> None:
+    """Makes the hold of an approved order to preserve; what was frozen before goes on being held."""
+    if document.document["kind_of_order"] == PRESERVE:
+        lasts = Period.parse(document.document["hold_for"]).delta()
+        before = tx.get(TABLE, id=hold_id)
+        since = now if before is None else datetime.fromisoformat(before["since"])
+        _put(tx, hold_id, "active", since, now + lasts)
+
+
+def extend(tx: Transaction, hold_id: str, until: datetime) -> None:
+    """Lets an active hold bind until `until`. Raises `RefusedError` when it is not active."""
+    row = _row(tx, hold_id)
+    if row["state"] != "active":
+        raise RefusedError(f"extending hold {hold_id}: it is {row['state']}, and only an active one is extended")
+    tx.put(TABLE, **row | {"until": signing.instant(until)})
+
+
+def finish(tx: Transaction, hold_id: str, state: str) -> None:
+    """Ends a binding hold as `ended` or `released`; one that is over already stays as it is."""
+    row = tx.get(TABLE, id=hold_id)
+    if row is not None and row["state"] in BINDING:
+        tx.put(TABLE, **row | {"state": state})
+
+
+def load(vault: Vault, hold_id: str) -> Hold:
+    """The hold `hold_id`. Raises `RefusedError` when there is none."""
+    with vault.catalogue.reading() as tx:
+        return _opened(vault, tx, _row(tx, hold_id))
+
+
+def listing(vault: Vault) -> list[Hold]:
+    """Every hold, the oldest first."""
+    with vault.catalogue.reading() as tx:
+        rows = sorted(tx.select(TABLE), key=lambda row: (row["since"], row["id"]))
+        return [_opened(vault, tx, row) for row in rows]
+
+
+def document_of(vault: Vault, row: Row) -> WarrantDocument:
+    """The document of a row of the docket, opened."""
+    key = vault.keys.custody("catalogue").key("warrants")
+    return WarrantDocument.of(json.loads(sealing.unseal(key, bytes.fromhex(row["sealed"]), f"warrant {row['id']}")))
+
+
+def _opened(vault: Vault, tx: Transaction, row: Row) -> Hold:
+    warrant = tx.get("warrants", id=row["id"])
+    if warrant is None:
+        raise RefusedError(f"opening hold {row['id']}: its warrant is not in the docket")
+    since, until = datetime.fromisoformat(row["since"]), datetime.fromisoformat(row["until"])
+    return Hold(row["id"], row["state"], document_of(vault, warrant), since, until)
+
+
+def _row(tx: Transaction, hold_id: str) -> Row:
+    row = tx.get(TABLE, id=hold_id)
+    if row is None:
+        raise RefusedError(f"looking for hold {hold_id}: there is none; `hold list` shows them")
+    return row
+
+
+def _put(tx: Transaction, hold_id: str, state: str, since: datetime, until: datetime) -> None:
+    tx.put(TABLE, id=hold_id, state=state, since=signing.instant(since), until=signing.instant(until))
