@@ -154,7 +154,7 @@ def entry_of(path: Path) -> list[Any]:
 def pool_names(layout: Layout) -> list[str]:
     """The files that never change, by their paths in the vault."""
     roots = (layout.records, layout.rejections, layout.held)
-    found = (path for root in roots for path in root.glob("*/*/*"))
+    found = [*(path for root in roots for path in root.glob("*/*/*")), *layout.holds.glob("*/*")]
     return sorted(str(path.relative_to(layout.vault)) for path in found if path.is_file() and PART not in path.name)
 
 

@@ -42,8 +42,8 @@ _DAY = timedelta(days=1)
 _ROW = ("source", "batch", "row", "occurrence")
 _FILE_DAY = "file_day"
 
-Part = tuple[str, date]
-"""A class and a day."""
+Part = tuple[str, date, str]
+"""A class, a day, and why its keys are to die."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,8 @@ class Carved:
     unreadable: tuple[str, ...]
 
 
-def carve(vault: Vault, parts: Iterable[Part], cause: str) -> list[Carved]:
-    """Carves what the holds that bind now cover in `parts`, whose keys are about to die because of `cause`.
+def carve(vault: Vault, parts: Iterable[Part]) -> list[Carved]:
+    """Carves what the holds that bind now cover in `parts`, whose keys are about to die.
 
     The caller holds the writer's lock. A carve that is there for the same cause is not made again, so a killed run is
     finished by the next. Durable, and in the audit log, when it returns.
@@ -66,7 +66,7 @@ def carve(vault: Vault, parts: Iterable[Part], cause: str) -> list[Carved]:
     now = vault.clock.now()
     binding = [hold for hold in holds.listing(vault) if hold.binds(now)]
     done: list[Carved] = []
-    for record_class, day in sorted(parts) if binding else ():
+    for record_class, day, cause in sorted(parts) if binding else ():
         files = _files(vault, record_class, [day])
         for hold in binding:
             if _covers(hold, record_class, files) and not _is_carved(vault, hold, record_class, day, cause):
@@ -74,9 +74,9 @@ def carve(vault: Vault, parts: Iterable[Part], cause: str) -> list[Carved]:
     return done
 
 
-def commitment(carved: Sequence[Carved], nonce: str) -> str:
+def commitment(carves: Iterable[Row], nonce: str) -> str:
     """What a certificate says of the carves of its day: a digest that tells nothing without the secret `nonce`."""
-    content = [[item.hold_id, item.record_class, item.day.isoformat(), item.rows] for item in carved]
+    content = [[row["hold"], row["record_class"], row["day"], row["rows"]] for row in carves]
     return signing.digest({"kind": "carves", "v": 1, "nonce": nonce, "carves": sorted(content)})
 
 

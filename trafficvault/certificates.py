@@ -32,9 +32,12 @@ class Destruction:
 
 
 def issue(
-    vault: Vault, tx: Transaction, item: Item, rows: list[Row], keys: list[str], destroyed: Destruction
+    vault: Vault, tx: Transaction, item: Item, rows: list[Row], keys: list[str], destroyed: Destruction, carved: str
 ) -> dict[str, Any]:
-    """Signs and stores the certificate of `item`, whose rows were `rows`. Returns it with id and signature."""
+    """Signs and stores the certificate of `item`, whose rows were `rows`. Returns it with id and signature.
+
+    `carved` is the commitment to what holds kept of it: every certificate has one, held or not.
+    """
     rules = vault.policy
     if item.kind != "records":
         ruling = rules.shortest_of(item.record_class)
@@ -64,6 +67,7 @@ def issue(
         "lateness_seconds": max(0, int((destroyed.at - due).total_seconds())),
         "final_at": _final(vault, destroyed),
         "leases_ended": destroyed.leases_ended,
+        "carved": carved,
     }
     earlier = pending.read(vault.layout).of(item.kind, item.record_class, item.day) if item.ends_day else None
     if earlier is not None:
@@ -98,6 +102,34 @@ def issue_rows(vault: Vault, tx: Transaction, removed: dict[str, Any], destroyed
         "deleted_at": signing.instant(destroyed.at),
         "final_at": _final(vault, destroyed),
         "leases_ended": destroyed.leases_ended,
+    }
+    return sign(vault, tx, body)
+
+
+def issue_hold(vault: Vault, tx: Transaction, until: datetime, destroyed: Destruction, carved: str) -> dict[str, Any]:
+    """Signs and stores the certificate that what a hold kept was destroyed: not which, nor how much."""
+    body: dict[str, Any] = {
+        "kind": "certificate-of-deletion",
+        "v": 1,
+        "vault": vault.settings.id,
+        "what": "hold",
+        "class": None,
+        "day": None,
+        "categories": [],
+        "records": 0,
+        "files": [],
+        "keys": [],
+        "generation": destroyed.generation,
+        "key_provider": vault.keys.provider_name,
+        "term": None,
+        "rule": "the hold was over",
+        "policy": vault.policy.digest,
+        "due": signing.instant(until),
+        "deleted_at": signing.instant(destroyed.at),
+        "lateness_seconds": max(0, int((destroyed.at - until).total_seconds())),
+        "final_at": _final(vault, destroyed),
+        "leases_ended": destroyed.leases_ended,
+        "carved": carved,
     }
     return sign(vault, tx, body)
 

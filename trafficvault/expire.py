@@ -16,17 +16,31 @@ A clock that jumped or went back stops the run before anything is planned: a per
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
 from ingest.record import CATEGORIES, FRAME
-from trafficvault import certificates, endings, holdings, locked, locks, reserve, retention, rewrite, segments, signing
+from trafficvault import (
+    carving,
+    certificates,
+    endings,
+    holding,
+    holdings,
+    locked,
+    locks,
+    reserve,
+    retention,
+    rewrite,
+    segments,
+    signing,
+)
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.certificates import Destruction
 from trafficvault.errors import DecisionError, RefusedError
-from trafficvault.layout import day_key_id, held_key_id, rejections_key_id
+from trafficvault.layout import day_key_id, held_key_id, is_hold_key, rejections_key_id
 from trafficvault.people import Person, require_role
 from trafficvault.retention import Item, Partition
 from trafficvault.ring import UNDATED, is_segment_key
@@ -102,8 +116,11 @@ def expire(
         if not due and not ownerless:
             tx.set_meta(LAST, signing.instant(vault.clock.now()))
     vault.audit.flush()
-    # (2) Keys: the ring without the dead under a new epoch key; then the old epoch key is destroyed.
+    # What a hold covers is kept apart under the hold's own key, before the day's keys die: they do so on time.
     generations = _generations(vault)
+    living = (item for item in due if item.kind == "records" and vault.keys.has_any(key_ids(item, generations)))
+    carving.carve(vault, [(item.record_class, item.day, _name(item)) for item in living])
+    # (2) Keys: the ring without the dead under a new epoch key; then the old epoch key is destroyed.
     dead = {key for item in due for key in key_ids(item, generations)} | ownerless
     progress("destroying keys")
     leases_ended = True
@@ -120,14 +137,18 @@ def expire(
     if due or ownerless:
         with vault.catalogue.transaction() as tx:
             tx.set_meta(LAST, signing.instant(vault.clock.now()))
-            issued = tuple(_certify(vault, tx, item) for item in due)
+            nonces: dict[str, str] = {}
+            issued = tuple(_certify(vault, tx, item, nonces) for item in due)
             told = json.loads(tx.meta(_DESTROYED) or "{}")
             rest = {name: how for name, how in told.items() if name not in {_name(item) for item in due}}
             tx.set_meta(_DESTROYED, json.dumps(rest, sort_keys=True))
             if due:
-                vault.audit.enter(tx, "expire", None, {"certificates": [item["id"] for item in issued]})
+                # With the nonces, which are sealed here, an auditor can open what the certificates commit to.
+                told_of = {"certificates": [item["id"] for item in issued], "nonces": nonces}
+                vault.audit.enter(tx, "expire", None, told_of)
         vault.audit.flush()
     locked.settle(vault)
+    issued += holding.end(vault)
     forgotten, ended = segments.expire(vault)
     issued, leases_ended = (*issued, *forgotten), leases_ended and ended
     emptied = vault.catalogue.truncate_wal() if issued else True
@@ -199,7 +220,7 @@ def ownerless(tx: Transaction, held: frozenset[str]) -> set[str]:
     generations = _generations_of(tx)
     living = [part for part in _holdings(tx) if part.state != "tombstone"]
     owned = {key for part in living for key in key_ids(part, generations)}
-    dated = {name for name in held if name not in UNDATED and not is_segment_key(name)}
+    dated = {name for name in held if name not in UNDATED and not (is_segment_key(name) or is_hold_key(name))}
     return dated - owned
 
 
@@ -242,8 +263,8 @@ def _drop_files(vault: Vault, item: Item) -> None:
         vault.disk.remove_directory(directory)
 
 
-def _certify(vault: Vault, tx: Transaction, item: Item) -> dict[str, Any]:
-    """The certificate of `item`, the end of its rows, and its tombstone."""
+def _certify(vault: Vault, tx: Transaction, item: Item, nonces: dict[str, str]) -> dict[str, Any]:
+    """The certificate of `item`, the end of its rows, and its tombstone; `nonces` gets what its commitment hides."""
     day = item.day.isoformat()
     if item.kind == "records":
         rows = tx.select("files", record_class=item.record_class, day=day)
@@ -255,7 +276,10 @@ def _certify(vault: Vault, tx: Transaction, item: Item) -> dict[str, Any]:
     known = tx.get("partitions", record_class=item.record_class, day=day) if item.kind == "records" else None
     generation = known["generation"] if known else None
     keys = key_ids(item, {(item.record_class, item.day): generation or 1})
-    certificate = certificates.issue(vault, tx, item, rows, keys, destroyed)
+    carves = tx.select(carving.TABLE, record_class=item.record_class, day=day) if item.kind == "records" else []
+    nonce = secrets.token_hex(16)
+    certificate = certificates.issue(vault, tx, item, rows, keys, destroyed, carving.commitment(carves, nonce))
+    nonces[certificate["id"]] = nonce
     if not item.ends_day:
         _lose(tx, item)
         return certificate

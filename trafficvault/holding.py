@@ -6,11 +6,14 @@ certificate says that some hold ended, not whose records it kept. Called by the 
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
-from trafficvault import carving, holds, proposals, warrants
+from trafficvault import carving, certificates, holds, locks, partitions, proposals, warrants
 from trafficvault.catalogue import Row
+from trafficvault.certificates import Destruction
 from trafficvault.errors import RefusedError, UsageError
 from trafficvault.holds import Hold
 from trafficvault.layout import hold_key_id
@@ -25,6 +28,7 @@ class Over:
 
     hold_id: str
     key_id: str
+    until: datetime
     carves: tuple[Row, ...]
 
 
@@ -73,6 +77,70 @@ def release(vault: Vault, person: Person, proposal_id: str) -> None:
     vault.audit.flush()
 
 
+def end(vault: Vault) -> tuple[dict[str, Any], ...]:
+    """Destroys what holds that are over kept, and returns a certificate for each. The caller holds the writer's lock.
+
+    Every step can be done again: a killed run leaves rows of carves, and the next one goes on from there.
+    """
+    ended = over(vault)
+    if not ended:
+        return ()
+    dead = {one.key_id for one in ended}
+    leases_ended = True
+    if vault.keys.has_any(dead):
+        with locks.destroying(vault.layout, vault.settings.lease_seconds) as leases_ended:
+            vault.keys.renew(dead, lambda number: _commit_generation(vault, number))
+    for one in ended:
+        directory = vault.layout.holds / one.hold_id
+        for path in sorted(directory.glob("*")):
+            vault.disk.remove(path)
+        if directory.is_dir():
+            vault.disk.remove_directory(directory)
+    nonces: dict[str, str] = {}
+    issued = []
+    destroyed = Destruction(vault.clock.now(), vault.keys.generation, leases_ended)
+    with vault.catalogue.transaction() as tx:
+        for one in ended:
+            nonce = secrets.token_hex(16)
+            carved = carving.commitment(one.carves, nonce)
+            issued.append(certificates.issue_hold(vault, tx, min(one.until, destroyed.at), destroyed, carved))
+            nonces[issued[-1]["id"]] = nonce
+            for row in one.carves:
+                tx.delete(carving.TABLE, id=row["id"])
+            holds.finish(tx, one.hold_id, "ended")
+        told = {"holds": [one.hold_id for one in ended], "nonces": nonces}
+        vault.audit.enter(tx, "hold-end", None, told | {"certificates": [item["id"] for item in issued]})
+    vault.audit.flush()
+    return tuple(issued)
+
+
+def faults(vault: Vault) -> list[tuple[str, str, str]]:
+    """What is wrong with what holds keep: kind, thing and sentence of each; for `verify`, which only reads."""
+    with vault.catalogue.reading() as tx:
+        carves = tx.select(carving.TABLE)
+    custody, gone = vault.keys.custody("hold"), {one.hold_id for one in over(vault)}
+    found = []
+    known = {vault.layout.carve_file(row["hold"], row["id"]): row for row in carves}
+    for path, row in known.items():
+        if row["hold"] in gone:
+            continue  # the next expiry destroys it, and may have begun to
+        if not path.is_file():
+            found.append(("missing", path.name, f"{path.name}, which a hold keeps, is missing"))
+        elif partitions.keyed_digest_of(custody, path) != row["digest"]:
+            found.append(("changed", path.name, f"{path.name}, which a hold keeps, was changed"))
+        elif not custody.has(hold_key_id(row["hold"])):
+            found.append(("key missing", path.name, f"{path.name}, which a hold keeps: its key is not in the ring"))
+    for path in sorted(vault.layout.holds.glob("*/*")):
+        if path not in known:
+            found.append(("extra", path.name, f"{path.name} lies among what holds keep and is not in the catalogue"))
+    return found
+
+
+def _commit_generation(vault: Vault, generation: int) -> None:
+    with vault.catalogue.transaction() as tx:
+        tx.set_meta("generation", str(generation))
+
+
 def over(vault: Vault) -> list[Over]:
     """The holds that bind no more and still have a key in the ring, or files: what an expiry is to destroy."""
     now = vault.clock.now()
@@ -80,11 +148,12 @@ def over(vault: Vault) -> list[Over]:
         rows, carves = tx.select(holds.TABLE), tx.select(carving.TABLE)
     found = []
     for row in rows:
-        binds = row["state"] in holds.BINDING and now < datetime.fromisoformat(row["until"])
+        until = datetime.fromisoformat(row["until"])
+        binds = row["state"] in holds.BINDING and now < until
         mine = tuple(carve for carve in carves if carve["hold"] == row["id"])
         key_id = hold_key_id(row["id"])
         if not binds and (mine or vault.keys.has_any([key_id])):
-            found.append(Over(row["id"], key_id, mine))
+            found.append(Over(row["id"], key_id, until, mine))
     return found
 
 

@@ -208,3 +208,8 @@ def held_key_id(record_class: str, day: date) -> str:
 def hold_key_id(hold_id: str) -> str:
     """The id of the key of everything that a hold carved."""
     return f"hold/{hold_id}"
+
+
+def is_hold_key(name: str) -> bool:
+    """Whether the ring id `name` is that of a hold's key."""
+    return name.startswith("hold/")

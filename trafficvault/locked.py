@@ -14,8 +14,9 @@ import sqlite3
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
-from trafficvault import chain, database, locks, pending, policies, policy, reserve, retention, settings, signing
+from trafficvault import chain, database, holds, locks, pending, policies, policy, reserve, retention, settings, signing
 from trafficvault.audit import judge_clock
 from trafficvault.clock import Clock
 from trafficvault.durable import Disk
@@ -54,14 +55,24 @@ def _ruling(layout: Layout, now: datetime) -> Policy:
     It comes out of the catalogue as it lies there; without keys nobody can tell whether a row was changed.
     """
     written = policy.parse(layout.policy.read_text(encoding="utf-8"))
+    rows = sorted(_unchecked(layout, policies.TABLE), key=lambda row: row["number"])
+    return policies.ruling(policies.versions_of(rows), written, now).policy
+
+
+def _any_hold(layout: Layout, now: datetime) -> bool:
+    rows = _unchecked(layout, holds.TABLE)
+    return any(row["state"] in holds.BINDING and now < datetime.fromisoformat(row["until"]) for row in rows)
+
+
+def _unchecked(layout: Layout, table: str) -> list[dict[str, Any]]:
+    """The rows of a table as they lie there, with seals that nobody can check."""
     try:
         with contextlib.closing(database.connect(layout.catalogue)) as connection:
-            found = connection.execute(f"SELECT * FROM {policies.TABLE} ORDER BY number")  # noqa: S608  # our own name
+            found = connection.execute(f"SELECT * FROM {table}")  # noqa: S608  # a name of our own
             names = [column[0] for column in found.description]
-            rows = [dict(zip(names, row, strict=True)) for row in found]
+            return [dict(zip(names, row, strict=True)) for row in found]
     except sqlite3.Error as problem:
         raise database.translated(problem) from problem
-    return policies.ruling(policies.versions_of(rows), written, now).policy
 
 
 def drop_due(layout: Layout, disk: Disk, clock: Clock) -> State:
@@ -71,22 +82,25 @@ def drop_due(layout: Layout, disk: Disk, clock: Clock) -> State:
     """
     _require_clock(layout, clock.now())
     found = state(layout, clock)
+    # What must be kept apart first can't be without keys; then no records go before somebody gives the secret.
+    stay = tuple(item for item in found.due if item.kind == "records") if _any_hold(layout, clock.now()) else ()
+    due = tuple(item for item in found.due if item not in stay)
     reserve.release(layout, disk)
     now = signing.instant(clock.now())
     more = tuple(
         Dropped(item.kind, item.record_class, item.day.isoformat(), signing.instant(item.due or clock.now()), now)
-        for item in found.due
+        for item in due
         if found.pending.of(item.kind, item.record_class, item.day) is None
     )
     noted = Pending(clock.now(), (*found.pending.dropped, *more))
     # Before the files: if we crash here, the day is due still, and the next run drops it.
     pending.write(layout, disk, noted, clock.now())
     lease = settings.parse(layout.settings.read_text(encoding="utf-8")).lease_seconds
-    if found.due:
+    if due:
         with locks.destroying(layout, lease):
-            for item in found.due:
+            for item in due:
                 _drop(_root(layout, item.kind) / item.record_class / item.day.isoformat(), disk)
-    return State((), noted)
+    return State(stay, noted)
 
 
 def settle(vault: Vault) -> None:

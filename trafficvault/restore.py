@@ -185,7 +185,7 @@ def _put_files(state: Backup, layout: Layout, disk: Disk) -> None:
         if not target.is_file():
             disk.make_directory(target.parent)
             disk.create_by(target, partial(_compared, source, entry, name))
-    for directory in (layout.feeds, layout.records, layout.rejections, layout.held, layout.audit):
+    for directory in (layout.feeds, layout.records, layout.rejections, layout.held, layout.holds, layout.audit):
         disk.make_directory(directory)
 
 

@@ -96,9 +96,10 @@ def remove(
             thinned.append(one)
     pending = [_pending(one, why.rule) for one in thinned]
     # Whose rows they are may be asked to be kept: that is done before any of them goes.
-    for it in pending:
-        cause = f"{why.act} from generation {it['generation']}"
-        carving.carve(vault, [(it["class"], date.fromisoformat(it["day"]))], cause)
+    carving.carve(
+        vault,
+        [(it["class"], date.fromisoformat(it["day"]), f"{why.act}, generation {it['generation']}") for it in pending],
+    )
     with vault.catalogue.transaction() as tx:
         vault.audit.require_in_step(tx)
         for one in thinned:

@@ -31,10 +31,10 @@ def sweep(vault: Vault) -> int:
         homes = _homes(vault, tx)
         expired = _expired(vault, tx)
     roots = (vault.layout.records, vault.layout.rejections, vault.layout.held)
+    found = [path for root in roots for path in sorted(root.glob("*/*/*"))]
     orphans = [
         path
-        for root in roots
-        for path in sorted(root.glob("*/*/*"))
+        for path in [*found, *sorted(vault.layout.holds.glob("*/*"))]
         if path.is_file() and path not in homes and (PART in path.name or path.with_name(path.stem) not in expired)
     ]
     if orphans:
@@ -43,7 +43,8 @@ def sweep(vault: Vault) -> int:
         vault.audit.flush()
     for path in orphans:
         vault.disk.remove(path)
-    for directory in [day for root in roots for day in sorted(root.glob("*/*")) if day.is_dir()]:
+    homes_of = [*(day for root in roots for day in sorted(root.glob("*/*"))), *sorted(vault.layout.holds.glob("*"))]
+    for directory in [place for place in homes_of if place.is_dir()]:
         if not any(directory.iterdir()):
             vault.disk.remove_directory(directory)
     return len(orphans)
@@ -67,6 +68,7 @@ def _expired(vault: Vault, tx: Transaction) -> set[Path]:
     records = vault.layout.records
     roots = {"records": records, "rows": records, "rejections": vault.layout.rejections, "held": vault.layout.held}
     bodies = [json.loads(row["body"]) for row in tx.select("certificates")]
+    bodies = [body for body in bodies if body["what"] in roots]
     return {roots[body["what"]] / body["class"] / body["day"] / item["id"] for body in bodies for item in body["files"]}
 
 
@@ -76,6 +78,7 @@ def _homes(vault: Vault, tx: Transaction) -> set[Path]:
     for row in tx.select("files"):
         place = row["record_class"], date.fromisoformat(row["day"]), row["id"]
         homes |= {vault.layout.record_file(*place), vault.layout.seen_file(*place), vault.layout.blocks_file(*place)}
+    homes |= {vault.layout.carve_file(row["hold"], row["id"]) for row in tx.select("carves")}
     for row in tx.select("leftovers"):
         of_kind = vault.layout.held_file if row["kind"] == "held" else vault.layout.rejection_file
         homes.add(of_kind(row["record_class"], date.fromisoformat(row["day"]), row["batch"]))

@@ -23,7 +23,18 @@ from datetime import date
 from pathlib import Path
 
 from ingest.record import CATEGORIES, CLASSES, FRAME
-from trafficvault import arranging, checkpoints, compaction, holdings, locks, partitions, rewrite, signing, superseded
+from trafficvault import (
+    arranging,
+    checkpoints,
+    compaction,
+    holding,
+    holdings,
+    locks,
+    partitions,
+    rewrite,
+    signing,
+    superseded,
+)
 from trafficvault.catalogue import Row
 from trafficvault.durable import PART
 from trafficvault.errors import FaultError, VaultError
@@ -91,6 +102,7 @@ def verify(
     known = _Known.of(vault, files, leftovers, parts, batches, certificates)
     run("strangers", _strangers(vault, replace(known, paths=known.paths | replaced)))
     faults.extend(_staged(vault))
+    faults.extend(Fault(*found) for found in holding.faults(vault))
     run("keys", _keys(vault, parts, leftovers, checked))
     run("certificates", _certificates(vault, parts, certificates, checked))
     run("checkpoints", _checkpoints(vault, checked))
@@ -341,7 +353,7 @@ def _vault_names(vault: Vault) -> frozenset[str]:
     layout = vault.layout
     paths = (
         *(layout.settings, layout.policy, layout.sources, layout.feeds, layout.catalogue, layout.audit),
-        *(layout.records, layout.rejections, layout.held, layout.lock, layout.lease, layout.reserve),
+        *(layout.records, layout.rejections, layout.held, layout.holds, layout.lock, layout.lease, layout.reserve),
         *(layout.staging.vault, layout.compaction_lock, layout.schedule_lock, layout.tree, layout.pending),
     )
     # Of SQLite: its write-ahead log, and the memory that processes share over it.

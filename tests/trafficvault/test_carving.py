@@ -17,7 +17,6 @@ from trafficvault.layout import hold_key_id
 from trafficvault.vault import Vault
 
 DAY = date(2026, 11, 10)
-PART = [("mobile_usage", DAY)]
 PRESERVE = Order(reference="PV-2026-000300", hold_for="P90D", legal_basis="126ni Sv")
 STRANGER = "31600000007"
 
@@ -31,7 +30,7 @@ def held(vault: Vault, hold_id: str) -> pl.DataFrame:
 
 def carve(vault: Vault, cause: str = "expiry") -> list[Carved]:
     """Carves a day that the prepared vault has records of; what its own warrant froze is left out here."""
-    done = carving.carve(vault, PART, cause)
+    done = carving.carve(vault, [("mobile_usage", DAY, cause)])
     orders = {item.warrant_id: item.document.document["reference"] for item in docket.listing(vault)}
     return [item for item in done if orders[item.hold_id] != Order.reference]
 
@@ -195,7 +194,7 @@ def test_a_carve_that_was_changed_is_a_fault(stored: Vault, harm: str) -> None:
 
 def test_a_commitment_tells_nothing_and_binds() -> None:
     """Two nonces give two digests of the same carves; other carves give another digest."""
-    one = Carved("a", "voip", DAY, 3, ())
+    one = {"hold": "a", "record_class": "voip", "day": "2026-11-10", "rows": 3}
     assert carving.commitment([one], "1") != carving.commitment([one], "2")
     assert carving.commitment([one], "1") != carving.commitment([], "1")
 
