@@ -36,6 +36,7 @@ from trafficvault import (
     rewrite,
     segments,
     signing,
+    trimming,
 )
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.certificates import Destruction
@@ -153,7 +154,9 @@ def expire(
     issued, leases_ended = (*issued, *forgotten), leases_ended and ended
     emptied = vault.catalogue.truncate_wal() if issued else True
     reserve.take(vault.layout, vault.disk)
-    # (5) Last, for it needs room to write days anew: records of services whose end was long enough ago.
+    # (5) Last, for it needs room to write days anew: records that their day would outlive by days,
+    # and those of services whose end was long enough ago.
+    issued += trimming.carry_out(vault)
     issued += endings.carry_out(vault)
     return Expiry(tuple(due), issued, vault.keys.generation, leases_ended, emptied)
 

@@ -15,7 +15,8 @@ T(last) is the date after T(first) and the whole stays below 48 h, or reaches it
 is more where a short month ends: six months from 28 February end on 28 August, those from 1 March on 1 September: a
 UTC day that touches both dates is due almost five days after its first record ended. Clamping itself only makes a
 partition less late: clamped dates fall together. A clock part of the term, or clocks that skip the end of a date, can
-carry the last end over midnight, and then it waits for the next: a day more.
+carry the last end over midnight, and then it waits for the next: a day more. Records of a day that would outlive them
+by more than 48 hours leave it before it dies (`trimming`).
 
 A category with a shorter term than its record has moments of its own, by the same rules: its day key dies first, and
 the day dies later without it. A term that is longer than an earlier version's gives nothing back: days of which that

@@ -120,6 +120,7 @@ partitions = _table(
     _text("certificate", optional=True),
     _number("generation", optional=True),  # of the day keys that new files of the day take; null is the first
     _text("gone", optional=True),  # JSON array of the categories whose keys are destroyed, while the day lives
+    _number("trimmed", optional=True),  # 1 once the records that the day would outlive by days were removed
     _text("going", optional=True),  # JSON array of those whose end began and is not certified
 )
 """Class × day, alive or dead. A tombstone stays for good: nothing brings its day back."""
