@@ -174,9 +174,8 @@ def test_put_replaces_a_row_whole(catalogue: Catalogue) -> None:
     with catalogue.reading() as tx:
         rows = tx.select("partitions")
 
-    assert rows == [
-        {"record_class": "voip", "day": "2026-11-01", "state": "live", "certificate": None, "generation": None}
-    ]
+    empty = dict.fromkeys(column.name for column in TABLES["partitions"].columns if column.nullable)
+    assert rows == [empty | {"record_class": "voip", "day": "2026-11-01", "state": "live"}]
     assert catalogue.check() == []
 
 
@@ -460,7 +459,7 @@ def test_a_removed_row_is_found(copy: Path, table: str) -> None:
 def test_a_duplicated_row_is_found(copy: Path, table: str) -> None:
     """A row copied under another key does not carry its seal with it, and is one too many."""
     first, *rest = [column.name for column in TABLES[table].columns]
-    value = "99" if table in ("outbox", "checkpoints") else "'another'"
+    value = "99" if isinstance(TABLES[table].columns[first].type, sa.Integer) else "'another'"
     tamper(copy, f"INSERT INTO {table} SELECT {value}, {', '.join(rest)} FROM {table} WHERE {first} LIKE '%3%'")
     faults = check(copy)
 
