@@ -2,8 +2,10 @@
 
 The database is in memory, without files, network, extensions, spill or settings; it sees two Arrow tables and gives one
 back. Spilling is off because DuckDB spills plaintext: a question that needs more than its memory limit fails instead.
-One database per answer, locked before it sees a row: it is closed with the answer, and no result outlives it. It is
-made while the first rows are still being looked for, since that takes a while.
+The database is locked before it sees a row and stays, empty, for the next answer: making one costs more than most
+questions. Each answer has a connection of its own; what is registered is known to that alone and goes with it, and a
+question, being one SELECT, leaves nothing behind. After a question that failed the database is dropped. It is made while
+the first rows are still being looked for.
 """
 
 from __future__ import annotations
@@ -29,8 +31,8 @@ _CLOSED = {
     "allow_persistent_secrets": "false",
     "python_enable_replacements": "false",
 }
-# The order counts: a setting can't be changed once the configuration is locked.
-_LOCKS = ("SET TimeZone = 'UTC'", "SET enable_external_access = false", "SET lock_configuration = true")
+# Global: each answer has a connection of its own. Locked last: no setting can be changed after it.
+_LOCKS = ("SET GLOBAL TimeZone = 'UTC'", "SET enable_external_access = false", "SET lock_configuration = true")
 _OUR_MISTAKES = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException, duckdb.SyntaxException)
 
 
@@ -146,13 +148,22 @@ def _answer(
 
 @contextmanager
 def _databases(limits: Limits) -> Iterator[Callable[[], duckdb.DuckDBPyConnection]]:
-    """Gives the one locked database of an answer, once it is made."""
+    """Gives the one connection of an answer to the locked database, once that is made."""
     with ThreadPoolExecutor(1, "question") as maker:
-        making = maker.submit(_locked, limits)
+        making = maker.submit(lambda: _kept(limits.memory, limits.threads).cursor())
         try:
             yield making.result
+        except BaseException:
+            _kept.cache_clear()
+            raise
         finally:
             making.result().close()
+
+
+@lru_cache(maxsize=1)
+def _kept(memory: str, threads: int) -> duckdb.DuckDBPyConnection:
+    """The database of this process: locked, and without a table or a row, whatever was asked."""
+    return _locked(Limits(memory=memory, threads=threads))
 
 
 def _require_covered(question: Question, grant: Grant) -> None:

@@ -65,17 +65,23 @@ class Holdings:
 
 def gone(partition: Row) -> tuple[str, ...]:
     """The categories of a living day whose keys are destroyed."""
-    return tuple(json.loads(partition["gone"] or "[]"))
+    return _names(partition["gone"])
 
 
 def going(partition: Row) -> tuple[str, ...]:
     """The categories of a living day whose end began: nobody reads them, and their keys may be there."""
-    return tuple(json.loads(partition["going"] or "[]"))
+    return _names(partition["going"])
 
 
 def lost(partition: Row) -> frozenset[str]:
     """The categories of a living day that nobody reads any more."""
     return frozenset((*gone(partition), *going(partition)))
+
+
+@lru_cache(maxsize=64)
+def _names(text: str | None) -> tuple[str, ...]:
+    """The categories in a column of that form: of most days none, and of all others one of a few lists."""
+    return tuple(json.loads(text or "[]"))
 
 
 def _file(row: Row, without: frozenset[str]) -> StoredFile:

@@ -188,6 +188,7 @@ def test_time_is_utc(grant: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """The zone of the machine does not decide what day a record is of."""
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
+    engine._kept.cache_clear()
     late = pa.table({"start": pa.array([datetime(2026, 6, 10, 23, tzinfo=UTC)], pa.timestamp("us", tz="UTC"))})
 
     answer = put("SELECT CAST(start AS DATE) AS day, start FROM records", grant(), late)
@@ -195,6 +196,38 @@ def test_time_is_utc(grant: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(answer["day"][0]) == "2026-06-10" and answer.schema.field("start").type == pa.timestamp("us", tz="UTC")
     monkeypatch.undo()
     time.tzset()
+
+
+def test_nothing_of_an_answer_stays(grant: Make) -> None:
+    """The database that answered is used again, and knows nothing of the rows, the answer or their names."""
+    rows = pa.table({"a_number": [A] * 5000})
+    put("SELECT a_number, row_number() OVER () AS place FROM records ORDER BY 2", grant(), rows)
+    database = engine._kept(LIMITS.memory, LIMITS.threads)
+    put("SELECT a_number FROM records", grant(), rows)
+
+    assert engine._kept(LIMITS.memory, LIMITS.threads) is database
+    for left in ("duckdb_tables()", "duckdb_views() WHERE NOT internal", "duckdb_temporary_files()"):
+        assert database.execute(f"SELECT count(*) FROM {left}").fetchall() == [(0,)]
+    assert database.execute("SELECT sum(memory_usage_bytes) FROM duckdb_memory()").fetchall() == [(0,)]
+    with pytest.raises(duckdb.CatalogException):
+        database.execute("FROM records")
+
+
+def test_answers_do_not_see_one_another(grant: Make) -> None:
+    """Two answers at once have a connection each; the rows of the one are no table of the other."""
+    with engine._databases(LIMITS) as one, engine._databases(LIMITS) as other:
+        one().register("records", pa.table({"a_number": [A]}))
+        with pytest.raises(duckdb.CatalogException):
+            other().execute("FROM records")
+
+
+def test_a_database_that_failed_is_dropped(grant: Make) -> None:
+    """After a question that failed, the next is answered by a database of its own."""
+    put("SELECT 1 AS one", grant())
+    before = engine._kept(LIMITS.memory, LIMITS.threads)
+    with pytest.raises(QuestionError):
+        put("SELECT CAST('x' AS INTEGER)", grant())
+    assert engine._kept(LIMITS.memory, LIMITS.threads) is not before
 
 
 def test_a_runaway_question_is_stopped(grant: Make) -> None:
