@@ -4,8 +4,8 @@ The database is in memory, without files, network, extensions, spill or settings
 back. Spilling is off because DuckDB spills plaintext: a question that needs more than its memory limit fails instead.
 The database is locked before it sees a row and stays, empty, for the next answer: making one costs more than most
 questions. Each answer has a connection of its own; what is registered is known to that alone and goes with it, and a
-question, being one SELECT, leaves nothing behind. After a question that failed the database is dropped. It is made while
-the first rows are still being looked for.
+question, being one SELECT, leaves nothing behind. After a question that failed the database is dropped. It is made
+while the first rows are still being looked for.
 """
 
 from __future__ import annotations

@@ -39,6 +39,8 @@ OPEN_CLASS = "binding"
 FOREVER = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
 
 _MOMENT = pl.Datetime("us", "UTC")
+# Made once: of a moment, each makes a column of its own.
+_NO_MOMENT, _FOREVER = pl.lit(None, _MOMENT), pl.lit(FOREVER, _MOMENT)
 _LONGEST_MS = 10 * 366 * 86_400_000
 """A duration beyond ten years is a mistake of its source: it is taken as ten years, which also bounds the sum."""
 _PARTY_TYPES = frozenset({"msisdn", "extension", "uri", "number_range"})
@@ -123,16 +125,64 @@ def hits(records: pl.DataFrame, targets: Iterable[Target]) -> pl.DataFrame:
         },
         schema={"target": pl.Int32, "_from": pl.Datetime("us", "UTC"), "_to": pl.Datetime("us", "UTC")},
     )
-    party, served = pl.col("_party"), pl.col("_served")
-    opposite = ((served == "a") & (party == "b")) | ((served == "b") & (party == "a"))
+    party = pl.col("_party")
     return found.join(windows, on="target").select(
         "_row",
         "target",
         "rank",
-        served=((party == "served") | (party == served)).fill_null(False),
-        peer=((party == "peer") | opposite).fill_null(False),
-        inside=((pl.col("_begin") < pl.col("_to")) & (pl.col("_finish") >= pl.col("_from"))).fill_null(False),
+        served=_is_served(party),
+        peer=_is_peer(party),
+        inside=_is_inside(pl.col("_from"), pl.col("_to")),
     )
+
+
+def hits_of_one(records: pl.DataFrame, target: Target) -> pl.DataFrame:
+    """What `hits` tells of a single target, the lines of a row taken together, of the rows that overlap its window:
+    `_row`, the least `rank`, and whether any place makes it `served` or `peer`.
+
+    Nothing is joined, since each line is of its row: for the warrant that most are.
+    """
+    there = [place for place in PLACES if target.type in place.types and _usable(records, place.column)]
+    told = [_served(records), *_span(records)]
+    for index, place in enumerate(there):
+        _, rank, party = _aside(records, place)
+        told += [_holds(records, place, target).fill_null(False).alias(f"hit_{index}")]
+        told += [rank.alias(f"rank_{index}"), party.alias(f"party_{index}")]
+    lines = [(pl.col(f"hit_{index}"), pl.col(f"rank_{index}"), pl.col(f"party_{index}")) for index in range(len(there))]
+    found = records.select("_row", *told).select(
+        "_row",
+        rank=pl.min_horizontal([pl.lit(None, pl.Int32), *(pl.when(hit).then(rank) for hit, rank, _ in lines)]),
+        served=pl.any_horizontal([pl.lit(False), *(hit & _is_served(party) for hit, _, party in lines)]),
+        peer=pl.any_horizontal([pl.lit(False), *(hit & _is_peer(party) for hit, _, party in lines)]),
+        inside=_is_inside(pl.lit(target.start, _MOMENT), pl.lit(target.end, _MOMENT)),
+    )
+    return found.filter(pl.col("inside") & pl.col("rank").is_not_null()).drop("inside")
+
+
+def _holds(records: pl.DataFrame, place: Place, target: Target) -> pl.Expr:
+    """Whether `place` holds `target`, null or false where it does not."""
+    if _is_containment(target):
+        return _containment(place, target, records.columns)
+    test = _in_list(place.column, partial(_is, str(target.value)))
+    wanted = _KIND_OF_TYPE.get(target.type)
+    if wanted is None or place.kind is None or not _usable(records, place.kind):
+        return test
+    return test & pl.col(place.kind).eq(wanted).fill_null(True)
+
+
+def _is_served(party: pl.Expr) -> pl.Expr:
+    return ((party == "served") | (party == pl.col("_served"))).fill_null(False)
+
+
+def _is_peer(party: pl.Expr) -> pl.Expr:
+    served = pl.col("_served")
+    opposite = ((served == "a") & (party == "b")) | ((served == "b") & (party == "a"))
+    return ((party == "peer") | opposite).fill_null(False)
+
+
+def _is_inside(start: pl.Expr, end: pl.Expr) -> pl.Expr:
+    """Whether the record overlaps the window [start, end)."""
+    return ((pl.col("_begin") < end) & (pl.col("_finish") >= start)).fill_null(False)
 
 
 def _found(records: pl.DataFrame, place: Place, targets: list[tuple[int, Target]]) -> pl.DataFrame:
@@ -171,9 +221,9 @@ def _aside(records: pl.DataFrame, place: Place) -> list[pl.Expr]:
     """Kind, rank of the role and party of `place`, row by row."""
     null = pl.lit(None, pl.String)
     kind = pl.col(place.kind) if place.kind is not None and _usable(records, place.kind) else null
-    role = pl.lit(place.role)
+    rank: pl.Expr = pl.lit(ROLES.index(place.role), pl.Int32)
     party: pl.Expr = {"sender": pl.lit("a"), "recipient": pl.lit("b"), "cell": pl.lit("served"), "other": null}.get(
-        place.role, role
+        place.role, pl.lit(place.role)
     )
     if place.column == "mail_to":
         # A mail to several: the row does not tell which of the recipients it serves.
@@ -181,8 +231,8 @@ def _aside(records: pl.DataFrame, place: Place) -> list[pl.Expr]:
     if place.column == "a_number" and _usable(records, "a_asserted"):
         # A presented number is a claim of the caller; the record is that of the number the network knew.
         claimed = pl.col("a_asserted").ne(pl.col("a_number")).fill_null(False)
-        role, party = pl.when(claimed).then(pl.lit("presented")).otherwise(role), pl.when(~claimed).then(party)
-    rank = role.replace_strict({name: index for index, name in enumerate(ROLES)}, return_dtype=pl.Int32)
+        presented = pl.lit(ROLES.index("presented"), pl.Int32)
+        rank, party = pl.when(claimed).then(presented).otherwise(rank), pl.when(~claimed).then(party)
     return [kind.alias("_kind"), rank.alias("_rank"), party.alias("_party")]
 
 
@@ -196,27 +246,31 @@ def _served(records: pl.DataFrame) -> pl.Expr:
 def _span(records: pl.DataFrame) -> list[pl.Expr]:
     """First and last moment of a record, both of them in it."""
     start, end, reported = (_moment(records, name) for name in ("start", "end", "reported_at"))
-    lasted = pl.lit(None, _MOMENT)
+    lasted = _NO_MOMENT
     if _usable(records, "duration_ms"):
         # A broken source may name a start at the end of the calendar, and the sum would pass it.
         length = pl.duration(milliseconds=pl.col("duration_ms").clip(0, _LONGEST_MS))
-        lasted = pl.min_horizontal(start, pl.lit(FOREVER, _MOMENT) - length) + length
+        lasted = pl.min_horizontal(start, _FOREVER - length) + length
         lasted = pl.when(start.is_not_null() & pl.col("duration_ms").is_not_null()).then(lasted)
     begin = pl.coalesce(start, end, reported)
     # A report after the time that the duration gives says that the interval was still open.
     known = pl.coalesce(end, pl.max_horizontal(lasted, reported))
     is_open = known.is_null() & start.is_not_null() & (pl.col("record_class") == OPEN_CLASS)
-    finish = pl.when(is_open).then(pl.lit(FOREVER, _MOMENT)).otherwise(pl.max_horizontal(begin, known))
+    finish = pl.when(is_open).then(_FOREVER).otherwise(pl.max_horizontal(begin, known))
     return [begin.alias("_begin"), finish.alias("_finish")]
 
 
 def _moment(records: pl.DataFrame, column: str) -> pl.Expr:
-    return pl.col(column) if _usable(records, column) else pl.lit(None, _MOMENT)
+    return pl.col(column) if _usable(records, column) else _NO_MOMENT
 
 
 def _usable(records: pl.DataFrame, column: str) -> bool:
     found = records.get_column(column, default=None)
     return found is not None and found.dtype != pl.Null
+
+
+def _is(value: str, item: pl.Expr) -> pl.Expr:
+    return item == value
 
 
 def _one_of(values: list[str], item: pl.Expr) -> pl.Expr:

@@ -118,6 +118,8 @@ def select(records: pl.DataFrame, scope: Scope) -> pl.DataFrame:
     as if each had been selected alone. Raises `ScopeError` for a class that the scope does not hold.
     """
     frame = _checked(records, scope)
+    if len(scope.targets) == 1 and _parts(frame).is_empty():
+        return _in_order(_hits_of_one(frame, scope.targets[0]))
     found = matching.hits(frame, scope.targets)
     merged = pl.concat([found.filter("inside").drop("inside"), _part_hits(frame, found)])
     per_target = merged.group_by("_row", "target").agg(
@@ -135,34 +137,66 @@ def select(records: pl.DataFrame, scope: Scope) -> pl.DataFrame:
         pl.col("served").any().alias("_served"),
         pl.col("peer").any().alias("_peer"),
     )  # fmt: skip
-    joined = frame.join(rows, on="_row", how="inner")
+    return _in_order(frame.join(rows, on="_row", how="inner"))
+
+
+def _hits_of_one(frame: pl.DataFrame, target: Target) -> pl.DataFrame:
+    """The rows in which the only target is found, where no row is a part of several: what `select` finds by joins."""
+    found = matching.hits_of_one(frame, target)
+    role = pl.col("rank").replace_strict(dict(enumerate(matching.ROLES)), return_dtype=pl.String)
+    first = pl.repeat(1, pl.len(), dtype=pl.Int32)
+    beside = found.select(
+        target=first,
+        targets=pl.concat_list(first),
+        target_role=role,
+        target_roles=pl.concat_list(role),
+        _served="served",
+        _peer="peer",
+    )
+    rows = frame if found.height == frame.height else frame[found["_row"]]
+    return rows.hstack(beside)
+
+
+def _in_order(joined: pl.DataFrame) -> pl.DataFrame:
+    """The rows that were found, masked, by answer day and time."""
     order = (
         [pl.coalesce(times)]
-        if (times := [name for name in ("start", "end", "reported_at") if name in frame.columns])
+        if (times := [name for name in ("start", "end", "reported_at") if name in joined.columns])
         else []
     )
-    days = [ANSWER_DAY] if ANSWER_DAY in frame.columns else []
+    days = [ANSWER_DAY] if ANSWER_DAY in joined.columns else []
     return _masked(joined).sort(*days, *order, "_row", nulls_last=True).drop("_row", "_served", "_peer")
 
 
 def _checked(records: pl.DataFrame, scope: Scope) -> pl.DataFrame:
     if "record_class" not in records.columns:
         raise ScopeError("selecting rows: they do not tell their class; add a column record_class")
-    outside = sorted(set(records["record_class"].unique().to_list()) - scope.classes, key=str)
+    outside = sorted(_classes(records["record_class"]) - scope.classes, key=str)
     if outside:
         raise ScopeError(f"selecting rows: class {outside[0]} is not in the scope ({', '.join(sorted(scope.classes))})")
     return records.with_row_index("_row")
 
 
+def _classes(told: pl.Series) -> set[str | None]:
+    """The classes of the rows: mostly one, as a glance tells."""
+    if len(told) and not told.null_count() and not (told != told[0]).any():
+        return {told[0]}
+    return set(told.unique().to_list())
+
+
 def _parts(frame: pl.DataFrame) -> pl.DataFrame:
     """The rows that are one part of several of a call: `_row`, source, correlation id and the day they answer to."""
+    if not {*_CALL, "part"} <= set(frame.columns) or not _is_several(frame["part"]):
+        return pl.DataFrame(schema={"_row": pl.UInt32, **dict.fromkeys(_CALL, pl.String), "_day": pl.Date})
     day = pl.col(ANSWER_DAY) if ANSWER_DAY in frame.columns else pl.lit(None, pl.Date)
-    if not {*_CALL, "part"} <= set(frame.columns):
-        nothing = {name: pl.lit(None, pl.String) for name in _CALL}
-        return frame.select("_row", **nothing, _day=day).clear()
     several = (pl.col("part") != "only") & pl.col("source").is_not_null() & pl.col("correlation_id").is_not_null()
     calls = (pl.col(name).cast(pl.String) for name in _CALL)
     return frame.filter(several.fill_null(False)).select("_row", *calls, _day=day)
+
+
+def _is_several(part: pl.Series) -> bool:
+    """Whether one of the rows may be a part of several."""
+    return part.dtype != pl.Null and bool((part != "only").any())
 
 
 def _part_hits(frame: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
@@ -173,6 +207,8 @@ def _part_hits(frame: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
     """
     parts = _parts(frame)
     inside = found.filter("inside")
+    if parts.is_empty():
+        return inside.drop("inside").clear()
     side = frame.select("_row", _side=pl.col("served") if "served" in frame.columns else pl.lit(None, pl.String))
     by_call = (
         inside.join(parts, on="_row")
@@ -217,6 +253,9 @@ def _masked(rows: pl.DataFrame) -> pl.DataFrame:
         *((name, peer) for name in PEER_COLUMNS),
         ("utc_offset", served | ~pl.col("record_class").is_in(OFFSET_CLASSES)),
     ]
+    if rows["_served"].all():
+        # Nothing of the served party is left out of any row.
+        masks = [(name, peer) for name in PEER_COLUMNS]
     return rows.with_columns(
         pl.when(shown).then(pl.col(name)).alias(name) for name, shown in masks if name in rows.columns
     )

@@ -26,6 +26,8 @@ Mask = npt.NDArray[np.bool_]
 
 _SCALES = np.array(SCALES, np.int64)
 _FEW = 4
+_LONG = 6
+"""Characters of a text that is looked for by its bytes."""
 _PLAIN = re.compile(r"[0-9A-Za-z@.+_-]+")
 _NO_SEPARATOR = pa.scalar("", pa.large_string())
 _V4_LOW = np.uint64(0xFFFF_0000_0000)
@@ -54,9 +56,11 @@ class Sections:
         self._tags_at, self._numbers_at = at[:, 0::2], at[:, 1::2]
         self._pool_at: Whole = ends[:, -1] + width + begins
         self._end: Whole = begins + sizes
-        self._pool_begin = np.cumsum(self._entries) - self._entries
+        # Before the entries of each section there is one more, which holds all that is no text.
+        self._pool_begin = np.cumsum(self._entries + 1) - self._entries
         self._first = np.cumsum(self.rows) - self.rows
-        self._texts: pa.Array | None = None
+        self._texts: tuple[pa.Array, Whole] | None = None
+        self._found: dict[str, tuple[Whole, Mask]] = {}
         self._rows_of_all: tuple[Whole, Whole] | None = None
 
     def every(self) -> tuple[Whole, Whole]:
@@ -261,24 +265,37 @@ class Sections:
         return np.asarray(self._pool_begin + self._heads["pool"][:, index])
 
     def _pool(self) -> pa.Array:
-        """The pool entries of all sections, one after the other."""
+        """The pool entries of all sections, one after the other, each after one that is none."""
         if self._texts is None:
-            planes, texts = [], []
-            for at, count, end in zip(self._pool_at.tolist(), self._entries.tolist(), self._end.tolist(), strict=True):
-                planes.append(self._content[at : at + 4 * count])
-                texts.append(self._content[at + 4 * count : end])
-            total = int(self._entries.sum())
-            octets = np.frombuffer(b"".join(planes), np.uint8)
-            begin = np.repeat(4 * self._pool_begin, self._entries)
-            count = np.repeat(self._entries, self._entries)
-            place = begin + np.arange(total) - np.repeat(self._pool_begin, self._entries)
-            lengths = np.zeros(total, np.int64)
+            places = list(zip(self._pool_at.tolist(), self._entries.tolist(), strict=True))
+            lengths = np.zeros(int(self._entries.sum()) + len(places), np.int64)
             for index in range(4):
-                lengths |= octets[place + index * count].astype(np.int64) << (8 * index)
-            ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-            buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(texts))]
-            self._texts = pa.LargeStringArray.from_buffers(total, buffers[1], buffers[2])
-        return self._texts
+                plane = b"".join([b"\0" + self._content[at + index * n : at + index * n + n] for at, n in places])
+                octets = np.frombuffer(plane, np.uint8)
+                if octets.any():
+                    lengths |= octets.astype(np.int64) << (8 * index)
+            # The texts stay where they are: what lies between those of two sections is an entry that nothing names.
+            texts_at = self._pool_at + 4 * self._entries
+            lengths[self._pool_begin - 1] = texts_at - np.append(np.int64(0), self._end[:-1])
+            ends = np.append(np.int64(0), np.cumsum(lengths))
+            buffers = [None, pa.py_buffer(ends), pa.py_buffer(self._content)]
+            self._texts = pa.LargeStringArray.from_buffers(len(lengths), buffers[1], buffers[2]), ends
+        return self._texts[0]
+
+    def _holding(self, value: str) -> tuple[Whole, Mask]:
+        """The pool entries in which `value` stands, and of each whether it is nothing else: by its bytes in all that
+        was unpacked, which is far quicker than text by text.
+        """
+        if value not in self._found:
+            self._pool()
+            assert self._texts is not None  # noqa: S101  # for the type checker: it was just made
+            ends, wanted = self._texts[1], value.encode()
+            at = np.array(list(_places(wanted, self._content)), np.int64)
+            entry = np.searchsorted(ends, at, "right") - 1
+            within = (at + len(wanted) <= ends[entry + 1]) & ~np.isin(entry, self._pool_begin - 1)
+            at, entry = at[within], entry[within]
+            self._found[value] = entry, (ends[entry] == at) & (ends[entry + 1] - at == len(wanted))
+        return self._found[value]
 
     def _text(self, column: str, section: Whole, row: Whole, tags: Bits) -> pa.Array:
         index = self._names[column]
@@ -309,19 +326,28 @@ class Sections:
     def _entries_with(self, column: str, values: Collection[str]) -> Mask:
         """Which entries of the pool hold one of `values`; those of other columns are not asked about."""
         texts = self._pool()
-        if block_form.kind_of(column) != block_form.NESTED:
-            return np.asarray(pc.is_in(texts, pa.array(sorted(values), texts.type)))
-        index = self._names[column]
         found = np.zeros(len(texts), np.bool_)
+        # A short text stands everywhere; and each is looked for by itself.
+        by_bytes = len(values) <= _FEW and all(len(value) >= _LONG for value in values)
+        if block_form.kind_of(column) != block_form.NESTED:
+            if not by_bytes:
+                return np.asarray(pc.is_in(texts, pa.array(sorted(values), texts.type)))
+            for value in values:
+                entries, alone = self._holding(value)
+                found[entries[alone]] = True
+            return found
+        index = self._names[column]
         counts = self._heads["entries"][:, index].astype(np.int64)
         base = np.repeat(self._pool_base(index), counts)
         mine = base + np.arange(len(base)) - np.repeat(np.cumsum(counts) - counts, counts)
-        if all(_PLAIN.fullmatch(value) for value in values):
+        if by_bytes and all(_PLAIN.fullmatch(value) for value in values):
             # Such a text stands in JSON as it is, so that of most lists a glance says that they do not hold it.
             near = np.zeros(len(texts), np.bool_)
             for value in values:
-                near |= np.asarray(pc.match_substring(texts, value))
+                near[self._holding(value)[0]] = True
             mine = mine[near[mine]]
+            if not len(mine):
+                return found
         shape = pl.Struct({column: polars_type(column)})
         lists = _series(texts.take(pa.array(mine))).str.json_decode(shape).struct.field(column)
         element = pl.element().struct.field("number") if column == "other_parties" else pl.element()
@@ -344,6 +370,14 @@ class Sections:
                 sections[flagged[np.asarray(pc.equal(prefixes, prefix))]] = True
                 found.append((sections, np.array(those, np.int64)))
         return found
+
+
+def _places(wanted: bytes, content: bytes) -> Iterator[int]:
+    """Where `wanted` begins in `content`. One may begin within another: texts stand side by side, without a sign."""
+    at = content.find(wanted)
+    while at >= 0:
+        yield at
+        at = content.find(wanted, at + 1)
 
 
 def _spread(packed: bytes, bits: int, count: int) -> bytes:

@@ -411,7 +411,7 @@ def _fault(place: Place) -> FaultError:
 
 
 def _address_hashes(addresses: Iterable[bytes], bits: int) -> list[int]:
-    high, low = prefixes.halves(pl.Series(list(addresses), dtype=pl.Binary))
+    high, low = np.frombuffer(b"".join(addresses), ">u8").astype(np.uint64).reshape(-1, 2).T
     counted = np.full(len(high), bits, np.int64)
     first, second = prefixes.masks(counted)
     found: list[int] = postings.address_hashes(high & first, low & second, counted).tolist()

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import numpy as np
 import polars as pl
 
 from ingest.record import WHEN
@@ -99,7 +100,7 @@ class Ended:
     def mask(self, record_class: str, rows: pl.DataFrame, now: datetime) -> pl.Series:
         """Which of `rows` belong to a service that ended long enough ago. A column that is not there is null."""
         due = self.due(record_class, now)
-        gone = pl.repeat(False, rows.height, eager=True, dtype=pl.Boolean)
+        gone = pl.Series(np.zeros(rows.height, np.bool_))
         if not due or not rows.height:
             return gone
         absent = [pl.lit(None, polars_type(name)).alias(name) for name in COLUMNS if name not in rows.columns]

@@ -84,8 +84,11 @@ class Reader:
                 rows = of_class[0] if len(of_class) == 1 else pl.concat(of_class, how="diagonal_relaxed")
                 record_class = group[0].record_class
                 rows = self._within_term(rows, record_class)
-                rows = rows.filter(~self._ended.mask(record_class, rows, self._now))
+                gone = self._ended.mask(record_class, rows, self._now)
+                rows = rows.filter(~gone) if gone.any() else rows
                 frames.append(rows.with_columns(record_class=pl.lit(record_class)))
+        if len(frames) == 2 and frames[0].schema.items() <= frames[1].schema.items():
+            return frames[1]
         return pl.concat(frames, how="diagonal_relaxed")
 
     def _of_class(self, files: list[StoredFile], only: Filter, lookup: Lookup, found: Found) -> Iterator[pl.DataFrame]:
@@ -217,9 +220,11 @@ class Reader:
 
     def _divided(self, rows: pl.DataFrame, record_class: str, category: str, without: _Without) -> pl.DataFrame:
         """`rows`, those of the days about the edge of the category's term `without` what has reached it."""
-        edge = [day for day in rows[FILE_DAY].unique().to_list() if self._may_have_ended(record_class, day, category)]
-        if not edge:
+        first = rows[FILE_DAY].min()
+        # Of two days the later never ends first.
+        if not isinstance(first, date) or not self._may_have_ended(record_class, first, category):
             return rows
+        edge = [day for day in rows[FILE_DAY].unique().to_list() if self._may_have_ended(record_class, day, category)]
         near = pl.col(FILE_DAY).is_in(edge)
         names = INTERVAL_ANCHOR if record_class in INTERVAL_CLASSES else EVENT_ANCHOR
         old = rows.filter(near)
@@ -265,4 +270,4 @@ def nothing() -> pl.DataFrame:
 def _dated(rows: pl.DataFrame, days: Sequence[date], counts: Sequence[int]) -> pl.DataFrame:
     """`rows` with the day of the file of each; `counts` says how many are of each file."""
     stamps = np.repeat(np.array(days, "datetime64[D]"), np.array(counts, np.int64))
-    return rows.with_columns(pl.Series(FILE_DAY, stamps, dtype=pl.Date))
+    return rows.hstack([pl.Series(FILE_DAY, stamps, dtype=pl.Date)])

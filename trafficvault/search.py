@@ -153,22 +153,25 @@ class Search:
         self, reader: Reader, found: pl.DataFrame, stretch: Sequence[date], *, with_neighbours: bool
     ) -> pl.DataFrame:
         """The rows in scope of the days of `stretch`, of which, and of those beside them, `found` has every match."""
-        own = found.filter(pl.col(FILE_DAY).is_between(stretch[0], stretch[-1]))
-        rows = own.with_columns(pl.col(FILE_DAY).alias(ANSWER_DAY), neighbour=pl.lit(False))
-        calls = self._calls(found.filter(pl.col(FILE_DAY).is_between(stretch[0] - _DAY, stretch[-1] + _DAY)), stretch)
+        own = _of_days(found, stretch[0], stretch[-1])
+        day = pl.col(FILE_DAY).alias(ANSWER_DAY)
+        rows = own.select(pl.exclude(FILE_DAY), day, neighbour=pl.lit(False))
+        calls = self._calls(_of_days(found, stretch[0] - _DAY, stretch[-1] + _DAY), stretch)
         if calls.height:
             rows = pl.concat([rows, *self._parts(reader, calls)], how="diagonal_relaxed")
             rows = rows.unique([ANSWER_DAY, *_ROW], keep="first")
         if not rows.height:
             return rows
-        rows = scope.select(rows.drop(FILE_DAY), self._scope)
-        return rows if with_neighbours else rows.filter(~pl.col("neighbour"))
+        rows = scope.select(rows, self._scope)
+        return rows if with_neighbours or calls.is_empty() else rows.filter(~pl.col("neighbour"))
 
     def _calls(self, found: pl.DataFrame, stretch: Sequence[date]) -> pl.DataFrame:
         """The correlation ids of calls that touch a target, by each day of `stretch` whose answer they are part of:
         that of the matching row, and the days beside it.
         """
         calls = scope.calls(found.with_columns(pl.col(FILE_DAY).alias(ANSWER_DAY)), self._scope)
+        if calls.is_empty():
+            return calls.select("correlation_id", ANSWER_DAY)
         days = [calls.with_columns(pl.col(ANSWER_DAY).dt.offset_by(f"{step}d")) for step in (-1, 0, 1)]
         within = pl.col(ANSWER_DAY).is_between(stretch[0], stretch[-1])
         return pl.concat(days).filter(within).select("correlation_id", ANSWER_DAY).unique()
@@ -189,8 +192,17 @@ class Search:
         )
         for step in (0, -1, 1):
             day = pl.col(FILE_DAY).dt.offset_by(f"{step}d")
-            dated = parts.with_columns(day.alias(ANSWER_DAY), neighbour=pl.lit(step != 0))
+            dated = parts.select(pl.exclude(FILE_DAY), day.alias(ANSWER_DAY), neighbour=pl.lit(step != 0))
             yield dated.join(calls, on=["correlation_id", ANSWER_DAY], how="semi")
+
+
+def _of_days(rows: pl.DataFrame, first: date, last: date) -> pl.DataFrame:
+    """The rows of the files of those days: mostly all of them."""
+    days = rows[FILE_DAY]
+    least, most = days.min(), days.max()
+    if isinstance(least, date) and isinstance(most, date) and first <= least and most <= last:
+        return rows
+    return rows.filter(pl.col(FILE_DAY).is_between(first, last))
 
 
 def _dates(start: datetime, end: datetime) -> tuple[date, date]:

@@ -144,6 +144,22 @@ def test_calls_are_found_by_their_id(tmp_path: Path) -> None:
     assert file.rows(blocks.calls(["nothing"]), rows.columns).is_empty()
 
 
+@pytest.mark.parametrize("value", ["121212", "ab@ab.ab@ab", "b@c.nl"])
+def test_texts_that_stand_within_others(tmp_path: Path, value: str) -> None:
+    """A text is found where it stands alone, and not at the seam of two others, nor within one."""
+    texts = ["xx12", value, "ab@", "12", value[:3], value[3:], f"{value}{value}", f"a{value}", f"{value}1", "", "1"]
+    lists = [[text, "1"] for text in texts[:-1]] + [None]
+    rows = house.ordered(pl.DataFrame({"mail_from": texts, "mail_to": lists, "row": range(len(texts))}))
+    rows = rows.with_columns(session_id=pl.col("mail_from").reverse(), row=pl.col("row").cast(pl.Int64))
+    file = opened(tmp_path / "x.blocks", rows)
+
+    for kind in ("email", "session"):
+        one = target(kind, value)
+        wanted = blocks.wanted([one], rows.columns)
+        assert wanted is not None
+        same(file.rows(wanted, rows.columns), rows.filter(matching.prefilter([one], rows.columns)))
+
+
 def test_many_different_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Texts that a table of all of them, block by block, would be too large for, are sorted instead."""
     monkeypatch.setattr(block_encoding, "_PRESENCE", 0)
