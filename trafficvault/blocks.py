@@ -32,7 +32,7 @@ from trafficvault.sealed_parquet import Place, polars_type
 _TAIL = 64 * 1024
 """What is read of a file's end at first: mostly its whole directory."""
 _TRAILER = SALT_BYTES + 4 + len(MAGIC)
-_BATCH = 1024
+_BATCH = 512
 """Blocks that are looked into at once."""
 _EVERY = 256
 """Blocks of which all rows are read at once."""

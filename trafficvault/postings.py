@@ -36,7 +36,7 @@ FAMILY_OF = {
 BLOCK_BITS = 24
 """Low bits of a pair: the block. The others are the hash."""
 HASH_BITS = 64 - BLOCK_BITS
-CHUNK = 2048
+CHUNK = 1024
 """Pairs that are sealed together."""
 _SHORT, _KINDS = 64, 8
 """Texts of no more bytes than this, and of no more different lengths, are hashed length by length."""

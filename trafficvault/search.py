@@ -34,11 +34,13 @@ from trafficvault.vault import Vault
 
 STRETCH_ROWS = 16_384
 """About how many rows a stretch holds before it is given out; a day is never divided between two."""
-SLICE_ROWS = 2 * STRETCH_ROWS
+SLICE_ROWS = STRETCH_ROWS
 """About how many rows a stream is asked about at once: of a day with more, slice after slice."""
 _FEW_ROWS = STRETCH_ROWS // 4
 _FIRST_BLOCKS, _MOST_BLOCKS = 512, 1024
 """How many blocks are read at first in one go, while nobody knows how many rows each gives, and at most later on."""
+_BUSY_BLOCKS = 32
+"""As many blocks of one day tell that it may fill a stretch: at first, no more are read in one go."""
 
 _DAY = timedelta(days=1)
 _INSTANT = timedelta(microseconds=1)
@@ -110,7 +112,7 @@ class Search:
             stretch = [day for day in given if read == len(self._days) or day + _DAY < self._days[read]]
             rows = self._given(reader, found, stretch, with_neighbours=with_neighbours)
             given = given[len(stretch) :]
-            found = found.filter(pl.col(FILE_DAY) >= stretch[-1]) if given else found.clear()
+            found = _left(found, stretch[-1]) if given else found.clear()
             if rows.height:
                 # Only a stream is given neighbours, and only it can be asked again and again.
                 parts = slices(rows, SLICE_ROWS) if with_neighbours else [rows]
@@ -131,7 +133,8 @@ class Search:
         """
         before = sum(weights[:read])
         most = max(STRETCH_ROWS - held, _FEW_ROWS)
-        room = min(_MOST_BLOCKS, most * before // max(count, 1)) if before else _FIRST_BLOCKS
+        first = _FIRST_BLOCKS if weights[read] < _BUSY_BLOCKS else _BUSY_BLOCKS
+        room = min(_MOST_BLOCKS, most * before // max(count, 1)) if before else first
         sums = accumulate(weights[read:])
         return max(1, sum(1 for _ in takewhile(lambda total: total <= room, sums)))
 
@@ -203,6 +206,16 @@ def _of_days(rows: pl.DataFrame, first: date, last: date) -> pl.DataFrame:
     if isinstance(least, date) and isinstance(most, date) and first <= least and most <= last:
         return rows
     return rows.filter(pl.col(FILE_DAY).is_between(first, last))
+
+
+def _left(found: pl.DataFrame, last: date) -> pl.DataFrame:
+    """What is still needed of `found` when `last` was given: the days after it, and its rows that are parts of calls,
+    which the day after may be part of.
+    """
+    day = pl.col(FILE_DAY)
+    if "part" not in found.columns:
+        return found.filter(day > last)
+    return found.filter((day > last) | ((day == last) & (pl.col("part") != "only").fill_null(False)))
 
 
 def _dates(start: datetime, end: datetime) -> tuple[date, date]:

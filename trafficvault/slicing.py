@@ -27,21 +27,24 @@ def slices(rows: pl.DataFrame, most: int) -> Iterator[pl.DataFrame]:
     if rows.height <= most:
         yield rows
         return
-    ordered = rows.with_columns(_moment(rows)).sort(ANSWER_DAY, _MOMENT, nulls_last=True).with_row_index(_INDEX)
-    own = ordered.filter(~pl.col("neighbour"))
+    # Only what tells rows apart is sorted and joined: of the rows themselves there is one copy, slice by slice.
+    keys = rows.select(*(key for key in _KEYS if key in rows.columns), _moment(rows), "neighbour")
+    keys = keys.with_row_index(_INDEX)
+    own = keys.filter(~pl.col("neighbour")).select(_INDEX, ANSWER_DAY, _MOMENT)
+    own = own.sort(ANSWER_DAY, _MOMENT, nulls_last=True, maintain_order=True)
     at = pl.int_range(pl.len()).min().over(ANSWER_DAY, _MOMENT) // max(1, most)
-    own = own.with_columns(at.cast(pl.UInt32).alias(_SLICE))
-    keys = ordered.select(key for key in _KEYS if key in ordered.columns).with_row_index(_INDEX)
-    placed = keys.join(own.select(_INDEX, _SLICE), on=_INDEX, how="left")
+    own = own.select(_INDEX, at.cast(pl.UInt32).alias(_SLICE))
+    placed = keys.join(own, on=_INDEX, how="left")
     company = [
         _company(placed, "correlation_id", pl.col("part") != "only"),
         _company(placed, "record_id", pl.lit(True)),
     ]
-    beside = pl.concat(company).unique()
-    held = beside.join(ordered, on=_INDEX).with_columns(neighbour=pl.lit(True)).partition_by(_SLICE, as_dict=True)
+    beside = pl.concat(company).unique().sort(_INDEX).partition_by(_SLICE, as_dict=True)
     for (number,), part in own.partition_by(_SLICE, as_dict=True, maintain_order=True).items():
-        frames = [part, held[number,].select(part.columns)] if (number,) in held else [part]
-        yield pl.concat(frames).drop(_INDEX, _SLICE, _MOMENT)
+        frames = [rows[part[_INDEX]]]
+        if (number,) in beside:
+            frames.append(rows[beside[number,][_INDEX]].with_columns(neighbour=pl.lit(True)))
+        yield pl.concat(frames)
 
 
 _KEYS = (ANSWER_DAY, "source", "correlation_id", "record_id", "part")
