@@ -104,22 +104,27 @@ class Plan:
         fields = fields.select(name for name in fields.columns if name in present).rechunk().with_columns(absent)
         key = shape, present
         if key not in self._known:
-            self._learn(fields, key)
+            self._learn(fields, key, None)
         known = self._known[key]
         which = None if known is None else known.combinations.which(fields)
         if known is not None and which is None:
-            self._learn(fields, key)
+            self._learn(fields, key, known)
             known = self._known[key]
             which = None if known is None else known.combinations.which(fields)
         if known is None or which is None:
             return None
         return _carried_out(known, self._odd, fields, which)
 
-    def _learn(self, fields: pl.DataFrame, key: tuple[str | None, frozenset[str]]) -> None:
-        """Works out what the words of `fields`, and those known before, settle."""
+    def _learn(self, fields: pl.DataFrame, key: tuple[str | None, frozenset[str]], lacking: _Known | None) -> None:
+        """Works out what the words of `fields`, and those known before, settle; `lacking` is what did not settle it.
+
+        Nothing is left to do where another thread has learned the same meanwhile.
+        """
         with self._lock:
             shape, present = key
             before = self._known.get(key)
+            if before is not None and before is not lacking and before.combinations.which(fields) is not None:
+                return
             try:
                 words = word_fields(self._feed) & present
                 combinations = Combinations.of(fields, sorted(words), before.combinations if before else None)

@@ -6,19 +6,24 @@ line that is longer than a slice makes its slice longer, up to a bound.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import BinaryIO, Final
 
 import numpy as np
 
 from ingest.errors import FileRefused
-from ingest.unpack import Read, unpacked
+from ingest.unpack import PACKED_START, Read, is_packed, require_within, unpacked, within
 
 SIZE: Final = 1 << 24
 LONGEST: Final = 1 << 26
 """Bytes of a line, with the lines before it in its slice, that are taken in at most."""
 _LF: Final = 0x0A
+_NEAR: Final = 1 << 16
+"""Bytes before the end of a slice in which the last line end is looked for."""
+_PIECE: Final = 1 << 20
+"""Bytes looked at together: they stay in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +39,49 @@ class Slice:
     last: bool
 
 
+def slices_of(file: BinaryIO, limit: int, size: int = SIZE, longest: int = LONGEST) -> Iterator[Slice]:
+    """The slices of `file`, from its start, as `slices` gives them.
+
+    Where it lies unpacked on a disk, the end of a slice is looked up first, so that a slice is read into its place and
+    no byte of it is copied: copying costs more than reading, and the workers would wait for it.
+    """
+    if not file.seekable():
+        yield from slices(file.read, limit, size, longest)
+        return
+    packed = is_packed(file.read(PACKED_START))
+    file.seek(0)
+    if packed:
+        yield from slices(file.read, limit, size, longest)
+        return
+    whole = file.seek(0, io.SEEK_END)
+    require_within(whole, limit)
+    first, row, number, near = 0, 0, 0, min(size, _NEAR)
+    while whole - first > size:
+        file.seek(first + size - near)
+        tail = file.read(near)
+        end = tail.rfind(b"\n") + 1
+        file.seek(first)
+        part = file.read(size - near + end) if end and len(tail) == near else b""
+        if not part or len(part) < size - near + end:
+            break  # a long line, or somebody cuts the file short: it is looked at closer
+        yield Slice(part, row, number, last=False)
+        first, row, number = first + len(part), row + _line_ends(part), number + 1
+    file.seek(first)
+    yield from _cut(within(file.read, limit, first), row, number, size, longest)
+
+
 def slices(read: Read, limit: int, size: int = SIZE, longest: int = LONGEST) -> Iterator[Slice]:
     """The slices of the file that `read` reads, each of about `size` bytes; at least one, if only of no bytes.
 
     Raises `FileRefused` for what can't be unpacked, for more than `limit` unpacked bytes, and for a line that makes a
     slice longer than `longest`.
     """
-    content = unpacked(read, limit)
-    rest, row, number = b"", 0, 0
+    yield from _cut(unpacked(read, limit), 0, 0, size, longest)
+
+
+def _cut(content: Read, row: int, number: int, size: int, longest: int) -> Iterator[Slice]:
+    """The slices of `content`, before which there are `row` units in `number` slices."""
+    rest = b""
     while True:
         data, ended = _filled(content, rest, size)
         # Never at the very end, so that what ends the file is never an empty slice.
@@ -59,13 +99,13 @@ def slices(read: Read, limit: int, size: int = SIZE, longest: int = LONGEST) -> 
         yield Slice(part, row, number, last=ended)
         if ended:
             return
-        row += int(np.count_nonzero(np.frombuffer(part, np.uint8) == _LF))
+        row += _line_ends(part)
         number += 1
 
 
 def _filled(content: Read, start: bytes, size: int) -> tuple[bytes, bool]:
     """`start` and what follows it, more than `size` bytes; or all there is, and true."""
-    pieces, length = [start], len(start)
+    pieces, length = [start] if start else [], len(start)
     while length <= size:
         piece = content(size + 1 - length)
         if not piece:
@@ -73,3 +113,9 @@ def _filled(content: Read, start: bytes, size: int) -> tuple[bytes, bool]:
         pieces.append(piece)
         length += len(piece)
     return b"".join(pieces), False
+
+
+def _line_ends(part: bytes) -> int:
+    octets = np.frombuffer(part, np.uint8)
+    pieces = range(0, octets.size, _PIECE)
+    return sum(int(np.count_nonzero(octets[first : first + _PIECE] == _LF)) for first in pieces)

@@ -23,6 +23,8 @@ _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _ZSTD_SKIPPABLE: Final = b"\x2a\x4d\x18"
 """The end of the magic number of a frame that holds no data (RFC 8878 §3.1.2); some writers put one first."""
+PACKED_START: Final = 4
+"""So many bytes of a file tell whether it is packed."""
 _PIECE: Final = 1 << 20
 _GZIP_WINDOW: Final = 31
 """zlib's way to say: a gzip header and trailer, largest window."""
@@ -34,14 +36,14 @@ def unpack(data: bytes, limit: int) -> bytes:
     Raises `FileRefused` when it is over the limit, truncated, damaged, or followed by bytes that are not part of it.
     """
     if not is_packed(data):
-        _require_within(len(data), limit)
+        require_within(len(data), limit)
         return data
     read = unpacked(io.BytesIO(data).read, limit)
     return b"".join(iter(lambda: read(_PIECE), b""))
 
 
 def is_packed(start: bytes) -> bool:
-    """Whether a file that begins with `start` (four bytes are enough) is packed."""
+    """Whether a file that begins with `start` (`PACKED_START` bytes are enough) is packed."""
     return start.startswith((_GZIP, _ZSTD)) or (start[1:4] == _ZSTD_SKIPPABLE and 0x50 <= start[0] <= 0x5F)
 
 
@@ -49,7 +51,7 @@ def unpacked(read: Read, limit: int) -> Read:
     """As `read`, of the content of the file that `read` reads. What it returns raises as `unpack` does, when it comes
     there: what was read before is then worth nothing.
     """
-    start = _filled(read, len(_ZSTD))
+    start = _filled(read, PACKED_START)
     source = _Joined(start, read)
     if start.startswith(_GZIP):
         content: Read = _Gunzip(source.read).read
@@ -57,16 +59,21 @@ def unpacked(read: Read, limit: int) -> Read:
         content = _Unzstd(source).read
     else:
         content = source.read
-    passed = 0
+    return within(content, limit)
 
-    def within(size: int) -> bytes:
+
+def within(content: Read, limit: int, passed: int = 0) -> Read:
+    """As `content`, of which `passed` bytes were read before; raises `FileRefused` behind `limit` bytes."""
+    require_within(passed, limit)
+
+    def read(size: int) -> bytes:
         nonlocal passed
         piece = content(size)
         passed += len(piece)
-        _require_within(passed, limit)
+        require_within(passed, limit)
         return piece
 
-    return within
+    return read
 
 
 def _filled(read: Read, size: int) -> bytes:
@@ -76,7 +83,8 @@ def _filled(read: Read, size: int) -> bytes:
     return found
 
 
-def _require_within(size: int, limit: int) -> None:
+def require_within(size: int, limit: int) -> None:
+    """Returns when a file of `size` bytes, unpacked, may be taken in; else raises `FileRefused`."""
     if size > limit:
         raise FileRefused(f"the file holds more than {limit} bytes; raise the limit or deliver it in parts")
 

@@ -15,7 +15,7 @@ from ingest.course import Course, in_slices
 from ingest.errors import FeedError, FileRefused
 from ingest.feed import Feed
 from ingest.read import Reading, read
-from ingest.slices import slices
+from ingest.slices import slices_of
 from ingest.source import Source
 from trafficvault import group, receipts, receive, rejections
 from trafficvault.delivered import Delivered
@@ -154,7 +154,7 @@ def _looked_through(vault: Vault, feed: Feed, source: Source, delivered: Deliver
                 found.add(vault, source, reading)
                 return replace(found, shape=reading.shape)
             course = Course(feed, source, now, shape)
-            for part in slices(file.read, vault.settings.max_unpacked):
+            for part in slices_of(file, vault.settings.max_unpacked):
                 if not course.settled:
                     course.settle(part)
                 found.add(vault, source, course.read(part))

@@ -32,7 +32,7 @@ from ingest.course import Course, End, in_slices
 from ingest.errors import FeedError, FileRefused
 from ingest.feed import Feed
 from ingest.read import Reading, read
-from ingest.slices import SIZE, Slice, slices
+from ingest.slices import SIZE, Slice, slices, slices_of
 from ingest.source import Source
 from trafficvault import receipts, sealing
 from trafficvault.account import Account
@@ -148,7 +148,7 @@ def _receive_slices(
     arrived, mark, shape = vault.clock.now(), delivered.mark(), None
     while True:
         with delivered.open() as file:
-            parts = slices(file.read, vault.settings.max_unpacked, pace.slice_bytes)
+            parts = slices_of(file, vault.settings.max_unpacked, pace.slice_bytes)
             first = next(parts)
             if first.last:
                 reading = read_whole(vault, feed, source, first.data, arrived, blank().file)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from threading import Thread
+from threading import Barrier, Lock, Thread
+from typing import Any
 
 import polars as pl
 import pytest
@@ -15,6 +16,7 @@ from ingest.errors import FileRefused
 from ingest.feed import SHIPPED, load_feed
 from ingest.mapping import REASON, canonical
 from ingest.plan import Mapped, Plan
+from ingest.planned import draft
 from ingest.read import TYPES, _parse, without_content
 from tests.ingest.small_feed import FIELDS, feed, source
 
@@ -290,6 +292,38 @@ def test_many_threads() -> None:
 
     for place, fields in enumerate(slices):
         require_same(found[place], canonical(fields, MVNO, own, "25", LATEST))
+
+
+def test_what_another_thread_learned_is_not_learned_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two threads that come with the same words at the same time learn them once."""
+    plan = Plan(MVNO, source(feed="mvno_pipe"), LATEST, least=1)
+    fields = frame_of([PLAIN] * 50, NAMES)
+    both, lock, drafts = Barrier(2, timeout=60), Lock(), list[int]()
+
+    class Gate:
+        """The plan's lock, at which the two meet."""
+
+        def __enter__(self) -> None:
+            both.wait()
+            lock.acquire()
+
+        def __exit__(self, *error: object) -> None:
+            lock.release()
+
+    def drawn(*given: Any) -> Any:
+        drafts.append(1)
+        return draft(*given)
+
+    monkeypatch.setattr(plan, "_lock", Gate())
+    monkeypatch.setattr("ingest.plan.draft", drawn)
+    threads = [Thread(target=plan.mapped, args=(fields, "25")) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    assert len(drafts) == 1
+    require_same(plan.mapped(fields, "25"), canonical(fields, MVNO, source(feed="mvno_pipe"), "25", LATEST))
 
 
 def test_nothing_of_a_row_is_shown() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -17,7 +19,7 @@ from ingest.course import Course, in_slices
 from ingest.errors import FileRefused
 from ingest.feed import SHIPPED, Feed, load_feed, parse_feed
 from ingest.read import Reading, read
-from ingest.slices import Slice, slices
+from ingest.slices import Slice, slices, slices_of
 from ingest.source import Source
 
 ARRIVED = datetime(2027, 1, 1, tzinfo=UTC)
@@ -77,12 +79,48 @@ def test_slices_are_the_file_in_whole_lines(pieces: list[bytes], size: int) -> N
             rows += part.data.count(b"\n")
 
 
+@given(st.lists(st.sampled_from([b"a", b"bc", b"\n", b"\r\n", b"\xff" * 9])), st.integers(1, 20), st.booleans())
+def test_a_file_that_can_be_read_again_has_the_same_slices(pieces: list[bytes], size: int, near: bool) -> None:
+    """Cut where it lies, packed or not, a file has the slices that it has piece by piece."""
+    data = b"".join(pieces)
+    with pytest.MonkeyPatch.context() as patch:
+        if near:
+            patch.setattr("ingest.slices._NEAR", 3)
+        for packed in (data, gzip.compress(data)):
+            assert list(slices_of(io.BytesIO(packed), 1 << 30, size)) == cut(packed, size)
+
+
+def test_a_file_on_a_disk_that_is_cut_short_meanwhile(tmp_path: Path) -> None:
+    """What was there is given, and the last slice says that it is the last."""
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789\n" * 100)
+    with path.open("rb", buffering=0) as file:
+        parts = slices_of(file, 1 << 20, 55)
+        first = next(parts)
+        path.write_bytes(b"0123456789\n" * 8)
+        rest = list(parts)
+    assert first == Slice(b"0123456789\n" * 5, 0, 0, last=False)
+    assert rest == [Slice(b"0123456789\n" * 3, 5, 1, last=True)]
+
+
+def test_a_pipe_is_read_as_it_comes() -> None:
+    """What can't be read again is cut all the same."""
+    ours, theirs = os.pipe()
+    data = b"0123456789\n" * 100
+    os.write(theirs, data)
+    os.close(theirs)
+    with open(ours, "rb", buffering=0) as file:
+        assert list(slices_of(file, 1 << 20, 55)) == cut(data, 55)
+
+
 def test_a_line_that_never_ends_is_refused() -> None:
     """A slice grows with its line, up to a bound; the refusal names the row."""
     data = b"short\n" + b"x" * 1000
-    assert len(list(slices(io.BytesIO(data).read, 1 << 20, 10))) == 2
-    with pytest.raises(FileRefused, match="row 2 holds more than 500 bytes"):
-        list(slices(io.BytesIO(data).read, 1 << 20, 10, longest=500))
+    for way in (slices_of(io.BytesIO(data), 1 << 20, 10), slices(io.BytesIO(data).read, 1 << 20, 10)):
+        assert len(list(way)) == 2
+    for refused in (slices_of(io.BytesIO(data), 1 << 20, 10, 500), slices(io.BytesIO(data).read, 1 << 20, 10, 500)):
+        with pytest.raises(FileRefused, match="row 2 holds more than 500 bytes"):
+            list(refused)
 
 
 def test_what_can_not_be_unpacked_is_refused_on_the_way() -> None:
@@ -90,8 +128,9 @@ def test_what_can_not_be_unpacked_is_refused_on_the_way() -> None:
     packed = gzip.compress(b"0123456789\n" * 1000)
     with pytest.raises(FileRefused, match="truncated"):
         list(slices(io.BytesIO(packed[:-9]).read, 1 << 20, 100))
-    with pytest.raises(FileRefused, match="more than 100 bytes"):
-        list(slices(io.BytesIO(packed).read, 100, 50))
+    for content in (packed, b"0123456789\n" * 1000):
+        with pytest.raises(FileRefused, match="more than 100 bytes"):
+            list(slices_of(io.BytesIO(content), 100, 50))
 
 
 @dataclass
