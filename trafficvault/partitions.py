@@ -38,6 +38,7 @@ _SEEN_CATEGORIES = (WHO, WHEN, HOW_MUCH)
 _TIMES = ("start", "answer", "end", "reported_at")
 _LAST = date(2199, 12, 31)
 """As far as a record's reach goes; no warrant's window begins later."""
+_DAY_US = 86_400_000_000
 _LONGEST_MS = 10 * 366 * 86_400_000
 """A duration beyond ten years is a mistake of its source, and would only widen the reach of its file."""
 
@@ -322,7 +323,9 @@ def _frame(table: pa.Table) -> pl.DataFrame:
 def require_day(rows: pl.DataFrame, record_class: str, day: date) -> None:
     """Every row's anchor is on `day`: a row in another day's file would die with that day."""
     anchors = ("end", "reported_at", "start") if record_class in INTERVAL_CLASSES else ("start",)
-    there = [pl.col(name) for name in anchors if name in rows.columns]
+    there = [name for name in anchors if name in rows.columns]
+    if there and not rows[there[0]].null_count() and _within(rows[there[0]], day):
+        return
     days = rows.select(pl.coalesce(there).dt.date()).to_series() if there else pl.Series([], dtype=pl.Date)
     outside = rows.height - int((days == day).sum())
     if outside:
@@ -330,18 +333,27 @@ def require_day(rows: pl.DataFrame, record_class: str, day: date) -> None:
         raise FaultError(f"{what}: {outside} of {rows.height} records are of another day")
 
 
+def _within(moments: pl.Series, day: date) -> bool:
+    """Whether all of `moments` are on `day`, told by the first and the last of them."""
+    first, last = moments.to_physical().min(), moments.to_physical().max()
+    number = day.toordinal() - date(1970, 1, 1).toordinal()
+    return all(isinstance(one, int) and one // _DAY_US == number for one in (first, last))
+
+
 def reach_of(rows: pl.DataFrame, record_class: str, day: date) -> tuple[date, date]:
     """The first and the last UTC date that a record touches, the end that its duration gives included.
 
     A binding that tells no end, report or duration lasts until somebody says otherwise: it touches every later date.
     """
-    moments = [pl.col(name) for name in _TIMES if name in rows.columns]
+    firsts = [pl.col(name).min() for name in _TIMES if name in rows.columns]
+    lasts = [pl.col(name).max() for name in _TIMES if name in rows.columns]
     if {"start", "duration_ms"} <= set(rows.columns):
-        moments.append(pl.col("start") + pl.duration(milliseconds=pl.col("duration_ms").clip(0, _LONGEST_MS)))
-    if not moments:
+        lasting = pl.duration(milliseconds=pl.col("duration_ms").clip(0, _LONGEST_MS))
+        lasts.append((pl.col("start") + lasting).max())  # never before the start
+    if not lasts:
         return day, day
-    first = rows.select(pl.min_horizontal(moments).min().dt.date()).item()
-    last = rows.select(pl.max_horizontal(moments).max().dt.date()).item()
+    ends = rows.select(pl.min_horizontal(firsts).dt.date().alias("first"), pl.max_horizontal(lasts).dt.date())
+    first, last = ends.row(0)
     closing = [pl.col(name).is_null() for name in ("end", "reported_at", "duration_ms") if name in rows.columns]
     if record_class == "binding" and rows.select(pl.all_horizontal([pl.lit(True), *closing]).any()).item():
         last = _LAST
