@@ -34,7 +34,7 @@ from trafficvault.account import Account
 from trafficvault.arriving import Arriving, Members, arriving, by_day, date_of, distinct
 from trafficvault.crew import Crew, Turn
 from trafficvault.keys import Custody
-from trafficvault.landing import Landing, without
+from trafficvault.landing import Landing, close_all, without
 from trafficvault.layout import day_key_id
 from trafficvault.partitions import WrittenFile, reach_of
 from trafficvault.progress import Progress, Watch
@@ -148,7 +148,7 @@ class Batch:
 
     def settle(self) -> None:
         """Makes all files whole, and decides about the records that were set aside. No worker may be at work."""
-        self._close()
+        close_all(self._landings)
         for (record_class, day), waiting in list(self._waiting.items()):
             rows = pl.concat([item.rows for item in waiting], how="diagonal")
             members = np.concatenate([item.members for item in waiting])
@@ -177,7 +177,7 @@ class Batch:
                 self._landed(record_class, day, fresh, members, reach)
         self._waiting.clear()
         self._waiting_rows = 0
-        self._close()
+        close_all(self._landings)
 
     def committed(self) -> None:
         """The files count from now on: what is recent is told of them."""
@@ -276,7 +276,9 @@ class Batch:
                     self._generations[record_class, day] = known["generation"]
         living = [key for key, state in found.items() if state.live]
         of_day = [(key, category) for key in living for category in CATEGORIES if category not in found[key].lost]
-        vault.keys.ensure([day_key_id(*key, name, self._generations.get(key, 1)) for key, name in of_day])
+        day_keys = [day_key_id(*key, name, self._generations.get(key, 1)) for key, name in of_day]
+        # Those that the commit will need are made with them: the ring is written once.
+        vault.keys.ensure([*day_keys, *(account.rejections.key_id for account in self.accounts)])
         for record_class, day in living:
             state = found[record_class, day]
             if state.file_ids:
@@ -394,10 +396,6 @@ class Batch:
 
     def _other_constants(self) -> Mapping[str, object]:
         return {name: value for name, value in self._constants.items() if name in ("batch", "feed_digest")}
-
-    def _close(self) -> None:
-        for landing in self._landings:
-            landing.close()
 
 
 def _doubled(hashes: seen.Hashes, ordered: seen.Hashes) -> npt.NDArray[np.bool_]:

@@ -62,11 +62,14 @@ class Disk:
         self.step(f"before write {path.suffix or path.name}")
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
 
-    def end(self, path: Path) -> None:
-        """Makes what was begun at `path` durable, with its name."""
+    def end(self, path: Path, *, named: bool = True) -> None:
+        """Makes what was begun at `path` durable, with its name; that is left to what is created beside it next where
+        it is not to be `named`.
+        """
         self.step(f"before sync {path.suffix or path.name}")
         sync_file(path)
-        sync_directory(path.parent)
+        if named:
+            sync_directory(path.parent)
         self.step(f"after sync {path.suffix or path.name}")
 
     def append(self, path: Path, content: bytes, mode: int = 0o600) -> None:

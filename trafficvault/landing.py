@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -113,6 +114,11 @@ class Landing:
         for record_class, day in list(self._open):
             self._close(record_class, day)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a file is in the making."""
+        return bool(self._open)
+
     def abandon(self) -> None:
         """Lets go of all files, the closed ones too, and removes them."""
         for growing in self._open.values():
@@ -180,10 +186,11 @@ class Landing:
         except BaseException:
             growing.writer.abandon()
             raise
-        self._disk.end(growing.path)
+        self._disk.end(growing.path, named=False)
         place, custody = growing.place, self._custody
         whole = all(custody.has(day_key_id(record_class, day, category)) for category in CATEGORIES)
         hashes = np.concatenate(growing.hashes)
+        # Creating it syncs the directory, and with it the name of the file itself.
         block = self._layout.seen_file(record_class, day, place.file_id)
         seen.write_block(self._disk, block, seen_key(custody, place), f"seen {place}", hashes)
         self.hashes[place.file_id] = np.sort(hashes)
@@ -203,6 +210,17 @@ class Landing:
                 place.generation,
             )
         )
+
+
+def close_all(landings: Iterable[Landing]) -> None:
+    """Closes `landings` of several workers at the same time, for it is mostly waiting for the disk."""
+    growing = [landing for landing in landings if landing.is_open]
+    if len(growing) > 1:
+        with ThreadPoolExecutor(len(growing), "close") as workers:
+            for done in [workers.submit(landing.close) for landing in growing]:
+                done.result()
+    elif growing:
+        growing[0].close()
 
 
 def without(rows: pl.DataFrame, record_class: str, categories: frozenset[str], which: pl.Series) -> pl.DataFrame:

@@ -37,6 +37,11 @@ class Rejections:
         self.by_reason: Counter[str] = Counter()
 
     @property
+    def key_id(self) -> str:
+        """The id of the key that they are sealed under."""
+        return self._dying.key_id
+
+    @property
     def rows(self) -> int:
         """How many there are so far."""
         return self.by_reason.total()

@@ -297,7 +297,7 @@ def test_many_threads() -> None:
 def test_what_another_thread_learned_is_not_learned_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two threads that come with the same words at the same time learn them once."""
     plan = Plan(MVNO, source(feed="mvno_pipe"), LATEST, least=1)
-    fields = frame_of([PLAIN] * 50, NAMES)
+    fields = frame_of([{**PLAIN}] * 50, NAMES)
     both, lock, drafts = Barrier(2, timeout=60), Lock(), list[int]()
 
     class Gate:

@@ -109,7 +109,7 @@ def test_a_pipe_is_read_as_it_comes() -> None:
     data = b"0123456789\n" * 100
     os.write(theirs, data)
     os.close(theirs)
-    with open(ours, "rb", buffering=0) as file:
+    with os.fdopen(ours, "rb", buffering=0) as file:
         assert list(slices_of(file, 1 << 20, 55)) == cut(data, 55)
 
 
