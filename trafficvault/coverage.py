@@ -2,6 +2,9 @@
 
 Rules, without a key or a disk: `trafficvault.keys` asks them before it releases anything. They believe signatures, not
 form: a signed document that is no warrant covers nothing. What they raise says the reason, and who asks says for what.
+
+A customer's own request (`rights-request`) takes two persons as a warrant does, and covers less: only the rights whose
+answer is records, and only identifiers that are one person's.
 """
 
 from __future__ import annotations
@@ -18,6 +21,13 @@ from trafficvault import signing
 from trafficvault.errors import FaultError, RefusedError
 
 _PART_SLACK = timedelta(days=1)
+WARRANT, REQUEST = "warrant", "rights-request"
+"""The kinds of document that can open records."""
+_REGISTRARS = {WARRANT: frozenset({"officer"}), REQUEST: frozenset({"officer", "operator"})}
+OPENING_RIGHTS = ("access", "port")
+"""The rights whose answer is records."""
+SUBJECT_TYPES = ("msisdn", "extension", "imsi", "iccid", "email", "line", "user", "uri")
+"""The identifiers by which a person asks for records of their own: not those that many share, or that change hands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +51,9 @@ class Vouch:
 
 @dataclass(frozen=True, slots=True)
 class SignedWarrant:
-    """A warrant document in canonical form, with the signatures of who registered and who approved it."""
+    """A warrant document, or a customer's request, in canonical form, with the signatures of who registered and who
+    approved it.
+    """
 
     document: Mapping[str, Any] = field(repr=False)
     registered: Vouch
@@ -81,19 +93,30 @@ def covered(warrant: SignedWarrant, directory: Callable[[str], PersonKey | None]
     """What `warrant` covers, once both signatures over this very document are checked, of two persons with two keys and
     the roles for it. Raises `RefusedError` saying which of it failed.
     """
-    # What is covered is read out of the very bytes that were signed: the caller's mapping may change later.
-    signed = signing.canonical(dict(warrant.document))
-    _require_two_persons(warrant, directory, hashlib.sha256(signed).hexdigest())
-    document: dict[str, Any] = json.loads(signed)
-    if document.get("kind") != "warrant" or document.get("v") != 1:
-        raise RefusedError("the signed document is not a warrant of version 1")
+    document = vouched(warrant, directory)
+    if document.get("kind") == REQUEST:
+        _require_subject(document)
     classes, categories = (frozenset(_words(document, name)) for name in ("classes", "categories"))
     return Covered(classes, categories, tuple(_windows(document)))
 
 
-def _require_two_persons(warrant: SignedWarrant, directory: Callable[[str], PersonKey | None], digest: str) -> None:
-    registrar = _require_vouch(warrant.registered, directory, digest, ("registrar", "register", "officer"))
-    approver = _require_vouch(warrant.approved, directory, digest, ("approver", "approve", "approver"))
+def vouched(warrant: SignedWarrant, directory: Callable[[str], PersonKey | None]) -> dict[str, Any]:
+    """The document of `warrant`, read out of the very bytes that two persons signed. Raises as `covered`."""
+    # The caller's mapping may change later.
+    signed = signing.canonical(dict(warrant.document))
+    document: dict[str, Any] = json.loads(signed)
+    registrars = _REGISTRARS.get(str(document.get("kind")), _REGISTRARS[WARRANT])
+    _require_two_persons(warrant, directory, hashlib.sha256(signed).hexdigest(), registrars)
+    if document.get("kind") not in _REGISTRARS or document.get("v") != 1:
+        raise RefusedError("the signed document is not a warrant of version 1")
+    return document
+
+
+def _require_two_persons(
+    warrant: SignedWarrant, directory: Callable[[str], PersonKey | None], digest: str, registrars: frozenset[str]
+) -> None:
+    registrar = _require_vouch(warrant.registered, directory, digest, ("registrar", "register", registrars))
+    approver = _require_vouch(warrant.approved, directory, digest, ("approver", "approve", frozenset({"approver"})))
     if registrar.name == approver.name:
         raise RefusedError("the same person registered and approved the warrant; another must approve it")
     if registrar.public_key == approver.public_key:
@@ -101,16 +124,19 @@ def _require_two_persons(warrant: SignedWarrant, directory: Callable[[str], Pers
 
 
 def _require_vouch(
-    vouch: Vouch, directory: Callable[[str], PersonKey | None], digest: str, part: tuple[str, str, str]
+    vouch: Vouch,
+    directory: Callable[[str], PersonKey | None],
+    digest: str,
+    part: tuple[str, str, frozenset[str]],
 ) -> PersonKey:
-    who, act, role = part
+    who, act, roles = part
     person = directory(vouch.person)
     if person is None or person.name != vouch.person:
         raise RefusedError(f"the warrant's {who} is not a person of this vault")
     if person.disabled:
         raise RefusedError(f"the warrant's {who} is disabled")
-    if role not in person.roles:
-        raise RefusedError(f"the warrant's {who} has not the role {role}")
+    if not roles & person.roles:
+        raise RefusedError(f"the warrant's {who} has not the role {' or '.join(sorted(roles))}")
     message = signing.statement(act, digest, vouch.person, vouch.at)
     try:
         signing.require_signature(person.public_key, vouch.signature, message, f"the {who}'s signature")
@@ -119,6 +145,16 @@ def _require_vouch(
             f"the {who}'s signature is not over this document (digest {digest[:16]}…): one of them was changed"
         ) from fault
     return person
+
+
+def _require_subject(document: Mapping[str, Any]) -> None:
+    """Raises `RefusedError` unless a customer's request asks for records, by identifiers of one person alone."""
+    if document.get("right") not in OPENING_RIGHTS:
+        raise RefusedError(f"a customer's request opens records for {' and '.join(OPENING_RIGHTS)} alone")
+    targets = document.get("targets")
+    entries = targets if isinstance(targets, list) else []
+    if not entries or not all(isinstance(one, dict) and one.get("type") in SUBJECT_TYPES for one in entries):
+        raise RefusedError(f"a customer's request names one person, by {', '.join(SUBJECT_TYPES)}")
 
 
 def _words(document: Mapping[str, Any], name: str) -> list[str]:

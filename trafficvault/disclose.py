@@ -23,7 +23,8 @@ from ingest.record import SCHEMA
 from queries import engine
 from queries.questions import Question, QuestionError, questions
 from queries.scope import targets_table
-from trafficvault import completeness, delivery, docket, locks, people, refusals, search, signing, warrants
+from trafficvault import completeness, delivery, docket, locks, people, refusals, rights, search, signing, warrants
+from trafficvault.annotations import Carried
 from trafficvault.docket import Docketed
 from trafficvault.durable import NO_SPACE
 from trafficvault.errors import RefusedError, UsageError
@@ -127,10 +128,11 @@ def _answer(
     finding = search.Search(vault, signed, wanted, moment, needs)
     # After the search has read the catalogue: the ring then has the keys of every file it knows.
     _look_up(vault)
+    carried = Carried(vault)
     known = completeness.look(vault, document, wanted.classes, finding.searched(), moment, needs)
     tables = engine.answers(
         question,
-        finding.stretches(progress, with_neighbours=question.kind == "stream"),
+        carried.watch(finding.stretches(progress, with_neighbours=question.kind == "stream")),
         targets_table(wanted),
         finding.grant(),
         {"max_matches": wanted.max_matches},
@@ -160,6 +162,8 @@ def _answer(
         "answered_at": row["started_at"],
         "retained_data": True,
         "retained_data_mark": MARK,
+        "annotations": carried.told,
+        "restricted": rights.restricted_among(vault, document.document["targets"]),
         **known.as_manifest(),
     }
     if held := finding.held():

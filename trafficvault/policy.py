@@ -42,6 +42,8 @@ KEY_COPIES_WITHIN = Period(days=7)
 MAX_CLOCK_STEP = Period(days=7)
 AUDIT_TERM = Period(months=12)
 FREEZE_ON_RECEIPT = Period(seconds=72 * 3_600)
+RIGHTS_DEADLINE = Period(months=1)
+"""Within which a customer's request is answered (GDPR art. 12(3))."""
 MIN_FREE = 2**30
 
 _FILE = "policy.toml"
@@ -64,6 +66,10 @@ class Entry:
     classes: tuple[str, ...]
     categories: tuple[str, ...] = DISCLOSABLE
     purpose: str | None = None
+    portable: bool = False
+    """Whether a customer may take the data along: its basis is contract or consent (GDPR art. 20(1))."""
+    erasable: bool = False
+    """Whether nothing requires keeping it when its subject asks for erasure (GDPR art. 17)."""
 
     def covers(self, record_class: str, category: str) -> bool:
         """Whether it keeps that category of that class."""
@@ -100,6 +106,7 @@ class Policy:
     max_clock_step: Period = MAX_CLOCK_STEP
     freeze_on_receipt: Period = FREEZE_ON_RECEIPT
     audit_term: Period = AUDIT_TERM
+    rights_deadline: Period = RIGHTS_DEADLINE
     since: date | None = None
     """The local date from which it rules; None: from when it was entered."""
     serves: str | None = None
@@ -123,6 +130,11 @@ class Policy:
                 "max_clock_step": str(self.max_clock_step),
                 "freeze_on_receipt": str(self.freeze_on_receipt),
                 "audit_term": str(self.audit_term),
+                **(
+                    {}
+                    if self.rights_deadline == RIGHTS_DEADLINE
+                    else {"rights_deadline": str(self.rights_deadline)}
+                ),
                 **({} if self.since is None else {"from": self.since.isoformat()}),
                 "entries": [_canonical(entry) for entry in self.entries],
             }
@@ -189,6 +201,16 @@ class Policy:
             return entry if entry.purpose == purpose else replace(entry, classes=left)
 
         return replace(self, entries=tuple(map(part, self.entries)), serves=purpose)
+
+    def portable(self) -> Policy:
+        """The policy as far as a customer may take data along: the entries that say so, each inside its own term."""
+        left = tuple(entry if entry.portable else replace(entry, classes=()) for entry in self.entries)
+        return replace(self, entries=left)
+
+    def erasable(self) -> list[str]:
+        """The classes of which every entry lets its subject's records go when they ask for it."""
+        kept = {name for entry in self.entries if not entry.erasable for name in entry.classes}
+        return [name for name in self.classes() if name not in kept]
 
     def as_dicts(self, language: str = "en") -> list[dict[str, str]]:
         """The rows of the table in `language`, in the order of the file."""
@@ -272,10 +294,13 @@ def _without_entries(top: Table) -> Policy:
         max_clock_step=top.period_or("max_clock_step", MAX_CLOCK_STEP),
         audit_term=top.period_or("audit_term", AUDIT_TERM),
         freeze_on_receipt=top.period_or("freeze_on_receipt", FREEZE_ON_RECEIPT),
+        rights_deadline=top.period_or("rights_deadline", RIGHTS_DEADLINE),
         since=_date(top, "from"),
     )
     if found.audit_term == NOTHING:
         raise top.fault("audit_term is a period of no length; the log would be dropped while it is written")
+    if found.rights_deadline == NOTHING:
+        raise top.fault("rights_deadline is a period of no length; every request would be overdue when it came")
     for name in ("key_copies_within", "max_clock_step", "freeze_on_receipt"):
         period = getattr(found, name)
         if period.months:
@@ -314,11 +339,20 @@ def _entry(table: Table) -> Entry:
         classes=classes,
         categories=tuple(category for category in DISCLOSABLE if category in categories),
         purpose=table.require_known("purpose", table.text("purpose"), PURPOSES) if table.has("purpose") else None,
+        portable=_flag(table, "portable"),
+        erasable=_flag(table, "erasable"),
     )
     table.finish()
     if classes and not entry.term.ends:
         raise table.fault(f'it covers {", ".join(classes)} and its term has no end; add a cap, such as cap = "P6M"')
     return entry
+
+
+def _flag(table: Table, key: str) -> bool:
+    value = table.value(key) if table.has(key) else False
+    if not isinstance(value, bool):
+        raise table.fault(f"{key} must be true or false")
+    return value
 
 
 def _words(table: Table, key: str) -> Words:
@@ -402,6 +436,7 @@ def _canonical(entry: Entry) -> Mapping[str, object]:
         "classes": sorted(entry.classes),
         **({} if entry.purpose is None else {"purpose": entry.purpose}),
         **({} if entry.categories == DISCLOSABLE else {"categories": list(entry.categories)}),
+        **{name: True for name in ("portable", "erasable") if getattr(entry, name)},
         **{name: {"nl": words.nl, "en": words.en} for name, words in texts.items()},
     }
 

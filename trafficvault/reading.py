@@ -25,7 +25,7 @@ from trafficvault.blocks import BlockFile, Wanted
 from trafficvault.errors import FaultError
 from trafficvault.holdings import StoredFile
 from trafficvault.keys import Admission, Released
-from trafficvault.policy import DISCLOSING
+from trafficvault.policy import DISCLOSING, Policy
 from trafficvault.ring import Ring
 from trafficvault.vault import Vault
 
@@ -45,11 +45,20 @@ NOTHING: Found = {}
 
 
 class Reader:
-    """Reads files under one admitted warrant, `categories` of it, leaving out what had reached its term at `now`."""
+    """Reads files under one admitted warrant, `categories` of it, leaving out what had reached its term at `now` by
+    `rules`: the part of the policy that serves a warrant, unless another is given.
+    """
 
-    def __init__(self, vault: Vault, admission: Admission, categories: Collection[str], now: datetime) -> None:
+    def __init__(
+        self,
+        vault: Vault,
+        admission: Admission,
+        categories: Collection[str],
+        now: datetime,
+        rules: Policy | None = None,
+    ) -> None:
         self._vault, self._admission, self._now = vault, admission, now
-        self._rules = vault.policy.serving(DISCLOSING)
+        self._rules = rules or vault.policy.serving(DISCLOSING)
         self._granted = frozenset(categories) | {FRAME}
         self._ended = ended.of(vault)
         self._columns: dict[tuple[str, tuple[str, ...], frozenset[str]], tuple[str, ...]] = {}

@@ -26,7 +26,7 @@ from trafficvault import blocks, carving
 from trafficvault.block_form import ROWS
 from trafficvault.holdings import StoredFile
 from trafficvault.keys import SignedWarrant
-from trafficvault.policy import DISCLOSING
+from trafficvault.policy import DISCLOSING, Policy
 from trafficvault.progress import Progress, Watch
 from trafficvault.reading import FILE_DAY, Found, Reader, nothing
 from trafficvault.slicing import slices
@@ -57,14 +57,17 @@ class Search:
         wanted: Scope,
         now: datetime,
         needs: frozenset[str] = frozenset(),
+        rules: Policy | None = None,
     ) -> None:
-        """`needs` are the categories without which the question is refused: a day that has lost one is not opened."""
+        """`needs` are the categories without which the question is refused: a day that has lost one is not opened.
+        `rules` are the terms inside which rows are given: those that serve a warrant, unless others are given.
+        """
         self._vault, self._warrant, self._scope, self._now = vault, warrant, wanted, now
+        self._rules = rules or vault.policy.serving(DISCLOSING)
         with vault.catalogue.reading() as tx:
             files = vault.holdings.living_files(tx)
             self._held = carving.held_for(vault, tx, warrant, wanted.classes)
-        rules = vault.policy.serving(DISCLOSING)
-        kept = {name for name in wanted.classes if rules.term_of(name) is not None}
+        kept = {name for name in wanted.classes if self._rules.term_of(name) is not None}
         windows = {_dates(target.start, target.end) for target in wanted.targets}
         files = [file for file in files if file.record_class in kept and not file.lost & needs]
         self._near = [file for file in files if _is_reached(file, windows, _DAY)]
@@ -96,7 +99,8 @@ class Search:
         day, marked `neighbour`, so that a question can put a call together that crosses midnight. `progress` is told
         the days that were read and the rows that were found in them.
         """
-        reader = Reader(self._vault, self._vault.keys.admit(self._warrant), self._scope.categories, self._now)
+        admission = self._vault.keys.admit(self._warrant)
+        reader = Reader(self._vault, admission, self._scope.categories, self._now, self._rules)
         places = reader.find(self._files, self._lookup)
         weights = self._weights(places)
         given = sorted({day + step for day in self._days for step in (-_DAY, timedelta(0), _DAY)})

@@ -14,6 +14,7 @@ from trafficvault import (
     pending,
     people,
     retention,
+    rights,
     runs,
     signing,
     witness,
@@ -100,6 +101,8 @@ def status(vault: Vault) -> Status:
         ran = {run.job: run for run in runs.listing(tx)}
         administrators = [item for item in people.listing(tx) if "administrator" in item.roles and not item.disabled]
         meta = {name: tx.meta(name) for name in (expire.LAST, LAST_VERIFY)}
+        unanswered = rights.overdue(tx, now)
+        requests = [row for row in tx.select("rights") if row["state"] in rights.OPEN]
     due = [item for item in items if item.action == "expire"]
     late = [item for item in due if lateness(item, now) > MOST_LATE]
     clock = vault.audit.clock_problem(now)
@@ -123,6 +126,7 @@ def status(vault: Vault) -> Status:
         for name in sorted({item.record_class for item in items if item.due is None})
     ]
     wrong += runs.complaints(ran, now)
+    wrong += [f"request {request} of a customer is past its deadline; answer or refuse it" for request in unanswered]
     free = vault.disk.free_bytes(vault.layout.vault)
     space = None
     if free < vault.policy.min_free:
@@ -151,6 +155,7 @@ def status(vault: Vault) -> Status:
         "tombstones": sum(1 for row in parts if row["state"] == "tombstone"),
         "to_compact": sum(1 for item in compact.plan(vault) if item.files),
         "held_batches": len(held),
+        "open_requests": len(requests),
         "due": len(due),
         "max_lateness_seconds": max((int(lateness(item, now).total_seconds()) for item in due), default=0),
         "pending_key_destruction": sum(1 for item in due if _is_pending(vault, item, parts)),

@@ -263,6 +263,40 @@ endings = _table(
 )
 """Ends of services: whose records go before their cap. No number stands here."""
 
+rights = _table(
+    "rights",
+    ("id",),
+    _text("id"),
+    _text("right"),  # access, rectify, restrict, erase, port, object, complain, withdraw-consent
+    _text("state"),  # registered, approved, answered, refused, routed, lifted
+    _text("digest"),
+    _text("sealed"),  # the canonical document
+    _text("received_at"),
+    _text("due"),
+    _text("extended", optional=True),  # why the deadline was made longer, one word
+    _text("ground", optional=True),  # why it was refused, one word
+    _text("registered_by"),
+    _text("registered_at"),
+    _text("registered_signature"),
+    _text("approved_by", optional=True),
+    _text("approved_at", optional=True),
+    _text("approved_signature", optional=True),
+    _text("closed_by", optional=True),
+    _text("closed_at", optional=True),
+)
+"""Customers' requests, the two persons who vouch for each, and what became of them. No name or number stands here."""
+
+annotations = _table(
+    "annotations",
+    ("id",),
+    _text("id"),
+    _text("request"),
+    _text("sealed"),  # whose, of which record or window, and the text
+    _text("made_by"),
+    _text("made_at"),
+)
+"""What customers said about records of theirs, which stay as they are."""
+
 outbox = _table("outbox", ("seq",), _number("seq"), _text("line"))
 """Audit entries that are committed and not yet known to be in their segment."""
 

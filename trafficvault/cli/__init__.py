@@ -23,6 +23,7 @@ from trafficvault.cli import (
     orders,
     proposing,
     proving,
+    rights,
     scheduling,
     servicing,
     setup,
@@ -76,6 +77,7 @@ servicing.add_to(app)
 orders.add_to(app)
 proposing.add_to(app)
 holding.add_to(app)
+rights.add_to(app)
 compacting.add_to(app)
 keeping.add_to(app)
 scheduling.add_to(app)
