@@ -102,6 +102,10 @@ def shown(rows: pl.DataFrame, targets: Iterable[Target]) -> pl.DataFrame:
             value = pl.col(name)
             masked = pl.when(tellable).then(_masked(value)).otherwise(pl.lit(HIDDEN))
             mine = value.is_null() | _mine(party, numbers, frame)
+            if party == "a" and "a_asserted" in frame.columns:
+                # Of a caller who is the subject, a number that they showed may be somebody else's.
+                asserted = pl.col("a_asserted")
+                mine &= value.is_null() | asserted.is_null() | (asserted == value) | value.is_in(numbers)
             masks.append(pl.when(mine).then(value).otherwise(masked).alias(name))
     if "mail_from" in frame.columns:
         sender = pl.col("mail_from")

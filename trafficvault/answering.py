@@ -1,6 +1,6 @@
 """Answering: what an approved request of a customer allows is carried out, and told in fixed sentences.
 
-Access and portability become a package (`subject_export`), a rectification an annotation (`annotations`), an erasure a
+Access and portability become a package (`subject_export`), a rectification an annotation (`annotation`), an erasure a
 removal of rows (`erasure`). A restriction, an objection, a complaint and a withdrawn consent become their sentence. Of
 an erasure the caller holds the writer's lock. Answering again gives access and portability anew, and changes nothing of
 the others.
@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from trafficvault import annotations, erasure, refusals, rights, rights_rules, subject_export
+from trafficvault import annotation, erasure, refusals, rights, rights_rules, subject_export
 from trafficvault.coverage import OPENING_RIGHTS
 from trafficvault.errors import RefusedError, UsageError
 from trafficvault.people import Person, require_role
@@ -46,7 +46,7 @@ def answer(vault: Vault, person: Person, request_id: str, out: Path | None = Non
             raise RefusedError(f"answering request {request_id}: {person.name} approved it, and never answers it")
     if (request.right in OPENING_RIGHTS) != (out is not None):
         raise UsageError(
-            f"answering request {request_id}: --out names the package of {' and '.join(OPENING_RIGHTS)}, and nothing else"
+            f"answering request {request_id}: --out names the package of {' and '.join(OPENING_RIGHTS)} alone"
         )
     if out is not None:
         return _exported(vault, person, request, out)
@@ -90,7 +90,7 @@ def _closed(vault: Vault, person: Person, request: Request, state: str) -> None:
     with vault.catalogue.transaction() as tx:
         rights.close(vault, tx, person, request.request_id, state)
         if request.right == RECTIFY and state == "answered":
-            annotations.make(vault, tx, person, request.request_id, request.document)
+            annotation.make(vault, tx, person, request.request_id, request.document)
         act = "rights-routed" if state == "routed" else "rights-answer"
         vault.audit.enter(tx, act, person.name, {"request": request.request_id, "digest": request.digest})
     vault.audit.flush()

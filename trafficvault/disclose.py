@@ -24,7 +24,7 @@ from queries import engine
 from queries.questions import Question, QuestionError, questions
 from queries.scope import targets_table
 from trafficvault import completeness, delivery, docket, locks, people, refusals, rights, search, signing, warrants
-from trafficvault.annotations import Carried
+from trafficvault.annotation import Carried
 from trafficvault.docket import Docketed
 from trafficvault.durable import NO_SPACE
 from trafficvault.errors import RefusedError, UsageError

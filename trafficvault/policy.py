@@ -130,11 +130,7 @@ class Policy:
                 "max_clock_step": str(self.max_clock_step),
                 "freeze_on_receipt": str(self.freeze_on_receipt),
                 "audit_term": str(self.audit_term),
-                **(
-                    {}
-                    if self.rights_deadline == RIGHTS_DEADLINE
-                    else {"rights_deadline": str(self.rights_deadline)}
-                ),
+                **({} if self.rights_deadline == RIGHTS_DEADLINE else {"rights_deadline": str(self.rights_deadline)}),
                 **({} if self.since is None else {"from": self.since.isoformat()}),
                 "entries": [_canonical(entry) for entry in self.entries],
             }

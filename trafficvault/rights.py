@@ -128,8 +128,8 @@ def approve(vault: Vault, person: Person, request_id: str) -> None:
 
 
 def refuse(vault: Vault, person: Person, request_id: str, ground: str) -> Request:
-    """Refuses a request on `ground`, by an approver who did not register it. Raises as `approve`, and `UsageError` for a
-    ground that its right does not have.
+    """Refuses a request on `ground`, by an approver who did not register it. Raises as `approve`, and `UsageError` for
+    a ground that its right does not have.
     """
     with refusals.logged(vault, "rights-refuse", person.name, {"request": request_id}):
         found = _require_second(vault, person, request_id, "refusing", OPEN)
@@ -266,7 +266,9 @@ def _require_state(tx: Transaction, request_id: str, states: tuple[str, ...], do
 def _require_one_of(person: Person, roles: frozenset[str], doing: str) -> None:
     if not person.roles & roles:
         has = ", ".join(sorted(person.roles))
-        raise RefusedError(f"{doing} takes one of the roles {', '.join(sorted(roles))}, and the acting person has {has}")
+        raise RefusedError(
+            f"{doing} takes one of the roles {', '.join(sorted(roles))}, and the acting person has {has}"
+        )
 
 
 def _row(tx: Transaction, request_id: str) -> Row:

@@ -1,5 +1,5 @@
-"""The rights of a customer (GDPR art. 15–21) as data: which there are, how a request is written, and every sentence that
-an answer can hold. Pure: no key, no clock, no record.
+"""The rights of a customer (GDPR art. 15–21) as data: which there are, how a request is written, and every sentence
+that an answer can hold. Pure: no key, no clock, no record.
 
 Each outcome has one fixed sentence, in Dutch and in English, so that nobody who answers has to find words, and so that
 an answer says the same whatever else the vault knows of its subject. The sentence for a refusal belongs to its ground.
@@ -82,7 +82,8 @@ GROUNDS: Final[dict[str, dict[str, Words]]] = {
     ERASE: {
         **_COMMON,
         LEGAL_OBLIGATION: Words(
-            "Wij moeten deze gegevens bewaren om aan een wettelijke verplichting te voldoen (art. 17 lid 3 onder b AVG).",
+            "Wij moeten deze gegevens bewaren om aan een wettelijke verplichting te voldoen (art. 17 lid 3 onder b "
+            "AVG).",
             "We must keep these data to comply with a legal obligation (GDPR art. 17(3)(b)).",
         ),
         "legal-claims": Words(
@@ -103,8 +104,8 @@ GROUNDS: Final[dict[str, dict[str, Words]]] = {
             "Compelling legitimate grounds override your objection (GDPR art. 21(1)).",
         ),
         "other-basis": Words(
-            "De verwerking berust op een overeenkomst of een wettelijke verplichting; daartegen staat geen bezwaar open "
-            "(art. 21 lid 1 AVG).",
+            "De verwerking berust op een overeenkomst of een wettelijke verplichting; daartegen staat geen bezwaar "
+            "open (art. 21 lid 1 AVG).",
             "The processing rests on a contract or a legal obligation, to which the right to object does not extend "
             "(GDPR art. 21(1)).",
         ),
@@ -131,8 +132,8 @@ GRANTED: Final[dict[str, Words]] = {
         "Enclosed are the data that we keep of you (GDPR art. 15). Data of others are masked.",
     ),
     PORT: Words(
-        "Hierbij uw gegevens die op een overeenkomst of toestemming berusten, in een machineleesbaar formaat (art. 20 "
-        "AVG). Gegevens van anderen zijn afgeschermd.",
+        "Hierbij uw gegevens die op een overeenkomst of toestemming berusten, in een machineleesbaar formaat (art. "
+        "20 AVG). Gegevens van anderen zijn afgeschermd.",
         "Enclosed are your data that rest on a contract or consent, in a machine-readable format (GDPR art. 20). Data "
         "of others are masked.",
     ),
@@ -144,7 +145,10 @@ GRANTED: Final[dict[str, Words]] = {
         "De verwerking van deze gegevens is beperkt (art. 18 AVG); wij melden het u voordat dit ophoudt.",
         "The processing of these data is restricted (GDPR art. 18); we tell you before that ends.",
     ),
-    ERASE: Words("Uw gegevens zijn gewist (art. 17 AVG).", "Your data have been erased (GDPR art. 17)."),
+    ERASE: Words(
+        "Uw gegevens zijn gewist (art. 17 AVG), behalve waar hieronder een grond staat om ze te houden.",
+        "Your data have been erased (GDPR art. 17), except where a ground to keep them is given below.",
+    ),
     OBJECT: Words(
         "Uw bezwaar is gegrond; wij verwerken deze gegevens niet langer voor dat doel (art. 21 AVG).",
         "Your objection is upheld; we no longer process these data for that purpose (GDPR art. 21).",
@@ -160,14 +164,15 @@ NOTHING = Words("Wij bewaren geen gegevens van u.", "We keep no data of yours.")
 RECIPIENTS = Words(
     "Ontvangers kunnen zijn: bevoegde autoriteiten, wanneer de wet dat voorschrijft. Of dat in een bepaald geval is "
     "gebeurd, vermelden wij nooit.",
-    "Recipients can be competent authorities, where the law requires it. Whether that happened in a given case is never "
-    "told.",
+    "Recipients can be competent authorities, where the law requires it. Whether that happened in a given case is "
+    "never told.",
 )
 """What every answer says of recipients (art. 15(1)(c)), the same for everyone."""
 REMEDY = Words(
     "U kunt een klacht indienen bij de toezichthouder (in Nederland de Autoriteit Persoonsgegevens) of naar de rechter "
     "gaan.",
-    "You can complain to the supervisory authority (in the Netherlands the Autoriteit Persoonsgegevens) or go to court.",
+    "You can complain to the supervisory authority (in the Netherlands the Autoriteit Persoonsgegevens), or go to "
+    "court.",
 )
 _ROUTED = Words(
     "Voor deze gegevens is {0} verantwoordelijk; richt uw verzoek aan die organisatie.",

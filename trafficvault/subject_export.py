@@ -1,5 +1,5 @@
-"""What a customer receives: their own records, in the same three files as any package, and a manifest that says why they
-are kept and for how long (GDPR art. 15 and 20).
+"""What a customer receives: their own records, in the same three files as any package, and a manifest that says why
+they are kept and for how long (GDPR art. 15 and 20).
 
     approved request → audit(intent) → keys.release per file and category → rows in scope → the subject's own, others
     masked → package → audit(result) → the package gets its name
@@ -27,7 +27,7 @@ from queries import subject
 from queries.scope import Scope
 from queries.target import Target
 from trafficvault import delivery, locks, people, rights, rights_rules, search, signing, targets
-from trafficvault.annotations import Carried
+from trafficvault.annotation import Carried
 from trafficvault.errors import RefusedError, UsageError
 from trafficvault.people import Person
 from trafficvault.policy import Policy

@@ -286,7 +286,7 @@ rights = _table(
 )
 """Customers' requests, the two persons who vouch for each, and what became of them. No name or number stands here."""
 
-annotations = _table(
+annotated = _table(
     "annotations",
     ("id",),
     _text("id"),

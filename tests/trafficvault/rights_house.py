@@ -65,9 +65,10 @@ def ask(right: str = "access", **changed: Any) -> Ask:
 
 
 def granted(vault: Vault, one: Ask) -> str:
-    """A request that Otto registered and Piet approved."""
+    """A request that Otto registered and Piet approved, unless it was before."""
     request = rights.add(vault, signed_in(vault, "otto"), one)
-    rights.approve(vault, signed_in(vault, "piet"), request)
+    if rights.load(vault, request).state == "registered":
+        rights.approve(vault, signed_in(vault, "piet"), request)
     return request
 
 

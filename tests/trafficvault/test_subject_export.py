@@ -10,9 +10,22 @@ from pathlib import Path
 import pytest
 
 from tests.support import NOW, SUBSCRIBER, Order, answer, approved, every_byte, layout_at, opened, signed_in
-from tests.trafficvault.rights_house import HELPLINE, ME, YOU, ask, answered, delivered, granted, housed, manifest, records
+from tests.trafficvault.rights_house import (
+    HELPLINE,
+    ME,
+    YOU,
+    answered,
+    ask,
+    call,
+    delivered,
+    granted,
+    housed,
+    manifest,
+    records,
+)
 from trafficvault import answering, app, compact, delivery, docket, rights
 from trafficvault.clock import SetClock
+from trafficvault.compaction import Selection
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError, RefusedError, UsageError
 from trafficvault.keys import KeyStore, SignedWarrant
@@ -76,11 +89,13 @@ def test_the_answer_is_the_same_with_and_without_a_warrant(vault: Vault, tmp_pat
 
 def test_the_answer_is_the_same_after_compaction(vault: Vault, tmp_path: Path) -> None:
     """How the records lie on disk changes no byte of it."""
+    more = [call(f"{day}T{hour:02d}:00:00", ME, YOU) for hour in (15, 9, 9) for day in (11, 10)]
+    delivered(vault, more, "second")
+    delivered(vault, more[::-1], "third")
     request = granted(vault, ask())
     olga = signed_in(vault, "olga")
     answering.answer(vault, olga, request, tmp_path / "before")
-    delivered(vault, [], "empty")
-    compact.run(vault)
+    compact.compact(vault, Selection(unsettled=True))
     answering.answer(vault, olga, request, tmp_path / "after")
     for path in (tmp_path / "before").iterdir():
         assert path.read_bytes() == (tmp_path / "after" / path.name).read_bytes()
@@ -151,7 +166,7 @@ def test_two_persons_are_checked_by_the_key_port(vault: Vault, tmp_path: Path) -
     ):
         with pytest.raises(RefusedError, match=reason):
             store.admit(SignedWarrant(document, found.signed.registered, found.signed.approved))
-    with pytest.raises(RefusedError, match="the same person registered and approved|has not the role"):
+    with pytest.raises(RefusedError, match=r"has not the role approver"):
         store.admit(SignedWarrant(found.document, found.signed.registered, found.signed.registered))
     store.admit(found.signed)
 

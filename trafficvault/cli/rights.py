@@ -19,7 +19,7 @@ from trafficvault.rights_rules import ERASE, Ask
 from trafficvault.terms import Words
 from trafficvault.vault import Vault
 
-rights_verbs = typer.Typer(no_args_is_help=True, help="Customers' requests: access, rectification, erasure and the like.")
+rights_verbs = typer.Typer(no_args_is_help=True, help="Customers' requests: access, rectification, erasure and others.")
 RequestId = Annotated[str, typer.Argument(help="A request id; `rights list` shows them.")]
 _READERS = frozenset({"officer", "operator", "approver", "auditor"})
 
@@ -36,14 +36,14 @@ def add(
     identifier: Annotated[list[str], typer.Option(help="The person's own, as msisdn=+31612345678; may be repeated.")],
     since: Annotated[str, typer.Option(help="Since when these are the person's: numbers are given out again.")],
     person_checked: Annotated[str, typer.Option(help=f"How identified: {', '.join(rights_rules.METHODS)}.")],
-    at: Annotated[str, typer.Option(help="When the person was identified.")],
+    at: Annotated[str, typer.Option(help="When the person was identified, as 2026-11-20T09:00:00+01:00.")],
     received: Annotated[str | None, typer.Option(help="When the request came; left out: now.")] = None,
     until: Annotated[str | None, typer.Option(help="End of the records asked about; left out: the receipt.")] = None,
     statement: Annotated[Path | None, typer.Option(help="A file with the text of a rectification.")] = None,
     record: Annotated[str | None, typer.Option(help="The record to rectify, as SOURCE/BATCH/ROW.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Register a request (role officer or operator, who identified the person). Moments as 2026-11-20T09:00:00+01:00."""
+    """Register a request (role officer or operator, who identified the person)."""
     vault = door(context).open()
     person = door(context).person(vault)
     came = vault.clock.now() if received is None else _moment(received, "--received")
@@ -116,7 +116,7 @@ def refuse(
     ground: Annotated[str, typer.Option(help="One of the grounds of its kind; `rights show` lists them.")],
     as_json: AsJson = False,
 ) -> None:
-    """Refuse a request on a fixed ground (role approver, who did not register it), and print what the person is told."""
+    """Refuse a request on a fixed ground (role approver, who did not register it); print what the person is told."""
     vault = door(context).open()
     _told(rights.refuse(vault, door(context).person(vault), request, ground), vault, as_json)
 
@@ -159,7 +159,7 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
 
 @rights_verbs.command("show")
 def show(context: typer.Context, request: RequestId, as_json: AsJson = False) -> None:
-    """Show one request, whom it concerns, and the grounds of its kind (role officer, operator, approver or auditor)."""
+    """Show one request, whom it concerns, and on which grounds it can be refused (roles as for `list`)."""
     vault = door(context).open()
     _require_reader(door(context).person(vault))
     found = rights.load(vault, request)
