@@ -109,7 +109,7 @@ def shown(rows: pl.DataFrame, targets: Iterable[Target]) -> pl.DataFrame:
             masks.append(pl.when(mine).then(value).otherwise(masked).alias(name))
     if "mail_from" in frame.columns:
         sender = pl.col("mail_from")
-        mine = sender.is_null() | sender.is_in(mails) | (pl.col("_side") == "a").fill_null(False)
+        mine = sender.is_null() | sender.is_in(mails)
         masks.append(pl.when(mine).then(sender).otherwise(pl.lit(HIDDEN)).alias("mail_from"))
     if isinstance(frame.schema.get("mail_to"), pl.List):
         one = pl.element()
