@@ -22,7 +22,7 @@ from datetime import date
 from typing import Any
 
 from trafficvault import sealing
-from trafficvault.coverage import Covered, covered, warrant_id
+from trafficvault.coverage import WARRANT, Covered, covered, warrant_id
 from trafficvault.coverage import PersonKey as PersonKey
 from trafficvault.coverage import SignedWarrant as SignedWarrant
 from trafficvault.coverage import Vouch as Vouch
@@ -366,6 +366,8 @@ class KeyStore:
         except RefusedError as refused:
             raise RefusedError(f"{doing}: {refused}") from refused
         document = dict(warrant.document)
+        if document.get("kind") != WARRANT:
+            raise RefusedError(f"{doing}: it is for a warrant alone, and this is a customer's request")
         if hold_id not in (document.get("supplements"), warrant_id(document)):
             raise RefusedError(
                 f"{doing}: the warrant does not name it with `supplements`, and it is not its own freeze"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -23,12 +23,12 @@ from tests.trafficvault.rights_house import (
     manifest,
     records,
 )
-from trafficvault import answering, app, compact, delivery, docket, rights
+from trafficvault import answering, app, compact, delivery, docket, expire, policy, rights, signing
 from trafficvault.clock import SetClock
 from trafficvault.compaction import Selection
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError, RefusedError, UsageError
-from trafficvault.keys import KeyStore, SignedWarrant
+from trafficvault.keys import KeyStore, SignedWarrant, Vouch
 from trafficvault.vault import Vault
 
 
@@ -85,6 +85,48 @@ def test_the_answer_is_the_same_with_and_without_a_warrant(vault: Vault, tmp_pat
             mine, its = tmp_path / f"answer-{number}" / name, other / f"answer-{number}" / name
             assert mine.read_bytes() == its.read_bytes()
     assert rights.listing(plain) == rights.listing(watched)
+
+
+def test_the_answer_is_the_same_with_and_without_a_hold(tmp_path: Path) -> None:
+    """A day that expired is gone for its subject, also where a hold has carved their rows of it; before and after."""
+    file = tmp_path / "policy.toml"
+    file.write_text(policy.preset_text("telecom").replace('"P6M"', '"P14D"'))
+    plain = housed(tmp_path, str(file))
+    plain.catalogue.close()
+    other = tmp_path / "other"
+    for name in ("vault", "vault.keys"):
+        shutil.copytree(tmp_path / name, other / name)
+    watched = app.open_vault(layout_at(other), Disk(), SetClock(NOW), writer=True)
+    hold = approved(watched, Order(reference="H", hold_for="P90D", legal_basis="126ni Sv"))
+    docket.register(watched, signed_in(watched, "olga"), Order(reference="F").toml())
+    later = datetime(2026, 11, 26, 8, tzinfo=UTC)
+    answers = []
+    for vault, where in ((opened(plain), tmp_path), (watched, other)):
+        answered(vault, ask(), where / "before")
+        passed = opened(vault, later)
+        expire.expire(passed)
+        assert answered(passed, ask(received=later, until=later), where / "after").records == 1
+        with passed.catalogue.reading() as tx:
+            answers.append({row["hold"] for row in tx.select("carves") if row["rows"]})
+    assert answers == [set(), {hold}]
+    for name in ("before", "after"):
+        for path in sorted((tmp_path / name).iterdir()):
+            assert path.read_bytes() == (other / name / path.name).read_bytes()
+
+
+def test_a_request_never_opens_what_a_hold_kept(vault: Vault) -> None:
+    """Not even one that names the hold, and that two persons signed."""
+    hold = approved(vault, Order(reference="H", hold_for="P90D", legal_basis="126ni Sv"))
+    olga, piet = signed_in(vault, "olga"), signed_in(vault, "piet")
+    request = rights.load(vault, granted(vault, ask()))
+    document = {**request.document, "supplements": hold}
+    digest = signing.digest(document)
+    vouches = [
+        Vouch(one.name, NOW, one.sign(signing.statement(act, digest, one.name, NOW)))
+        for one, act in ((olga, "register"), (piet, "approve"))
+    ]
+    with pytest.raises(RefusedError, match="this is a customer's request"):
+        vault.keys.release_held(SignedWarrant(document, vouches[0], vouches[1]), hold)
 
 
 def test_the_answer_is_the_same_after_compaction(vault: Vault, tmp_path: Path) -> None:
