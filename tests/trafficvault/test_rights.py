@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support import NOW, SUBSCRIBER, every_byte, new_vault, opened, signed_in
+from tests.support import FAST, NOW, PASSWORD, SUBSCRIBER, every_byte, new_vault, opened, signed_in
 from tests.trafficvault.rights_house import ME, SINCE, ask, granted
-from trafficvault import answering, rights, rights_rules
+from trafficvault import answering, app, people, rights, rights_rules
 from trafficvault.errors import RefusedError, UsageError
 from trafficvault.period import Period
 from trafficvault.rights_rules import GRANTED, GROUNDS, RIGHTS, Ask
@@ -184,6 +184,24 @@ def test_roles_and_two_persons(vault: Vault) -> None:
     }
     with pytest.raises(RefusedError, match="there is none"):
         rights.load(vault, "0" * 24)
+
+
+def test_one_person_with_both_roles_is_one_person(vault: Vault) -> None:
+    """Who is officer and approver approves nothing that they registered, and answers nothing that they approved."""
+    with vault.catalogue.reading() as tx:
+        ada = people.authenticate(tx, "ada", PASSWORD)
+    app.add_person(vault, "bo", ("officer", "approver"), PASSWORD, (ada,), FAST)
+    bo = signed_in(vault, "bo")
+    own = rights.add(vault, bo, ask("complain"))
+    for act in (rights.approve, lambda *given: rights.refuse(*given, "not-upheld")):
+        with pytest.raises(RefusedError, match="a second person must decide"):
+            act(vault, bo, own)
+    other = rights.add(vault, signed_in(vault, "otto"), ask("object"))
+    rights.approve(vault, bo, other)
+    with pytest.raises(RefusedError, match="bo approved it, and never answers it"):
+        answering.answer(vault, bo, other)
+    rights.approve(vault, signed_in(vault, "piet"), own)
+    assert answering.answer(vault, bo, own).state == "answered"
 
 
 @pytest.mark.parametrize("right", ["restrict", "rectify", "object"])

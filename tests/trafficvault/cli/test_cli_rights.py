@@ -44,7 +44,7 @@ def test_access_from_the_request_to_the_answer(line: CommandLine) -> None:
 def test_a_rectification_is_read_from_a_file(line: CommandLine) -> None:
     """The statement never stands on the command line."""
     file = line.file("statement", "That call was not mine.")
-    request = added(line, "rectify", "--statement", file, "--record", "mvno_pipe/abc/3")["request_id"]
+    request = added(line, "rectify", "--statement", str(file), "--record", "mvno_pipe/abc/3")["request_id"]
     assert line("rights", "approve", request, "--json", user="piet").object["state"] == "approved"
     done = line("rights", "answer", request, user="olga")
     assert done.out.splitlines()[0] == f"rectify request {request}: answered"
