@@ -59,6 +59,8 @@ class Source:
     None for `number_plan` and `sequence` means: the feed's. `shape` names the shape of its files where the number of
     columns cannot tell. `sequence` is a regular expression over the file name with a group `seq`, `sequence_modulus`
     the number after which it starts again at 0, `cadence` an ISO 8601 duration. `identity` replaces the feed's.
+    `keep_raw`, an ISO 8601 duration, says how long the vault keeps what was delivered; None: as long as its policy
+    says.
     """
 
     name: str
@@ -73,3 +75,4 @@ class Source:
     sequence_modulus: int | None
     cadence: str | None
     identity: tuple[str, ...] | None
+    keep_raw: str | None = None

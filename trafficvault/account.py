@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from ingest.read import Reading
+from trafficvault.raw_bytes import Kept
 from trafficvault.rejections import Rejections
 
 
@@ -16,6 +17,8 @@ class Account:
 
     batch: str
     rejections: Rejections
+    raw: Kept | None = None
+    """The delivered bytes, once they are sealed."""
     read: int = 0
     joined: int = 0
     stored: int = 0
@@ -27,6 +30,12 @@ class Account:
     """Class and day of what is stored."""
     span: tuple[date, date] | None = None
     """The first and the last UTC date that a stored record touches."""
+
+    def abandon(self) -> None:
+        """Removes what was written beside the records."""
+        self.rejections.abandon()
+        if self.raw is not None:
+            self.raw.abandon()
 
     def add(self, reading: Reading) -> None:
         """Adds what `reading` tells besides its records."""

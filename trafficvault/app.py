@@ -60,6 +60,7 @@ def create(
         layout.records,
         layout.rejections,
         layout.held,
+        layout.raw,
         layout.audit,
     ):
         disk.make_directory(directory)

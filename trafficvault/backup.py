@@ -1,6 +1,6 @@
 """Backup: a copy of the vault directory, with the sealed ring and without any epoch key, that grows by what is new.
 
-    DIR/pool/<path>             files that never change once they are there: records, rejections, held batches
+    DIR/pool/<path>             files that never change once they are there: records and all that is sealed beside
     DIR/state-<n>/<path>        what changes: catalogue, audit segments, settings, policy, sources, feeds, the ring
     DIR/state-<n>/manifest.json every file with its size and SHA-256, signed by the vault; the last file written
 
@@ -28,7 +28,7 @@ from trafficvault import database, signing
 from trafficvault.audit import HEAD
 from trafficvault.durable import PART, Disk
 from trafficvault.errors import FaultError, UsageError
-from trafficvault.layout import Layout
+from trafficvault.layout import LEFTOVERS, Layout
 from trafficvault.vault import Vault
 
 MANIFEST: Final = "manifest.json"
@@ -153,7 +153,7 @@ def entry_of(path: Path) -> list[Any]:
 
 def pool_names(layout: Layout) -> list[str]:
     """The files that never change, by their paths in the vault."""
-    roots = (layout.records, layout.rejections, layout.held)
+    roots = [layout.root_of(kind) for kind in ("records", *LEFTOVERS)]
     found = [*(path for root in roots for path in root.glob("*/*/*")), *layout.holds.glob("*/*")]
     return sorted(str(path.relative_to(layout.vault)) for path in found if path.is_file() and PART not in path.name)
 

@@ -114,6 +114,11 @@ class Batch:
         """The closed files, those of the first worker first."""
         return [file for landing in self._landings for file in landing.files]
 
+    @property
+    def met(self) -> list[tuple[str, date]]:
+        """Class and day of every record so far, stored or a duplicate."""
+        return list(self._days)
+
     def lost(self, record_class: str, day: date) -> frozenset[str]:
         """What nothing is stored of, of a class and day that the batch has met."""
         return self._days[record_class, day].lost
@@ -200,7 +205,7 @@ class Batch:
         for landing in self._landings:
             landing.abandon()
         for account in self.accounts:
-            account.rejections.abandon()
+            account.abandon()
 
     # --- one reading --------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,8 @@ from ingest.record import CATEGORIES, WHEN
 from trafficvault import checkpoints, pending, signing
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.errors import UsageError
-from trafficvault.retention import Item
+from trafficvault.policy import Term
+from trafficvault.retention import Item, Partition, kept_together
 from trafficvault.vault import Vault
 
 
@@ -44,6 +45,9 @@ def issue(
     else:
         ruling = WHEN if item.ends_day else item.categories[0]
     term = rules.term_of(item.record_class, ruling)
+    if item.kind == "raw":
+        keep = kept_together(Partition(item.record_class, item.day, item.kind), rows).keep
+        term = term if keep is None else Term(period=keep)
     # An expiry that began is finished whatever the policy says by now; then nothing but its destruction is known.
     due = min(item.due or destroyed.at, destroyed.at)
     body: dict[str, Any] = {

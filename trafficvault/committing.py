@@ -6,7 +6,7 @@ nothing counts; after it nothing is missing. Called by `trafficvault.receive` un
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -15,14 +15,15 @@ from ingest.course import End
 from ingest.feed import Feed
 from ingest.read import FUTURE, Reading
 from ingest.source import Source
-from trafficvault import partitions, receipts, retention, sealing, signing
+from trafficvault import partitions, raw_bytes, receipts, retention, sealing, signing
 from trafficvault.account import Account
 from trafficvault.batch import Batch
-from trafficvault.catalogue import Row, Transaction
+from trafficvault.catalogue import Transaction
 from trafficvault.errors import DecisionError, RefusedError, UsageError
 from trafficvault.layout import held_key_id
 from trafficvault.partitions import WrittenFile
 from trafficvault.progress import Progress, Watch
+from trafficvault.raw_bytes import Original
 from trafficvault.receipts import Dying, Receipt
 from trafficvault.vault import Vault
 
@@ -62,6 +63,17 @@ class Incoming:
     arrived: datetime
     dying: Dying
     end: End
+    original: Original | None = None
+    """Its bytes, where they are to be kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Why a file is stored that was in the vault before: what a person decided, and what that act has to note."""
+
+    act: str
+    person: str
+    note: Callable[[Transaction], None]
 
 
 def commit(
@@ -70,7 +82,7 @@ def commit(
     batch: Batch,
     incoming: Sequence[Incoming],
     progress: Watch,
-    accepted: tuple[str, Row] | None = None,
+    decided: Decision | None = None,
 ) -> list[Receipt]:
     """Commits what `batch` wrote of `incoming`, the files of its accounts: all of them, or none.
 
@@ -82,6 +94,8 @@ def commit(
         _require_believable(vault, receipt)
     vault.keys.ensure([one.dying.key_id for one in incoming])
     leftovers = [account.rejections.finish() for account in batch.accounts]
+    for one, account in zip(incoming, batch.accounts, strict=True):
+        _keep_raw(vault, one, account, batch)
     progress(Progress("committing", batch.read))
     rows = [
         receipts.row_of(
@@ -99,19 +113,31 @@ def commit(
     with vault.catalogue.transaction() as tx:
         for file in batch.files:
             _put_file(tx, file, only, incoming[0].arrived, batch.lost(file.record_class, file.day))
-        if accepted is not None:
-            tx.delete("leftovers", **accepted[1])
-        for receipt, row, leftover in zip(made, rows, leftovers, strict=True):
-            if leftover is not None:
-                tx.put("leftovers", **leftover)
+        if decided is not None:
+            decided.note(tx)
+        for receipt, row, leftover, account in zip(made, rows, leftovers, batch.accounts, strict=True):
+            for beside in (leftover, account.raw.row if account.raw else None):
+                if beside is not None:
+                    tx.put("leftovers", **beside)
             tx.put("batches", **row)
             mine = [file.digest for file in batch.files if _day_of(file) in receipt.partitions]
             detail = receipt.audit_detail() | {"files": mine}
-            vault.audit.enter(tx, "accept" if accepted else "receive", accepted[0] if accepted else None, detail)
+            act, person = (decided.act, decided.person) if decided else ("receive", None)
+            vault.audit.enter(tx, act, person, detail)
     # From here it is in the vault: a crash below loses the receipt's print, and the same file again prints it.
     batch.committed()
     vault.audit.flush()
     return made
+
+
+def _keep_raw(vault: Vault, one: Incoming, account: Account, batch: Batch) -> None:
+    """Seals the bytes of a file, unless a record in it is past its term."""
+    if one.original is None or account.expired:
+        return
+    # Of which day a duplicate is, its account does not know: of one that the batch has met.
+    days = batch.met if account.duplicate else account.days
+    custody = vault.keys.custody("receive")
+    account.raw = raw_bytes.seal(vault, custody, one.blank.batch_id, one.dying, one.original, days)
 
 
 def _receipt(blank: Receipt, account: Account) -> Receipt:

@@ -41,7 +41,7 @@ from trafficvault import (
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.certificates import Destruction
 from trafficvault.errors import DecisionError, RefusedError
-from trafficvault.layout import day_key_id, held_key_id, is_hold_key, rejections_key_id
+from trafficvault.layout import day_key_id, is_hold_key, leftover_key_id
 from trafficvault.people import Person, require_role
 from trafficvault.retention import Item, Partition
 from trafficvault.ring import UNDATED, is_segment_key
@@ -166,10 +166,8 @@ def key_ids(item: Item | Partition, generations: Mapping[tuple[str, date], int] 
     not the first. The earlier ones died when rows of the day were removed.
     """
     match item.kind:
-        case "rejections":
-            return [rejections_key_id(item.record_class, item.day)]
-        case "held":
-            return [held_key_id(item.record_class, item.day)]
+        case "rejections" | "held" | "raw":
+            return [leftover_key_id(item.kind, item.record_class, item.day)]
         case _:
             generation = (generations or {}).get((item.record_class, item.day), 1)
             return [day_key_id(item.record_class, item.day, category, generation) for category in item.categories]
@@ -202,6 +200,8 @@ def _holdings(tx: Transaction) -> list[Partition]:
     destroyed = json.loads(tx.meta(_DESTROYED) or "{}")
     for kind, record_class, day in sorted(leftovers):
         part = Partition(record_class, date.fromisoformat(day), kind)
+        if kind == "raw":
+            part = retention.kept_together(part, tx.select("leftovers", kind=kind, record_class=record_class, day=day))
         found.append(replace(part, state="expiring") if _name(part) in destroyed else part)
     return found
 
@@ -254,8 +254,7 @@ def _commit_generation(vault: Vault, generation: int, due: list[Item], *, leases
 def _drop_files(vault: Vault, item: Item) -> None:
     if not item.ends_day:
         return  # the rest of each file is still read
-    root = {"records": vault.layout.records, "rejections": vault.layout.rejections, "held": vault.layout.held}
-    directory = root[item.kind] / item.record_class / item.day.isoformat()
+    directory = vault.layout.root_of(item.kind) / item.record_class / item.day.isoformat()
     if not directory.is_dir():
         return
     for path in sorted(directory.iterdir()):

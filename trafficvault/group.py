@@ -25,11 +25,12 @@ from ingest.feed import Feed
 from ingest.read import Reading
 from ingest.source import Source
 from ingest.together import Parsed
-from trafficvault import receive
+from trafficvault import raw_bytes, receive
 from trafficvault.committing import Incoming, commit, commit_held, commit_refused, dying_of
 from trafficvault.delivered import Delivered
 from trafficvault.errors import DecisionError, UsageError, VaultError
 from trafficvault.progress import Progress, Watch
+from trafficvault.raw_bytes import Original
 from trafficvault.receipts import Receipt
 from trafficvault.vault import Vault
 
@@ -50,6 +51,7 @@ class _Waiting:
     size: int
     rows: int
     arrived: datetime
+    original: Original | None = None
     parsed: Parsed | None = None
     reading: Reading | None = field(default=None, repr=False)
 
@@ -100,6 +102,7 @@ class _Group:
         if delivered.size > SMALL:
             return None
         receive.require_space(vault)
+        original = raw_bytes.original(vault, feed, source, delivered)
         with delivered.open() as file:
             data = file.read()
         blank = receive.blank_of(vault, feed, source, Delivered(data=data).sha256(), name)
@@ -115,7 +118,7 @@ class _Group:
                 return None
             if self._together:
                 parsed = together.parse(lines, feed, source, name)
-                return _Waiting(blank, len(lines), parsed.raw.units, arrived, parsed=parsed)
+                return _Waiting(blank, len(lines), parsed.raw.units, arrived, original, parsed=parsed)
             reading = receive.read_whole(vault, feed, source, lines, arrived, name)
         except FeedError as problem:
             raise _unfit(source, problem) from problem
@@ -123,7 +126,7 @@ class _Group:
             return commit_refused(vault, blank, feed, source, str(refused))
         if reading.mismatches:
             return commit_held(vault, blank, feed, source, data, reading, arrived)
-        return _Waiting(blank, len(lines), reading.units, arrived, reading=reading)
+        return _Waiting(blank, len(lines), reading.units, arrived, original, reading=reading)
 
     def add(self, taken: _Waiting | Receipt) -> Iterator[Receipt]:
         """Puts one file into the group, and commits the group when it is full."""
@@ -182,6 +185,7 @@ class _Group:
                 one.arrived,
                 dying_of(vault, feed, source, set(reading.records), one.arrived),
                 End(reading.shape, reading.sequence),
+                one.original,
             )
             for one, reading in zip(waiting, readings, strict=True)
         ]

@@ -97,7 +97,7 @@ def check(vault: Vault, feed_name: str, source_name: str | None, path: Path) -> 
     if too_large is not None:
         return Check("would be refused", {}, {}, {}, [], content, too_large)
     try:
-        found = _looked_through(vault, feed, source, delivered, _name(path))
+        found = looked_through(vault, feed, source, delivered, _name(path))
     except FeedError as problem:
         raise UsageError(f"reading a file of source {source.name}: {problem}") from problem
     except (FileRefused, RefusedError) as refused:
@@ -121,7 +121,7 @@ def check(vault: Vault, feed_name: str, source_name: str | None, path: Path) -> 
 
 
 @dataclass(slots=True)
-class _Found:
+class Found:
     """What the readings of one file add up to."""
 
     shape: str | None = None
@@ -143,11 +143,11 @@ class _Found:
         self.mismatches += reading.mismatches
 
 
-def _looked_through(vault: Vault, feed: Feed, source: Source, delivered: Delivered, name: str) -> _Found:
+def looked_through(vault: Vault, feed: Feed, source: Source, delivered: Delivered, name: str) -> Found:
     """Reads the file as `receive` does, one slice after the other where the feed allows slices."""
     now, shape = vault.clock.now(), None
     while True:
-        found = _Found()
+        found = Found()
         with delivered.open() as file:
             if not in_slices(feed):
                 reading = read(file.read(), feed, source, now, name, vault.settings.max_file)

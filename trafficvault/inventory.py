@@ -3,9 +3,9 @@
 It does not ask the catalogue where things should be, but looks: at every file below the vault directory whose path
 names the day, at every key in the ring, and at every table with a class and a day. What some other part of the vault
 adds is found because it is laid out so. Three lists: what holds data of the day (`data`); what may hold some, because
-nobody can tell what is in it without opening it (`possible`: batches that wait for a person, rejected rows, spilled or
-half-written files); and what says that the day was (`remains`: tombstone, certificates, receipts), in which no record
-is left. Opens no record. What it can't see is the memory of running processes, and copies that others made.
+nobody can tell what is in it without opening it (`possible`: batches that wait for a person, rejected rows, kept files,
+spilled or half-written files); and what says that the day was (`remains`: tombstone, certificates, receipts), in which
+no record is left. Opens no record. What it can't see is the memory of running processes, and copies that others made.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from trafficvault.tables import TABLES
 from trafficvault.vault import Vault
 
 _KINDS = {".parquet": "record file", ".seen": "seen block", ".blocks": "block file"}
-_ROOTS = {"rejections": "rejections", "held": "held batch"}
+_ROOTS = {"rejections": "rejections", "held": "held batch", "raw": "kept file"}
 _REMAINS = frozenset({"certificates", "batches"})
 _COLUMNS = (("record_class", "day"), ("die_class", "die_day"))
 
@@ -139,4 +139,5 @@ def _touches(row: Row, day: date, record_class: str | None) -> bool:
 
 def _may_hold(row: Row, touching: dict[str, Row]) -> bool:
     # A held batch was not read to its end, so it may have records of any day.
-    return row["kind"] != "rejections" or str(row["batch"]) in touching
+    # The bytes of a stored batch are of its own days.
+    return row["kind"] == "held" or str(row["batch"]) in touching

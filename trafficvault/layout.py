@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Final
+
+LEFTOVERS: Final = ("rejections", "held", "raw")
+"""What is sealed beside the records, under the class that it dies with and the day that it came: rejected rows, batches
+that wait for a person, the delivered bytes of stored ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,19 @@ class Layout:
         """The encrypted batches that wait for a person."""
         return self.vault / "held"
 
+    @property
+    def raw(self) -> Path:
+        """The delivered bytes of stored batches, encrypted, for some days."""
+        return self.vault / "raw"
+
+    def root_of(self, kind: str) -> Path:
+        """Where everything of one kind that has a term lies: records, or one of `LEFTOVERS`."""
+        return {"records": self.records, "rejections": self.rejections, "held": self.held, "raw": self.raw}[kind]
+
+    def leftover_file(self, kind: str, record_class: str, day: date, batch: str) -> Path:
+        """What one batch has of a kind of `LEFTOVERS`."""
+        return self.root_of(kind) / record_class / day.isoformat() / f"{batch}.sealed"
+
     def partition(self, record_class: str, day: date) -> Path:
         """The directory of one class and day."""
         return self.records / record_class / day.isoformat()
@@ -126,11 +144,11 @@ class Layout:
 
     def rejection_file(self, record_class: str, day: date, batch: str) -> Path:
         """The rejections of one batch, under the class whose term they die with and the day they came."""
-        return self.rejections / record_class / day.isoformat() / f"{batch}.sealed"
+        return self.leftover_file("rejections", record_class, day, batch)
 
     def held_file(self, record_class: str, day: date, batch: str) -> Path:
         """One held batch, under the class whose term it dies with and the day it came."""
-        return self.held / record_class / day.isoformat() / f"{batch}.sealed"
+        return self.leftover_file("held", record_class, day, batch)
 
     def segment(self, number: int) -> Path:
         """One audit segment."""
@@ -195,14 +213,21 @@ def segment_key_id(number: int) -> str:
     return f"audit/{number}"
 
 
+def leftover_key_id(kind: str, record_class: str, day: date) -> str:
+    """The id of the key of all that is of a kind of `LEFTOVERS`, came on `day` and dies with `record_class`."""
+    if kind not in LEFTOVERS:
+        raise ValueError(f"a leftover is of one of {', '.join(LEFTOVERS)}")
+    return f"{kind}/{record_class}/{day.isoformat()}"
+
+
 def rejections_key_id(record_class: str, day: date) -> str:
     """The id of the key of all rejections that came on `day` and die with `record_class`."""
-    return f"rejections/{record_class}/{day.isoformat()}"
+    return leftover_key_id("rejections", record_class, day)
 
 
 def held_key_id(record_class: str, day: date) -> str:
     """The id of the key of all held batches that came on `day` and die with `record_class`."""
-    return f"held/{record_class}/{day.isoformat()}"
+    return leftover_key_id("held", record_class, day)
 
 
 def hold_key_id(hold_id: str) -> str:

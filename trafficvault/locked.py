@@ -44,16 +44,21 @@ class State:
 
 def state(layout: Layout, clock: Clock) -> State:
     """Looks at names, policy and the file of what is pending."""
-    items = retention.plan(_directories(layout), _ruling(layout, clock.now()), clock.now())
+    leftovers = [row for row in _unchecked(layout, "leftovers") if row["kind"] == "raw"]
+    parts = [_kept(part, leftovers) if part.kind == "raw" else part for part in _directories(layout)]
+    items = retention.plan(parts, _ruling(layout, clock.now()), clock.now())
     due = (item for item in items if item.action == "expire" and item.ends_day)
     return State(tuple(due), pending.read(layout))
 
 
-def _ruling(layout: Layout, now: datetime) -> Policy:
-    """The version of the policy that rules: one that shortens a term and that nobody agreed to drops nothing.
+def _kept(part: Partition, leftovers: list[dict[str, Any]]) -> Partition:
+    """The kept files of one class and day with how long they may be kept, as the catalogue tells it."""
+    place = part.record_class, part.day.isoformat()
+    return retention.kept_together(part, [row for row in leftovers if (row["record_class"], row["day"]) == place])
 
-    It comes out of the catalogue as it lies there; without keys nobody can tell whether a row was changed.
-    """
+
+def _ruling(layout: Layout, now: datetime) -> Policy:
+    """The version of the policy that rules: one that shortens a term and that nobody agreed to drops nothing."""
     written = policy.parse(layout.policy.read_text(encoding="utf-8"))
     rows = sorted(_unchecked(layout, policies.TABLE), key=lambda row: row["number"])
     return policies.ruling(policies.versions_of(rows), written, now).policy
@@ -99,7 +104,7 @@ def drop_due(layout: Layout, disk: Disk, clock: Clock) -> State:
     if due:
         with locks.destroying(layout, lease):
             for item in due:
-                _drop(_root(layout, item.kind) / item.record_class / item.day.isoformat(), disk)
+                _drop(layout.root_of(item.kind) / item.record_class / item.day.isoformat(), disk)
     return State(stay, noted)
 
 
@@ -128,7 +133,7 @@ def _directories(layout: Layout) -> list[Partition]:
     """Each class and day that has a directory with something in it; a name of another form is nobody's, and stays."""
     found = []
     for kind in retention.KINDS:
-        for path in sorted(_root(layout, kind).glob("*/*")):
+        for path in sorted(layout.root_of(kind).glob("*/*")):
             try:
                 day = date.fromisoformat(path.name)
             except ValueError:
@@ -136,10 +141,6 @@ def _directories(layout: Layout) -> list[Partition]:
             if path.is_dir() and not path.is_symlink() and any(path.iterdir()):
                 found.append(Partition(path.parent.name, day, kind))
     return found
-
-
-def _root(layout: Layout, kind: str) -> Path:
-    return {"records": layout.records, "rejections": layout.rejections, "held": layout.held}[kind]
 
 
 def _drop(directory: Path, disk: Disk) -> None:

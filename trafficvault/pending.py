@@ -16,10 +16,10 @@ from typing import Final
 from trafficvault import signing
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError
-from trafficvault.layout import Layout
+from trafficvault.layout import LEFTOVERS, Layout
 
 _KIND: Final = "trafficvault-pending"
-KINDS: Final = ("records", "rejections", "held")
+KINDS: Final = ("records", *LEFTOVERS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ FREEZE_ON_RECEIPT = Period(seconds=72 * 3_600)
 RIGHTS_DEADLINE = Period(months=1)
 """Within which a customer's request is answered (GDPR art. 12(3))."""
 MIN_FREE = 2**30
+KEEP_RAW = Period(days=7)
 
 _FILE = "policy.toml"
 _HEADINGS = {
@@ -107,6 +108,8 @@ class Policy:
     freeze_on_receipt: Period = FREEZE_ON_RECEIPT
     audit_term: Period = AUDIT_TERM
     rights_deadline: Period = RIGHTS_DEADLINE
+    keep_raw: Period = KEEP_RAW
+    """How long the delivered bytes of a stored batch are kept, where its source does not say."""
     since: date | None = None
     """The local date from which it rules; None: from when it was entered."""
     serves: str | None = None
@@ -131,6 +134,7 @@ class Policy:
                 "freeze_on_receipt": str(self.freeze_on_receipt),
                 "audit_term": str(self.audit_term),
                 **({} if self.rights_deadline == RIGHTS_DEADLINE else {"rights_deadline": str(self.rights_deadline)}),
+                **({} if self.keep_raw == KEEP_RAW else {"keep_raw": str(self.keep_raw)}),
                 **({} if self.since is None else {"from": self.since.isoformat()}),
                 "entries": [_canonical(entry) for entry in self.entries],
             }
@@ -291,14 +295,15 @@ def _without_entries(top: Table) -> Policy:
         audit_term=top.period_or("audit_term", AUDIT_TERM),
         freeze_on_receipt=top.period_or("freeze_on_receipt", FREEZE_ON_RECEIPT),
         rights_deadline=top.period_or("rights_deadline", RIGHTS_DEADLINE),
+        keep_raw=top.period_or("keep_raw", KEEP_RAW),
         since=_date(top, "from"),
     )
     if found.audit_term == NOTHING:
         raise top.fault("audit_term is a period of no length; the log would be dropped while it is written")
     if found.rights_deadline == NOTHING:
         raise top.fault("rights_deadline is a period of no length; every request would be overdue when it came")
-    for name in ("key_copies_within", "max_clock_step", "freeze_on_receipt"):
-        period = getattr(found, name)
+    for name in ("key_copies_within", "max_clock_step", "freeze_on_receipt", "keep_raw"):
+        period: Period = getattr(found, name)
         if period.months:
             raise top.fault(f"{name} is {period}; write it in days or hours, months have no one length")
     if found.max_clock_step.delta() <= timedelta(0):

@@ -34,16 +34,17 @@ from ingest.feed import Feed
 from ingest.read import Reading, read
 from ingest.slices import SIZE, Slice, slices, slices_of
 from ingest.source import Source
-from trafficvault import receipts, sealing
+from trafficvault import raw_bytes, receipts, sealing
 from trafficvault.account import Account
 from trafficvault.batch import Batch
-from trafficvault.catalogue import Row
-from trafficvault.committing import Incoming, commit, commit_held, commit_refused, dying_of, trusted_time
+from trafficvault.catalogue import Transaction
+from trafficvault.committing import Decision, Incoming, commit, commit_held, commit_refused, dying_of, trusted_time
 from trafficvault.crew import Crew, Turn
 from trafficvault.delivered import Delivered
 from trafficvault.errors import FaultError, RefusedError, SpaceError, UsageError
 from trafficvault.layout import held_key_id
 from trafficvault.progress import Progress, Watch
+from trafficvault.raw_bytes import Original
 from trafficvault.receipts import Dying, Receipt
 from trafficvault.rejections import Rejections
 from trafficvault.sweep import sweep
@@ -101,9 +102,8 @@ def receive(
                 blank()
             progress(Progress("reading", whole=delivered.size, unit="bytes"))
             try:
-                if in_slices(feed):
-                    return _receive_slices(vault, feed, source, delivered, blank, progress, pace or Pace())
-                return _receive_whole(vault, feed, source, delivered, blank(), progress)
+                coming = _Coming(delivered, vault.clock.now(), raw_bytes.original(vault, feed, source, delivered))
+                return _received(vault, feed, source, coming, blank, progress, pace or Pace())
             except FeedError as problem:
                 raise UsageError(f"reading a file of source {source.name}: {problem}") from problem
             except (FileRefused, NoTermError) as refused:
@@ -112,49 +112,84 @@ def receive(
             return before.receipt
 
 
+def receive_again(
+    vault: Vault, feed: Feed, source: Source, delivered: Delivered, before: Receipt, arrived: datetime, why: Decision
+) -> Receipt:
+    """Takes in anew the file of a batch that was withdrawn, by a decision, as if it came when it did. Its bytes stay
+    kept as they are. The caller holds the writer's lock. Raises as `receive`, and what a reader raises.
+    """
+    require_space(vault)
+    blank = Receipt(before.batch_id, feed.name, source.name, before.file, before.sha256, "refused")
+    return _received(
+        vault, feed, source, _Coming(delivered, arrived, None, why), lambda: blank, lambda step: None, Pace()
+    )
+
+
 class NoTermError(RefusedError):
     """No entry of the policy gives the records of the file a term."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Coming:
+    """A file on its way in: when it came, what is to be kept of it, and who decided, where it was there before."""
+
+    delivered: Delivered
+    arrived: datetime
+    original: Original | None
+    decided: Decision | None = None
+
+
+def _received(
+    vault: Vault,
+    feed: Feed,
+    source: Source,
+    coming: _Coming,
+    blank: Callable[[], Receipt],
+    progress: Watch,
+    pace: Pace,
+) -> Receipt:
+    take = _receive_slices if in_slices(feed) else _receive_whole
+    return take(vault, feed, source, coming, blank, progress, pace)
 
 
 def _receive_whole(
     vault: Vault,
     feed: Feed,
     source: Source,
-    delivered: Delivered,
-    blank: Receipt,
+    coming: _Coming,
+    blank: Callable[[], Receipt],
     progress: Watch,
+    pace: Pace,
 ) -> Receipt:
-    """As `receive`, of a feed whose file is read whole."""
-    arrived = vault.clock.now()
-    with delivered.open() as file:
+    """As `receive`, of a feed whose file is read whole, at once, whatever the `pace`."""
+    with coming.delivered.open() as file:
         data = file.read()
-    reading = read_whole(vault, feed, source, data, arrived, blank.file)
+    reading = read_whole(vault, feed, source, data, coming.arrived, blank().file)
     if reading.mismatches:
-        return commit_held(vault, blank, feed, source, data, reading, arrived)
-    dying = dying_of(vault, feed, source, set(reading.records), arrived)
-    return _store_reading(vault, blank, feed, source, reading, arrived, dying, progress)
+        return commit_held(vault, blank(), feed, source, data, reading, coming.arrived)
+    return _store_reading(vault, blank(), feed, source, reading, coming, progress)
 
 
 def _receive_slices(
     vault: Vault,
     feed: Feed,
     source: Source,
-    delivered: Delivered,
+    coming: _Coming,
     blank: Callable[[], Receipt],
     progress: Watch,
     pace: Pace,
 ) -> Receipt:
     """As `receive`, of a feed whose file is read in slices."""
-    arrived, mark, shape = vault.clock.now(), delivered.mark(), None
+    delivered, arrived, shape = coming.delivered, coming.arrived, None
+    mark = delivered.mark()
     while True:
         with delivered.open() as file:
             parts = slices_of(file, vault.settings.max_unpacked, pace.slice_bytes)
             first = next(parts)
             if first.last:
                 reading = read_whole(vault, feed, source, first.data, arrived, blank().file)
-                dying = dying_of(vault, feed, source, set(reading.records), arrived)
                 delivered.require_same(mark)
-                return _store_reading(vault, blank(), feed, source, reading, arrived, dying, progress)
+                return _store_reading(vault, blank(), feed, source, reading, coming, progress)
             course = Course(feed, source, arrived, shape)
             # Where rows may name their class it is not known yet which they name: it may be any.
             classes = set() if feed.class_column is None else set(vault.policy.classes())
@@ -167,7 +202,8 @@ def _receive_slices(
                 end = course.end(blank().file)
                 if end.shape is None or end.shape == course.shape:
                     delivered.require_same(mark)
-                    return commit(vault, feed, batch, [Incoming(blank(), arrived, dying, end)], progress)[0]
+                    incoming = Incoming(blank(), arrived, dying, end, coming.original)
+                    return commit(vault, feed, batch, [incoming], progress, coming.decided)[0]
                 shape = end.shape
                 batch.abandon()
 
@@ -285,9 +321,14 @@ def accept(vault: Vault, person: str, batch_id: str, feed: Feed, source: Source)
     reading = read(data, feed, source, arrived, held.file, vault.settings.max_file)
     blank = replace(held, read=0, held=0, reason=held.reason if held.mismatched else None)
     waiting = {"kind": "held", "record_class": row["die_class"], "day": row["die_day"], "batch": batch_id}
-    receipt = _store_reading(
-        vault, blank, feed, source, reading, arrived, dying, lambda step: None, accepted=(person, waiting)
-    )
+
+    def note(tx: Transaction) -> None:
+        tx.delete("leftovers", **waiting)
+
+    decided = Decision("accept", person, note)
+    delivered = Delivered(data=data)
+    coming = _Coming(delivered, arrived, raw_bytes.original(vault, feed, source, delivered), decided)
+    receipt = _store_reading(vault, blank, feed, source, reading, coming, lambda step: None, dying)
     # A crash before this line leaves the held bytes without a catalogue row: the next writer sweeps them.
     vault.disk.remove(path)
     return receipt
@@ -373,15 +414,17 @@ def _store_reading(
     feed: Feed,
     source: Source,
     reading: Reading,
-    arrived: datetime,
-    dying: Dying,
+    coming: _Coming,
     progress: Watch,
-    accepted: tuple[str, Row] | None = None,
+    dying: Dying | None = None,
 ) -> Receipt:
     """Stores and commits the reading of a whole file."""
-    batch = new_batch(vault, feed, source, arrived, lambda: [(blank.batch_id, dying)], progress)
+    arrived = coming.arrived
+    dying = dying or dying_of(vault, feed, source, set(reading.records), arrived)
+    names = [(blank.batch_id, dying)]
+    batch = new_batch(vault, feed, source, arrived, lambda: names, progress)
     with unless_abandoned(vault, batch):
         batch.take_together([reading])
         batch.settle()
-        incoming = Incoming(blank, arrived, dying, End(reading.shape, reading.sequence))
-        return commit(vault, feed, batch, [incoming], progress, accepted)[0]
+        incoming = Incoming(blank, arrived, dying, End(reading.shape, reading.sequence), coming.original)
+        return commit(vault, feed, batch, [incoming], progress, coming.decided)[0]

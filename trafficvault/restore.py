@@ -29,7 +29,7 @@ from trafficvault.clock import Clock
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError, RefusedError
 from trafficvault.keys import KeyStore
-from trafficvault.layout import Layout
+from trafficvault.layout import LEFTOVERS, Layout
 from trafficvault.memory import Memory, rolled_back
 from trafficvault.people import Person
 from trafficvault.provider import Ask, KeyProvider
@@ -185,7 +185,8 @@ def _put_files(state: Backup, layout: Layout, disk: Disk) -> None:
         if not target.is_file():
             disk.make_directory(target.parent)
             disk.create_by(target, partial(_compared, source, entry, name))
-    for directory in (layout.feeds, layout.records, layout.rejections, layout.held, layout.holds, layout.audit):
+    kinds = [layout.root_of(kind) for kind in ("records", *LEFTOVERS)]
+    for directory in (layout.feeds, *kinds, layout.holds, layout.audit):
         disk.make_directory(directory)
 
 

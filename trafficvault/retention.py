@@ -27,8 +27,8 @@ Callers: `receive` and questions use `expired_mask`, `expire` and `status` use `
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Any, Final
@@ -38,13 +38,14 @@ import numpy.typing as npt
 import polars as pl
 
 from ingest.record import CATEGORIES, FRAME, WHEN
+from trafficvault.layout import LEFTOVERS
 from trafficvault.period import Period
 from trafficvault.policy import Policy, Term
 from trafficvault.terms import Lapse
 from trafficvault.zones import EPOCH, MICROSECONDS, Turn, microseconds, next_day_start, offset_at, turns, zone_of
 
-KINDS: Final = ("records", "rejections", "held")
-"""What has a term: a partition's records, the rejections and the held batches that came on one day."""
+KINDS: Final = ("records", *LEFTOVERS)
+"""What has a term: a partition's records; rejections, held batches and kept files that came on one day."""
 STATES: Final = ("live", "expiring", "tombstone")
 
 _DAY = timedelta(days=1)
@@ -67,6 +68,10 @@ class Partition:
     state: str = "live"
     categories: tuple[str, ...] = CATEGORIES
     going: tuple[str, ...] = ()
+    keep: Period | None = None
+    """Of kept files: how long at most; None: as the policy says."""
+    oldest: date | None = None
+    """Of kept files: the earliest day that a record in them is of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,16 +155,30 @@ def plan(partitions: Iterable[Partition], policy: Policy, now: datetime) -> list
 
     Of records, categories that end before their day are items of their own, as long as the day itself is not due.
     Rejections and held batches count from the day they came, as a partition does from its day, and die with the
-    shortest term of their class: they hold every category in one piece. One whose expiry began is due whatever the
-    policy says by now: its keys may be gone already. One whose class no entry covers any longer is kept: that a line
-    was lost from a file must not delete anything.
+    shortest term of their class: they hold every category in one piece. Kept files do not wait for their day to be
+    over: they go when the first of them was kept for long enough, and never after their oldest record. One whose expiry
+    began is due whatever the policy says by now: its keys may be gone already. One whose class no entry covers any
+    longer is kept: that a line was lost from a file must not delete anything.
     """
     living = [part for part in partitions if part.state != "tombstone"]
     living.sort(key=lambda part: (KINDS.index(part.kind), part.record_class, part.day))
     return [item for part in living for item in _items(part, policy, now)]
 
 
+def kept_together(part: Partition, rows: Iterable[Mapping[str, Any]]) -> Partition:
+    """The kept files that came on one day, as `rows` of the catalogue tell them: they die together, as soon as the
+    first of them may no longer stay.
+    """
+    rows = list(rows)
+    keeps = [Period.parse(row["keep"]) for row in rows if row.get("keep") is not None]
+    oldest = [date.fromisoformat(row["oldest"]) for row in rows if row.get("oldest") is not None]
+    keep = min(keeps, key=lambda period: period.nominal, default=None)
+    return replace(part, keep=keep, oldest=min(oldest, default=None))
+
+
 def _items(part: Partition, policy: Policy, now: datetime) -> list[Item]:
+    if part.kind == "raw":
+        return [_kept_file(part, policy, now)]
     whole = _item(part, part.categories, policy, now)
     if part.kind != "records" or whole.action == "expire":
         return [whole]
@@ -169,6 +188,25 @@ def _items(part: Partition, policy: Policy, now: datetime) -> list[Item]:
     items = [item for item in items if item.action == "expire" or item.due != whole.due]
     left = tuple(name for name in part.categories if not any(name in item.categories for item in items))
     return [*items, _item(part, left, policy, now)] if items else [whole]
+
+
+def _kept_file(part: Partition, policy: Policy, now: datetime) -> Item:
+    """What is to become of the files that came on one day: no record rests on them, so they may go early."""
+    what, zone = _what(part), policy.zone
+    keep = policy.keep_raw if part.keep is None else part.keep
+    until = begins(part.day, Term(period=keep), zone)
+    rule = f"keep_raw is {keep}, counted from the day they came"
+    term = policy.term_of(part.record_class, policy.shortest_of(part.record_class))
+    ends = None if term is None else due(min(part.day, part.oldest or part.day), term, zone)
+    if ends is not None and ends < until:
+        until, rule = ends, f"a record of theirs is due, of {part.record_class}, which is kept {term}"
+    place = (part.record_class, part.day, part.kind)
+    if part.state == "expiring":
+        why = f"an earlier run began to expire {what} and did not finish; it is finished first"
+        return Item(*place, until, "expire", why)
+    action, verb = ("expire", "were due at") if until <= now else ("keep", "are kept until")
+    why = f"{what} {verb} {_local(until, zone)} and it is {_local(now, zone)} ({zone}): {rule}"
+    return Item(*place, until, action, why)
 
 
 def _item(part: Partition, categories: tuple[str, ...], policy: Policy, now: datetime) -> Item:
@@ -200,7 +238,7 @@ def _what(part: Partition, categories: tuple[str, ...] = CATEGORIES) -> str:
     if part.kind == "records":
         named = "" if FRAME in categories else f"{' and '.join(categories)} of "
         return f"{named}{part.record_class} records of {part.day}"
-    name = "rejections" if part.kind == "rejections" else "held batches"
+    name = {"rejections": "rejections", "held": "held batches", "raw": "kept files"}[part.kind]
     return f"{name} of {part.day} (which die with {part.record_class})"
 
 

@@ -22,7 +22,7 @@ from datetime import date
 from typing import Any
 
 from ingest.record import CATEGORIES
-from trafficvault import carving, certificates, locks, signing, thinning
+from trafficvault import carving, certificates, locks, raw_bytes, signing, thinning
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.certificates import Destruction
 from trafficvault.errors import RefusedError, SpaceError
@@ -53,6 +53,8 @@ class Why:
     rule: str
     person: str | None
     detail: dict[str, Any]
+    by_subject: bool = False
+    """Whether rows go for whose they are; then the delivered bytes that held them may not stay either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,8 @@ def remove(
         for one in thinned:
             _exchange(tx, one)
         tx.set_meta(_KEY, signing.canonical(_listed(tx) + pending).decode())
+        if why.by_subject:
+            raw_bytes.forfeit(tx, ((one.part["record_class"], date.fromisoformat(one.part["day"])) for one in thinned))
         note(tx)
         told = {f"{one['class']}/{one['day']}": one["removed"] for one in pending}
         vault.audit.enter(tx, f"{why.act}-intent", why.person, why.detail | {"removed": told})

@@ -7,9 +7,10 @@ files.
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
@@ -22,8 +23,10 @@ KEY_BYTES = 32
 _MAGIC = b"TVS1"
 _NONCE_BYTES = 12
 _STREAM_MAGIC = b"TVS2"
-_CHUNK = 1 << 20
+CHUNK = 1 << 20
+"""Bytes of plaintext that a sealed stream seals at once."""
 _TAG_BYTES = 16
+_SEALED_CHUNK = _NONCE_BYTES + CHUNK + _TAG_BYTES
 
 
 def new_key() -> bytes:
@@ -72,10 +75,13 @@ class StreamWriter:
     def write(self, plaintext: bytes) -> int:
         """Adds `plaintext`."""
         content = memoryview(plaintext).cast("B")
+        if not self._pending and len(content) == CHUNK:
+            self._seal(content, last=False)  # as it is: a file that is sealed in such pieces is not copied
+            return len(content)
         self._pending += content
-        while len(self._pending) >= _CHUNK:
-            self._seal(bytes(self._pending[:_CHUNK]), last=False)
-            del self._pending[:_CHUNK]
+        while len(self._pending) >= CHUNK:
+            self._seal(bytes(self._pending[:CHUNK]), last=False)
+            del self._pending[:CHUNK]
         return len(content)
 
     def close(self) -> None:
@@ -84,10 +90,67 @@ class StreamWriter:
             self._seal(bytes(self._pending), last=True)
             self.closed = True
 
-    def _seal(self, content: bytes, *, last: bool) -> None:
+    def _seal(self, content: bytes | memoryview, *, last: bool) -> None:
         nonce = os.urandom(_NONCE_BYTES)
-        self._sink.write(nonce + self._cipher.encrypt(nonce, content, _chunk_place(self._place, self._number, last)))
+        self._sink.write(nonce)
+        self._sink.write(self._cipher.encrypt(nonce, content, _chunk_place(self._place, self._number, last)))
         self._number += 1
+
+
+class _StreamReader(io.RawIOBase):
+    """Unseals a file of `StreamWriter`, one chunk after the other."""
+
+    def __init__(self, key: bytes, file: BinaryIO, size: int, place: str) -> None:
+        self._cipher, self._file, self._size, self._named = AESGCM(key), file, size, place
+        self._pending, self._number, self._given = memoryview(b""), 0, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._given
+
+    def readinto(self, target: Any) -> int:
+        view = memoryview(target).cast("B")
+        while not self._pending and self._file.tell() < self._size:
+            self._pending = memoryview(self._next())
+        count = min(len(view), len(self._pending))
+        view[:count] = self._pending[:count]
+        self._pending = self._pending[count:]
+        self._given += count
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+    def _next(self) -> bytes:
+        chunk = self._file.read(_SEALED_CHUNK)
+        named = _chunk_place(self._named, self._number, self._file.tell() >= self._size)
+        self._number += 1
+        try:
+            return self._cipher.decrypt(chunk[:_NONCE_BYTES], chunk[_NONCE_BYTES:], named)
+        except (InvalidTag, ValueError) as problem:
+            raise FaultError(f"opening {self._named}: it was changed, moved or sealed under another key") from problem
+
+
+def open_stream(key: bytes, path: Path, place: str) -> BinaryIO:
+    """Opens the sealed stream at `path` for reading its plaintext in order, in the memory of a chunk or two.
+
+    What is not as it was sealed raises `FaultError` when it is reached; `OSError` as `open`.
+    """
+    file = path.open("rb")
+    size = path.stat().st_size
+    if file.read(len(_STREAM_MAGIC)) != _STREAM_MAGIC or size <= len(_STREAM_MAGIC):
+        file.close()
+        raise FaultError(f"opening {place}: it does not start as a sealed stream of this version does")
+    return io.BufferedReader(_StreamReader(key, file, size, place), CHUNK)
+
+
+def stream_length(sealed_bytes: int) -> int:
+    """How many bytes of plaintext a sealed stream of `sealed_bytes` holds."""
+    content = sealed_bytes - len(_STREAM_MAGIC)
+    return content - -(-content // _SEALED_CHUNK) * (_SEALED_CHUNK - CHUNK)
 
 
 def unseal_file(key: bytes, path: Path, place: str) -> bytes:
@@ -95,7 +158,7 @@ def unseal_file(key: bytes, path: Path, place: str) -> bytes:
     blob = path.read_bytes()
     if blob[: len(_STREAM_MAGIC)] != _STREAM_MAGIC:
         return unseal(key, blob, place)
-    cipher, size = AESGCM(key), _NONCE_BYTES + _CHUNK + _TAG_BYTES
+    cipher, size = AESGCM(key), _SEALED_CHUNK
     starts = range(len(_STREAM_MAGIC), max(len(blob), len(_STREAM_MAGIC) + 1), size)
     try:
         pieces = []

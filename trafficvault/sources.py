@@ -24,7 +24,7 @@ from trafficvault.zones import zone_of
 TEMPLATE: Final = """\
 # Who delivers which feed, one table per source. Without a table, a feed is read as its own source: no customer, the
 # feed's class, zone and region of the policy. Keys: feed, customer, class, zone, region, number_plan, identity,
-# sequence, sequence_modulus, cadence, shape. An example, to copy and adapt:
+# sequence, sequence_modulus, cadence, shape, keep_raw. An example, to copy and adapt:
 #
 # [pbx-east]
 # feed = "asterisk_csv"
@@ -36,6 +36,7 @@ TEMPLATE: Final = """\
 # sequence = "cdr-(?P<seq>[0-9]+)[.]csv"          # the file's number, in its name
 # sequence_modulus = 1000000                      # 999999 is followed by 0
 # cadence = "P1D"                                 # a file is expected at least this often
+# keep_raw = "P3D"                                # the delivered bytes stay, sealed, this long, for `batch reread`
 """
 
 _FILE = "sources.toml"
@@ -64,6 +65,11 @@ class FeedDefaults(Protocol):
     @property
     def record_class(self) -> str | None:
         """The class of its records; None where each record names its own."""
+        ...
+
+    @property
+    def content(self) -> Sequence[str]:
+        """Its columns that hold content."""
         ...
 
     @property
@@ -190,6 +196,7 @@ def _source(name: str, table: Table, feeds: Mapping[str, FeedDefaults], policy: 
         sequence_modulus=table.whole("sequence_modulus", 2, _MOST_MODULUS) if table.has("sequence_modulus") else None,
         cadence=_cadence(table) if table.has("cadence") else None,
         identity=_some(table, "identity") if table.has("identity") else None,
+        keep_raw=_keep_raw(table, feed) if table.has("keep_raw") else None,
     )
     table.finish()
     if record_class is not None and policy.term_of(record_class) is None:
@@ -248,6 +255,15 @@ def _cadence(table: Table) -> str:
     if cadence == Period():
         raise table.fault("cadence is a period of no length")
     return str(cadence)
+
+
+def _keep_raw(table: Table, feed: FeedDefaults) -> str:
+    keep = table.period("keep_raw")
+    if keep.months:
+        raise table.fault(f"keep_raw is {keep}; write it in days or hours, months have no one length")
+    if feed.content and keep != Period():
+        raise table.fault(f"keep_raw is {keep} and feed {feed.name!r} has content, which is never kept; leave it out")
+    return str(keep)
 
 
 def _some(table: Table, key: str) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from trafficvault import locks, superseded
 from trafficvault.catalogue import Transaction
 from trafficvault.durable import PART
+from trafficvault.layout import LEFTOVERS
 from trafficvault.vault import Vault
 
 
@@ -30,7 +31,7 @@ def sweep(vault: Vault) -> int:
         vault.audit.require_in_step(tx)
         homes = _homes(vault, tx)
         expired = _expired(vault, tx)
-    roots = (vault.layout.records, vault.layout.rejections, vault.layout.held)
+    roots = [vault.layout.root_of(kind) for kind in ("records", *LEFTOVERS)]
     found = [path for root in roots for path in sorted(root.glob("*/*/*"))]
     orphans = [
         path
@@ -65,8 +66,8 @@ def clear_staging(vault: Vault) -> None:
 
 def _expired(vault: Vault, tx: Transaction) -> set[Path]:
     """Where the files lay, without their suffix, that a certificate names. The same id elsewhere is another file."""
-    records = vault.layout.records
-    roots = {"records": records, "rows": records, "rejections": vault.layout.rejections, "held": vault.layout.held}
+    roots = {kind: vault.layout.root_of(kind) for kind in ("records", *LEFTOVERS)}
+    roots["rows"] = vault.layout.records
     bodies = [json.loads(row["body"]) for row in tx.select("certificates")]
     bodies = [body for body in bodies if body["what"] in roots]
     return {roots[body["what"]] / body["class"] / body["day"] / item["id"] for body in bodies for item in body["files"]}
@@ -80,6 +81,6 @@ def _homes(vault: Vault, tx: Transaction) -> set[Path]:
         homes |= {vault.layout.record_file(*place), vault.layout.seen_file(*place), vault.layout.blocks_file(*place)}
     homes |= {vault.layout.carve_file(row["hold"], row["id"]) for row in tx.select("carves")}
     for row in tx.select("leftovers"):
-        of_kind = vault.layout.held_file if row["kind"] == "held" else vault.layout.rejection_file
-        homes.add(of_kind(row["record_class"], date.fromisoformat(row["day"]), row["batch"]))
+        day = date.fromisoformat(row["day"])
+        homes.add(vault.layout.leftover_file(row["kind"], row["record_class"], day, row["batch"]))
     return homes

@@ -128,15 +128,17 @@ partitions = _table(
 leftovers = _table(
     "leftovers",
     ("kind", "record_class", "day", "batch"),
-    _text("kind"),  # rejections, held
+    _text("kind"),  # rejections, held, raw
     _text("record_class"),
     _text("day"),
     _text("batch"),
     _number("bytes"),
     _text("digest"),
     _number("rows"),
+    _text("keep", optional=True),  # of raw: how long it may be kept from the day that it came
+    _text("oldest", optional=True),  # of raw: the earliest day that a record of it is of
 )
-"""Sealed files that are not records: rejections and held batches."""
+"""Sealed files that are not records: rejections, held batches and kept files."""
 
 warrants = _table(
     "warrants",

@@ -3,10 +3,10 @@
 Reads only. (1) the public key of the settings against the signing key, (2) catalogue rows against their seals, (3) the
 audit chain against its signatures and the catalogue's head, (4) every file against its keyed digest, then opened with
 its own keys: rows and row sum, which the footer of a merged file must tell as well; its seen block and its block file,
-posting lists included, against what its rows give, (5) rejections and held batches against
-their keyed digests, (6) what lies in the vault and the key directory that should not, by exact path, (7) the keys:
-every living day has them, no expired day does, (8) certificates against their signatures and the entries that name
-them, (9) checkpoints, and the tree of hashes, against the audit log.
+posting lists included, against what its rows give, (5) rejections, held batches and kept files against their keyed
+digests, (6) what lies in the vault and the key directory that should not, by exact path, (7) the keys: every living day
+has them, no expired day does, (8) certificates against their signatures and the entries that name them, (9)
+checkpoints, and the tree of hashes, against the audit log.
 
 The caller holds the writer's lock, and has opened the vault under it: else the files of a batch that is being received,
 or the keys of a renewal under way, would look like faults.
@@ -39,7 +39,7 @@ from trafficvault.catalogue import Row
 from trafficvault.durable import PART
 from trafficvault.errors import FaultError, VaultError
 from trafficvault.keys import Custody
-from trafficvault.layout import day_key_generation, day_key_id, held_key_id, rejections_key_id
+from trafficvault.layout import LEFTOVERS, day_key_generation, day_key_id, leftover_key_id
 from trafficvault.progress import Progress, Watch
 from trafficvault.sealed_parquet import Place
 from trafficvault.vault import Vault
@@ -281,11 +281,11 @@ class _Known:
             paths |= {layout.record_file(*file), layout.seen_file(*file)}
             if row["blocks"] is not None:
                 paths.add(layout.blocks_file(*file))
-        roots = {"records": layout.records, "rejections": layout.rejections, "held": layout.held}
+        roots = {kind: layout.root_of(kind) for kind in ("records", *LEFTOVERS)}
         directories = {root / name for root in roots.values() for name in CLASSES}
         directories |= {layout.records / str(row["record_class"]) / str(row["day"]) for row in parts}
         # A batch that was accepted leaves the directory that it was held in.
-        for root in (layout.rejections, layout.held):
+        for root in (layout.root_of(kind) for kind in LEFTOVERS):
             directories |= {root / str(row["die_class"]) / str(row["die_day"]) for row in batches}
         roots["rows"] = layout.records
         bodies = [body for row in certificates if (body := json.loads(str(row["body"])))["what"] in roots]
@@ -300,7 +300,7 @@ class _Known:
 
 def _strangers(vault: Vault, known: _Known) -> Iterator[Fault]:
     """What no row of the catalogue and no path of the layout knows; an expired file was restored after its expiry."""
-    for root in (vault.layout.records, vault.layout.rejections, vault.layout.held):
+    for root in (vault.layout.root_of(kind) for kind in ("records", *LEFTOVERS)):
         for path in _entries(root):
             fault = _stranger(path, known)
             if fault is not None:
@@ -353,7 +353,8 @@ def _vault_names(vault: Vault) -> frozenset[str]:
     layout = vault.layout
     paths = (
         *(layout.settings, layout.policy, layout.sources, layout.feeds, layout.catalogue, layout.audit),
-        *(layout.records, layout.rejections, layout.held, layout.holds, layout.lock, layout.lease, layout.reserve),
+        *(layout.root_of(kind) for kind in ("records", *LEFTOVERS)),
+        *(layout.holds, layout.lock, layout.lease, layout.reserve),
         *(layout.staging.vault, layout.compaction_lock, layout.schedule_lock, layout.tree, layout.pending),
     )
     # Of SQLite: its write-ahead log, and the memory that processes share over it.
@@ -402,8 +403,7 @@ def _keys(vault: Vault, parts: list[Row], leftovers: list[Row], checked: dict[st
             )
     for row in leftovers:
         day = date.fromisoformat(str(row["day"]))
-        of_kind = held_key_id if row["kind"] == "held" else rejections_key_id
-        if of_kind(str(row["record_class"]), day) not in held:
+        if leftover_key_id(str(row["kind"]), str(row["record_class"]), day) not in held:
             yield Fault(
                 "key missing", str(row["batch"]), f"{row['kind']} of batch {row['batch']}: their key is not in the ring"
             )
@@ -431,8 +431,7 @@ def _certificates(vault: Vault, parts: list[Row], certificates: list[Row], check
 
 def _leftover_path(vault: Vault, row: Row) -> Path:
     day = date.fromisoformat(str(row["day"]))
-    of_kind = vault.layout.held_file if row["kind"] == "held" else vault.layout.rejection_file
-    return of_kind(str(row["record_class"]), day, str(row["batch"]))
+    return vault.layout.leftover_file(str(row["kind"]), str(row["record_class"]), day, str(row["batch"]))
 
 
 def _unreadable(path: Path, problem: OSError) -> Fault:

@@ -1,4 +1,4 @@
-"""Withdrawal: a batch that was wrongly read leaves the vault, with every row, its rejections and its held file.
+"""Withdrawal: a batch that was wrongly read leaves the vault, with every row, its rejections and its bytes.
 
 An operator proposes it with a reason, a second person approves, and that carries it out (`rewrite`): the rows go from
 every partition that has some, certified, and the batch says `withdrawn`. Its file may be delivered again then.
@@ -13,6 +13,7 @@ The reason may name somebody. It lies in the proposal, which is sealed, and neit
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -66,13 +67,20 @@ def carry_out(vault: Vault, person: Person, proposal: Proposal) -> Withdrawal:
 
 
 def withdraw(
-    vault: Vault, person: Person, batch_id: str, detail: dict[str, str], note: rewrite.Note = rewrite.no_note
+    vault: Vault,
+    person: Person,
+    batch_id: str,
+    detail: dict[str, str],
+    note: rewrite.Note = rewrite.no_note,
+    spared: Collection[str] = (),
 ) -> Withdrawal:
-    """Withdraws a batch by the decision that `detail` names. For acts that two persons vouched for."""
+    """Withdraws a batch by the decision that `detail` names, but for its files of the kinds `spared`. For acts that two
+    persons vouched for.
+    """
     row = require_withdrawable(vault, batch_id)
     days = _days(row)
     with vault.catalogue.reading() as tx:
-        leftovers = tx.select("leftovers", batch=batch_id)
+        leftovers = [one for one in tx.select("leftovers", batch=batch_id) if one["kind"] not in spared]
         doubled = _doubled(tx, row, days)
     used = tuple(sorted(_disclosures(vault, row, days)))
 
@@ -87,8 +95,8 @@ def withdraw(
     done = rewrite.remove(vault, days, going, Why("batch-withdraw", RULE, person.name, told), noted)
     for one in leftovers:
         # A crash before this line leaves files without a row of the catalogue: the next writer sweeps them.
-        of_kind = vault.layout.held_file if one["kind"] == "held" else vault.layout.rejection_file
-        vault.disk.remove(of_kind(one["record_class"], date.fromisoformat(one["day"]), batch_id))
+        day = date.fromisoformat(one["day"])
+        vault.disk.remove(vault.layout.leftover_file(one["kind"], one["record_class"], day, batch_id))
     return Withdrawal(batch_id, done.rows, tuple(one["id"] for one in done.certificates), used, doubled)
 
 

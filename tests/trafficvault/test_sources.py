@@ -32,6 +32,7 @@ class Feed:
     name: str
     record_class: str | None
     shapes: Sequence[Named] = field(default=())
+    content: Sequence[str] = ()
 
 
 POLICY = parse_policy(preset_text("telecom"))

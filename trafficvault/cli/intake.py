@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from trafficvault import completeness, replacement, withdrawal
+from trafficvault import completeness, replacement, rereading, withdrawal
 from trafficvault import intake as taking
 from trafficvault.cli.door import AsJson, door
 from trafficvault.cli.proposing import CARRIERS, told
@@ -218,6 +218,22 @@ def batch_withdraw(
         print_lines([told(found)])
 
 
+@batch_verbs.command("reread")
+def batch_reread(
+    context: typer.Context,
+    batch: Annotated[str, typer.Argument(help="The id of a batch whose delivered bytes are kept.")],
+    reason: Annotated[str, typer.Option(help="Why it was wrongly read.")],
+    as_json: AsJson = False,
+) -> None:
+    """Propose to read a batch's kept bytes again, as its feed is now (role operator); another person approves."""
+    with door(context).writing() as vault:
+        found = rereading.propose(vault, door(context).person(vault), batch, reason)
+    if as_json:
+        print_object({"proposal_id": found.proposal_id, "kind": found.kind, "batch_id": batch})
+    else:
+        print_lines([told(found)])
+
+
 def _propose_replacement(
     context: typer.Context,
     feed: str,
@@ -246,6 +262,12 @@ def _replace(vault: Vault, person: Person, proposal: Proposal) -> list[str]:
     return [*(_told(done.withdrawn) if done.withdrawn else []), stored]
 
 
+def _reread(vault: Vault, person: Person, proposal: Proposal) -> list[str]:
+    done = rereading.carry_out(vault, person, proposal)
+    stored = f"batch {done.receipt.batch_id} was read again: {done.receipt.stored} records"
+    return [*(_told(done.withdrawn) if done.withdrawn else []), stored]
+
+
 def _withdraw(vault: Vault, person: Person, proposal: Proposal) -> list[str]:
     return _told(withdrawal.carry_out(vault, person, proposal))
 
@@ -260,6 +282,7 @@ def _told(done: Withdrawal) -> list[str]:
 
 CARRIERS[withdrawal.KIND] = _withdraw
 CARRIERS[replacement.KIND] = _replace
+CARRIERS[rereading.KIND] = _reread
 
 
 def show_receipts(receipts: list[Receipt], *, as_json: bool) -> None:

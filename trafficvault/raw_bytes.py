@@ -1,0 +1,176 @@
+"""Raw bytes: what was delivered, as it came, kept sealed for some days, so that it can be read again.
+
+A feed definition that was wrong is found out within days. While `keep_raw` of the source or of the policy lasts, the
+file of a stored batch lies under `raw/<class>/<day of receipt>`, under a key of its own kind, and `batch reread`
+(`trafficvault.rereading`) reads it with the definition as it is by then. It is a second copy of records, and is bound
+to what binds them: a feed with content keeps nothing, nor does a file that holds a record past its term or one that
+ends before `keep_raw` does; when records of a day are removed for whose they are, what came with them goes early.
+
+It is sealed as a stream before the commit, from the delivered file, so that it is never whole in memory and a crash
+leaves a batch with its file or neither.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import json
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import BinaryIO, Final, cast
+
+from ingest.feed import Feed
+from ingest.source import Source
+from trafficvault import retention, sealing
+from trafficvault.catalogue import Row, Transaction
+from trafficvault.delivered import Delivered
+from trafficvault.durable import PART
+from trafficvault.errors import RefusedError
+from trafficvault.keys import Custody
+from trafficvault.layout import leftover_key_id
+from trafficvault.period import Period
+from trafficvault.policy import Term
+from trafficvault.receipts import Dying
+from trafficvault.vault import Vault
+
+KIND: Final = "raw"
+_NOTHING: Final = Period()
+_PIECE: Final = sealing.CHUNK
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """A delivered file that is to be kept, as it was when it was read, and for how long."""
+
+    delivered: Delivered
+    mark: tuple[int, ...]
+    keep: Period
+
+
+@dataclass(slots=True)
+class Kept:
+    """The sealed file of one batch, before it is committed, and the catalogue's row for it."""
+
+    vault: Vault
+    path: Path
+    row: Row
+
+    def abandon(self) -> None:
+        """Removes it again."""
+        self.path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # others have files of that day
+            self.path.parent.rmdir()
+
+
+def original(vault: Vault, feed: Feed, source: Source, delivered: Delivered) -> Original | None:
+    """What is to be kept of a file that is about to be read; None where that is nothing."""
+    keep = vault.policy.keep_raw if source.keep_raw is None else Period.parse(source.keep_raw)
+    return None if feed.content or keep == _NOTHING else Original(delivered, delivered.mark(), keep)
+
+
+def seal(
+    vault: Vault, custody: Custody, batch: str, dying: Dying, given: Original, days: Iterable[tuple[str, date]]
+) -> Kept | None:
+    """Seals the file of `batch`, whose records are of `days`; None where one of them ends before it would.
+
+    Raises `RefusedError` when the file is not as it was when it was read.
+    """
+    until = retention.begins(dying.day, Term(period=given.keep), vault.policy.zone)
+    days = sorted(days, key=lambda one: one[1])
+    if until <= vault.clock.now() or any(_ends(vault, *one) < until for one in days):
+        return None
+    key_id = leftover_key_id(KIND, dying.record_class, dying.day)
+    vault.keys.ensure([key_id])
+    path = vault.layout.leftover_file(KIND, dying.record_class, dying.day, batch)
+    vault.disk.make_directory(path.parent)
+    part = path.with_name(f"{path.name}{PART}{secrets.token_hex(4)}")
+    digest = hmac.new(custody.key("catalogue"), digestmod=hashlib.sha256)
+    try:
+        vault.disk.begin(part)
+        with part.open("wb", buffering=0) as sink, given.delivered.open() as file:
+            sealed = sealing.StreamWriter(custody.key(key_id), cast(BinaryIO, _Both(sink, digest)), _place(batch))
+            while piece := file.read(_PIECE):
+                sealed.write(piece)
+            sealed.close()
+        given.delivered.require_same(given.mark)
+        vault.disk.end(part)
+        vault.disk.move(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    row = {
+        "kind": KIND,
+        "record_class": dying.record_class,
+        "day": dying.day.isoformat(),
+        "batch": batch,
+        "bytes": path.stat().st_size,
+        "digest": digest.hexdigest(),
+        "rows": 0,
+        "keep": str(given.keep),
+        "oldest": days[0][1].isoformat() if days else None,
+    }
+    return Kept(vault, path, row)
+
+
+def delivered(vault: Vault, batch: str) -> Delivered:
+    """The file of `batch` as it was delivered, unsealed while it is read. Raises `RefusedError` when none is kept."""
+    row = require(vault, batch)
+    day = date.fromisoformat(row["day"])
+    key = vault.keys.custody("receive").key(leftover_key_id(KIND, row["record_class"], day))
+    path = vault.layout.leftover_file(KIND, row["record_class"], day, batch)
+    length = sealing.stream_length(row["bytes"])
+    return Delivered(opener=lambda: sealing.open_stream(key, path, _place(batch)), length=length)
+
+
+def require(vault: Vault, batch: str) -> Row:
+    """The catalogue's row of the kept file of `batch`. Raises `RefusedError` when there is none."""
+    with vault.catalogue.reading() as tx:
+        found = tx.select("leftovers", kind=KIND, batch=batch)
+    if not found:
+        raise RefusedError(
+            f"reading batch {batch} again: its delivered bytes are not kept, or no longer; bring the file and use "
+            f"ingest --replaces {batch}"
+        )
+    return found[0]
+
+
+def forfeit(tx: Transaction, days: Iterable[tuple[str, date]]) -> int:
+    """Lets the next expiry take the kept files of batches with records of `days`, of which rows are removed for whose
+    they are. Returns how many it will take.
+    """
+    named = {f"{record_class}/{day.isoformat()}" for record_class, day in days}
+    marked = 0
+    for row in tx.select("leftovers", kind=KIND):
+        batch = tx.get("batches", id=row["batch"])
+        if batch is not None and named & set(json.loads(batch["partitions"])):
+            tx.put("leftovers", **row | {"keep": str(_NOTHING)})
+            marked += 1
+    return marked
+
+
+class _Both:
+    """Writes to a file and into a digest."""
+
+    def __init__(self, sink: BinaryIO, digest: hmac.HMAC) -> None:
+        self._sink, self._digest = sink, digest
+
+    def write(self, content: bytes) -> int:
+        self._digest.update(content)
+        view = memoryview(content)
+        while view:
+            view = view[self._sink.write(view) :]
+        return len(content)
+
+
+def _ends(vault: Vault, record_class: str, day: date) -> datetime:
+    """When the first part of the records of that class and day is due."""
+    rules = vault.policy
+    return retention.due(day, rules.require_term(record_class, rules.shortest_of(record_class)), rules.zone)
+
+
+def _place(batch: str) -> str:
+    return f"raw {batch}"
