@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,6 +27,8 @@ _STREAM_MAGIC = b"TVS2"
 CHUNK = 1 << 20
 """Bytes of plaintext that a sealed stream seals at once."""
 _TAG_BYTES = 16
+MARK = _TAG_BYTES
+"""Bytes at the end of a sealed chunk that stand for all of it: its tag."""
 _SEALED_CHUNK = _NONCE_BYTES + CHUNK + _TAG_BYTES
 
 
@@ -145,6 +148,18 @@ def open_stream(key: bytes, path: Path, place: str) -> BinaryIO:
         file.close()
         raise FaultError(f"opening {place}: it does not start as a sealed stream of this version does")
     return io.BufferedReader(_StreamReader(key, file, size, place), CHUNK)
+
+
+def stream_marks(path: Path) -> Iterator[bytes]:
+    """What a sealed stream wrote, piece by piece, of each the last `MARK` bytes: its head, each nonce, each tag."""
+    with path.open("rb") as file:
+        end = path.stat().st_size
+        yield file.read(len(_STREAM_MAGIC))
+        while file.tell() < end:
+            yield file.read(_NONCE_BYTES)
+            rest = min(end - file.tell(), CHUNK + _TAG_BYTES)
+            file.seek(max(rest - MARK, 0), os.SEEK_CUR)
+            yield file.read(min(rest, MARK))
 
 
 def stream_length(sealed_bytes: int) -> int:

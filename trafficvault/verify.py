@@ -20,6 +20,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 from ingest.record import CATEGORIES, CLASSES, FRAME
@@ -31,6 +32,7 @@ from trafficvault import (
     holdings,
     locks,
     partitions,
+    raw_bytes,
     rewrite,
     signing,
     superseded,
@@ -225,17 +227,25 @@ def _leftovers(vault: Vault, leftovers: list[Row], checked: dict[str, int]) -> I
     digests = {str(row["digest"]): str(row["batch"]) for row in leftovers}
     checked["rejections and held"] = len(leftovers)
     for row in leftovers:
-        fault = _compare(custody, _leftover_path(vault, row), row, digests)
+        digest_of = partial(raw_bytes.digest_of, custody, row) if row["kind"] == raw_bytes.KIND else None
+        fault = _compare(custody, _leftover_path(vault, row), row, digests, digest_of)
         if fault is not None:
             yield fault
 
 
-def _compare(custody: Custody, path: Path, row: Row, digests: dict[str, str]) -> Fault | None:
-    """The file at `path` against its catalogue `row`, by size and keyed digest of the ciphertext."""
+def _compare(
+    custody: Custody,
+    path: Path,
+    row: Row,
+    digests: dict[str, str],
+    digest_of: Callable[[Path], str] | None = None,
+) -> Fault | None:
+    """The file at `path` against its catalogue `row`, by size and keyed digest, which `digest_of` may take."""
+    digest_of = digest_of or partial(partitions.keyed_digest_of, custody)
     try:
         if not path.is_file():
             return Fault("missing", path.name, f"{_place(path)} is missing")
-        digest, found = partitions.keyed_digest_of(custody, path), path.stat().st_size
+        digest, found = digest_of(path), path.stat().st_size
     except OSError as problem:
         return _unreadable(path, problem)
     if digest == row["digest"]:

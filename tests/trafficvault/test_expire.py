@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.support import NOW, Usage, ingest, opened, signed_in, usage
+from tests.trafficvault.kept_files import calls
 from trafficvault import expire, locks, retention
 from trafficvault.errors import DecisionError, RefusedError
 from trafficvault.retention import Item
@@ -144,7 +145,8 @@ def test_how_late_an_item_is() -> None:
 
 
 def test_every_kind_is_planned(stored: Vault) -> None:
-    """Records, rejections and held bytes have their places in the plan, and keys of their own."""
+    """Records, rejections, held bytes and kept files have their places in the plan, and keys of their own."""
+    ingest(stored, "kamailio_flatstore", calls())
     kinds = {item.kind for item in expire.plan(stored)}
     assert kinds == set(retention.KINDS)
     for item in expire.plan(stored):
