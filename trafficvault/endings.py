@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
-from datetime import date, datetime
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from typing import Any
 
 import polars as pl
 
 from trafficvault import ended, refusals, rewrite, signing, targets
-from trafficvault.catalogue import Transaction
+from trafficvault.catalogue import Row, Transaction
 from trafficvault.errors import RefusedError, UsageError
 from trafficvault.people import Person, require_role
 from trafficvault.rewrite import Why
@@ -25,6 +27,20 @@ from trafficvault.thinning import Going
 from trafficvault.vault import Vault
 
 _ID_LENGTH = 24
+_DOING = "recording the end of a service"
+_TOGETHER = 500
+"""Ends of services that are recorded in one transaction."""
+_LONGEST = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What became of the lines of a file: read, recorded, known before, and of each bad one its number and why."""
+
+    read: int
+    recorded: int
+    known: int
+    bad: tuple[tuple[int, str], ...]
 
 
 def record(
@@ -36,44 +52,135 @@ def record(
     class is kept until it; `UsageError` when nothing names the service, or a number or IMSI alone does and no `since`
     says from when on it was this service's.
     """
+    now = vault.clock.now()
     with refusals.logged(vault, "service-end", person.name, {}):
         require_role(person, "operator")
-        now = vault.clock.now()
-        if ended_at > now:
-            raise RefusedError(f"recording the end of a service: {ended_at.isoformat()} is still to come; tell it then")
-        if not ended.waits(vault.policy):
-            raise RefusedError(
-                "recording the end of a service: policy.toml keeps no class until the end of a service, so nothing "
-                'would go by it; give an entry term = { until = "end_of_service", cap = … }'
-            )
-    if not subjects:
-        raise UsageError("recording the end of a service: name it by --subscriber, --msisdn or --imsi")
-    if since is None and "subscriber" not in subjects:
-        raise UsageError(
-            "recording the end of a service: a number is given out again, so say with --since when this service began"
+        _require_waits(vault)
+        _require_past(ended_at, now)
+    row = _row(vault, person, subjects, ended_at, since, now)
+    with vault.catalogue.transaction() as tx:
+        if tx.get("endings", id=row["id"]) is None:
+            tx.put("endings", **row)
+            told = {"ending": row["id"], "named_by": sorted(json.loads(row["subjects"])), "ended_at": row["ended_at"]}
+            vault.audit.enter(tx, "service-end", person.name, told)
+    vault.audit.flush()
+    return str(row["id"])
+
+
+def record_all(vault: Vault, person: Person, lines: Iterable[bytes]) -> Told:
+    """Records the ends of services that a file of the customer administration tells, one JSON object a line: `at`, any
+    of subscriber, msisdn and imsi, and `since`.
+
+    A line that can't be taken is counted with its number and why, and stops no other; what it says is told to nobody.
+    The same file again changes nothing. Raises `RefusedError` when `person` is no operator, or nothing waits for the
+    end of a service.
+    """
+    with refusals.logged(vault, "service-end", person.name, {}):
+        require_role(person, "operator")
+        _require_waits(vault)
+    now, read, recorded, waiting = vault.clock.now(), 0, 0, dict[str, Row]()
+    bad: list[tuple[int, str]] = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        read += 1
+        try:
+            row = _row(vault, person, *_read(line, now), now)
+            waiting[row["id"]] = row
+        except (UsageError, RefusedError) as problem:
+            bad.append((number, str(problem).removeprefix(f"{_DOING}: ")))
+        if len(waiting) >= _TOGETHER:
+            recorded += _put_all(vault, person, waiting)
+            waiting = {}
+    recorded += _put_all(vault, person, waiting)
+    return Told(read, recorded, read - recorded - len(bad), tuple(bad))
+
+
+def _put_all(vault: Vault, person: Person, rows: Mapping[str, Row]) -> int:
+    """Puts what is not there yet, in one transaction with its entry; returns how many that were."""
+    with vault.catalogue.transaction() as tx:
+        new = [row for name, row in rows.items() if tx.get("endings", id=name) is None]
+        for row in new:
+            tx.put("endings", **row)
+        if new:
+            vault.audit.enter(tx, "service-end", person.name, {"endings": [row["id"] for row in new]})
+    vault.audit.flush()
+    return len(new)
+
+
+def _read(line: bytes, now: datetime) -> tuple[dict[str, str], datetime, datetime | None]:
+    """Subjects, end and begin that a line tells."""
+    if len(line) > _LONGEST:
+        raise UsageError(f"{_DOING}: the line has {len(line)} bytes and may have {_LONGEST}")
+    try:
+        told = json.loads(line)
+    except ValueError:
+        raise UsageError(f"{_DOING}: the line is not JSON") from None
+    if not isinstance(told, dict) or not all(isinstance(value, str) for value in told.values()):
+        raise UsageError(f"{_DOING}: the line is not an object of texts")
+    if not set(told) <= {*ended.KINDS, "at", "since"}:
+        raise UsageError(f"{_DOING}: it may have {', '.join(ended.KINDS)}, at and since, and has something else")
+    if "at" not in told:
+        raise UsageError(f"{_DOING}: it does not say when: add at")
+    ended_at = _moment(told, "at")
+    _require_past(ended_at, now)
+    return {kind: told[kind] for kind in ended.KINDS if kind in told}, ended_at, _moment_or_none(told, "since")
+
+
+def _moment(told: Mapping[str, str], key: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(told[key])
+        if found.tzinfo is not None:
+            return found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass  # told below, as what has no offset is
+    raise UsageError(f"{_DOING}: {key} must be a moment with its offset, as 2026-11-20T00:00:00+01:00")
+
+
+def _moment_or_none(told: Mapping[str, str], key: str) -> datetime | None:
+    return _moment(told, key) if key in told else None
+
+
+def _require_waits(vault: Vault) -> None:
+    if not ended.waits(vault.policy):
+        raise RefusedError(
+            f"{_DOING}: policy.toml keeps no class until the end of a service, so nothing "
+            'would go by it; give an entry term = { until = "end_of_service", cap = … }'
         )
+
+
+def _require_past(ended_at: datetime, now: datetime) -> None:
+    if ended_at > now:
+        raise RefusedError(f"{_DOING}: {ended_at.isoformat()} is still to come; tell it then")
+
+
+def _row(
+    vault: Vault,
+    person: Person,
+    subjects: Mapping[str, str],
+    ended_at: datetime,
+    since: datetime | None,
+    now: datetime,
+) -> Row:
+    """The catalogue's row of an ending; equal ones have one id. Raises `UsageError` when nothing names the service."""
+    if not subjects:
+        raise UsageError(f"{_DOING}: name it by its subscriber, msisdn or imsi")
+    if since is None and "subscriber" not in subjects:
+        raise UsageError(f"{_DOING}: a number is given out again, so say with since when this service began")
     if since is not None and since > ended_at:
-        raise UsageError("recording the end of a service: it ended before it began; look at --since and --at")
+        raise UsageError(f"{_DOING}: it ended before it began; look at since and at")
     digests = {kind: ended.digest_of(vault, kind, _normal(kind, value)) for kind, value in subjects.items()}
     times = {"since": None if since is None else signing.instant(since), "ended_at": signing.instant(ended_at)}
     key = vault.keys.custody("catalogue").key("names")
-    ending_id = hmac.new(key, signing.canonical(digests | times), hashlib.sha256).hexdigest()[:_ID_LENGTH]
-    with vault.catalogue.transaction() as tx:
-        if tx.get("endings", id=ending_id) is None:
-            tx.put(
-                "endings",
-                id=ending_id,
-                state="open",
-                subjects=signing.canonical(digests).decode(),
-                classes="[]",
-                recorded_by=person.name,
-                recorded_at=signing.instant(now),
-                **times,
-            )
-            told = {"ending": ending_id, "named_by": sorted(digests), "ended_at": times["ended_at"]}
-            vault.audit.enter(tx, "service-end", person.name, told)
-    vault.audit.flush()
-    return ending_id
+    return {
+        "id": hmac.new(key, signing.canonical(digests | times), hashlib.sha256).hexdigest()[:_ID_LENGTH],
+        "state": "open",
+        "subjects": signing.canonical(digests).decode(),
+        "classes": "[]",
+        "recorded_by": person.name,
+        "recorded_at": signing.instant(now),
+        **times,
+    }
 
 
 def listing(vault: Vault) -> list[dict[str, Any]]:
@@ -155,9 +262,9 @@ def _normal(kind: str, value: str) -> str:
     if kind == "subscriber":
         found = value.strip()
         if not found:
-            raise UsageError("recording the end of a service: the subscriber is empty")
+            raise UsageError(f"{_DOING}: the subscriber is empty")
         return found
     try:
         return targets.normal(kind, value)
     except UsageError as problem:
-        raise UsageError(f"recording the end of a service: {kind}: {problem}") from problem
+        raise UsageError(f"{_DOING}: {kind}: {problem}") from problem

@@ -164,7 +164,7 @@ def test_an_ending_is_done_once_and_forgotten_at_last(tmp_path: Path) -> None:
     ("subjects", "at", "since", "error", "why"),
     [
         ({}, END, None, UsageError, "name it by"),
-        ({"msisdn": NUMBER}, END, None, UsageError, "--since"),
+        ({"msisdn": NUMBER}, END, None, UsageError, "with since"),
         ({"subscriber": "S"}, END, END + timedelta(days=1), UsageError, "before it began"),
         ({"subscriber": "  "}, END, None, UsageError, "is empty"),
         ({"msisdn": "not one"}, END, BEGIN, UsageError, "msisdn: its value must be"),
@@ -230,3 +230,52 @@ def test_the_rule_by_an_oracle(
         assert len(rows_of(vault, "binding")) == sum(not goes(*one) for one in drawn)
         assert faults(vault) == []
         vault.catalogue.close()
+
+
+def test_a_file_of_endings_is_told_line_by_line(tmp_path: Path) -> None:
+    """Good lines are recorded, once; a bad one is told by number and reason, and never by what stands in it."""
+    vault = stored(tmp_path, binding("2026-11-10T12:00:00Z", "s-1"), binding("2026-11-11T12:00:00Z", "s-2"))
+    at, since = END.isoformat(), BEGIN.isoformat()
+    good = [{"subscriber": "s-1", "at": at}, {"msisdn": NUMBER, "at": at, "since": since}]
+    bad = [
+        "{",
+        "[]",
+        json.dumps({"subscriber": 31612345678, "at": at}),
+        json.dumps({"subscriber": "s-1", "at": at, NUMBER: "x"}),
+        json.dumps({"subscriber": "s-1"}),
+        json.dumps({"subscriber": "s-1", "at": "2026-11-12T10:00:00"}),
+        json.dumps({"subscriber": "s-1", "at": "31612345678"}),
+        json.dumps({"subscriber": "s-1", "at": (NOW + timedelta(days=1)).isoformat()}),
+        json.dumps({"at": at}),
+        json.dumps({"msisdn": NUMBER, "at": at}),
+        json.dumps({"imsi": "31612345678x", "at": at, "since": since}),
+        json.dumps({"subscriber": "s-1", "at": since, "since": at}),
+        json.dumps({"subscriber": " ", "at": at}),
+        json.dumps({"subscriber": "s" * 5000, "at": at}),
+    ]
+    lines = [json.dumps(one).encode() + b"\n" for one in good] + [b"\n"] + [f"{one}\n".encode() for one in bad]
+    otto = signed_in(vault, "otto")
+    told = endings.record_all(vault, otto, lines)
+    assert (told.read, told.recorded, told.known) == (16, 2, 0)
+    assert [number for number, _ in told.bad] == list(range(4, 18))
+    assert not any("31612345678" in reason or "s-1" in reason for _, reason in told.bad)
+    again = endings.record_all(vault, otto, lines)
+    assert (again.read, again.recorded, again.known) == (16, 0, 2)
+    assert endings.record(vault, otto, {"subscriber": "s-1"}, END) in {
+        one["ending_id"] for one in endings.listing(vault)
+    }
+    assert len(endings.listing(vault)) == 2
+    later, _ = expired(vault)
+    assert len(rows_of(later, "binding")) == 1
+
+
+def test_many_endings_come_in_several_transactions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each with one entry in the log that names them; a person without the role, or nothing to wait for, stops it."""
+    vault = stored(tmp_path, binding("2026-11-10T12:00:00Z", "s-1"))
+    monkeypatch.setattr(endings, "_TOGETHER", 2)
+    lines = [json.dumps({"subscriber": f"s-{number}", "at": END.isoformat()}).encode() for number in range(5)]
+    assert endings.record_all(vault, signed_in(vault, "otto"), lines).recorded == 5
+    entries = [entry for entry in vault.audit.show(4) if entry["act"] == "service-end"]
+    assert [len(entry["detail"]["endings"]) for entry in entries] == [2, 2, 1]
+    with pytest.raises(RefusedError):
+        endings.record_all(vault, signed_in(vault, "piet"), lines)

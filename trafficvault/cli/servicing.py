@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,14 +25,25 @@ def add_to(app: typer.Typer) -> None:
 @service_verbs.command("end")
 def end(
     context: typer.Context,
-    at: Annotated[str, typer.Option(help="When it ended, as 2026-11-20T00:00:00+01:00.")],
+    at: Annotated[str | None, typer.Option(help="When it ended, as 2026-11-20T00:00:00+01:00.")] = None,
     subscriber: Annotated[str | None, typer.Option(help="The subscriber id, as records have it.")] = None,
     msisdn: Annotated[str | None, typer.Option(help="The number that was the service's, as +31612345678.")] = None,
     imsi: Annotated[str | None, typer.Option(help="The IMSI that was the service's.")] = None,
     since: Annotated[str | None, typer.Option(help="When it began; needed without a subscriber id.")] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(help="Many at once: a JSON object a line, with these names.", exists=True, dir_okay=False),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Tell that a service ended (role operator): `expire` removes what the policy keeps until then."""
+    if file is not None:
+        if any(value is not None for value in (at, subscriber, msisdn, imsi, since)):
+            raise UsageError("recording ends of services: --file tells them all; leave the other options out")
+        _end_all(context, file, as_json=as_json)
+        return
+    if at is None:
+        raise UsageError("recording the end of a service: say with --at when it ended, or give --file")
     named = {"subscriber": subscriber, "msisdn": msisdn, "imsi": imsi}
     subjects = {kind: value for kind, value in named.items() if value is not None}
     ended_at, began = _moment(at, "--at"), None if since is None else _moment(since, "--since")
@@ -41,6 +53,17 @@ def end(
         print_object({"ending_id": ending})
     else:
         print_lines([f"recorded the end of a service as {ending}; `service list` shows when its records go"])
+
+
+def _end_all(context: typer.Context, path: Path, *, as_json: bool) -> None:
+    with door(context).writing() as vault, path.open("rb") as file:
+        told = endings.record_all(vault, door(context).person(vault), file)
+    counts = {"read": told.read, "recorded": told.recorded, "known": told.known, "rejected": len(told.bad)}
+    if as_json:
+        print_object(counts | {"rejections": [{"line": line, "reason": reason} for line, reason in told.bad]})
+        return
+    print_table("ends of services", tuple(counts), [tuple(counts.values())])
+    print_lines([f"line {line}: {reason}" for line, reason in told.bad])
 
 
 @service_verbs.command("list")
