@@ -21,10 +21,9 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
-from ingest.record import WHEN
 from trafficvault.catalogue import Row
 from trafficvault.period import Period
-from trafficvault.policy import Policy, Term
+from trafficvault.policies import waits as waits
 from trafficvault.sealed_parquet import polars_type
 from trafficvault.vault import Vault
 
@@ -34,7 +33,6 @@ COLUMNS = (
     *("start", "reported_at", "end"),
 )
 """What decides whether a record is of an ended service."""
-_END = "end_of_service"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +52,6 @@ def ending_of(row: Row) -> Ending:
     since = None if row["since"] is None else datetime.fromisoformat(row["since"])
     ended_at, classes = datetime.fromisoformat(row["ended_at"]), frozenset(json.loads(row["classes"]))
     return Ending(row["id"], row["state"], json.loads(row["subjects"]), since, ended_at, classes)
-
-
-def waits(policy: Policy) -> dict[str, Period]:
-    """The classes that are kept until the end of the service, with how long after it: the longest where entries
-    differ. A class that any entry keeps for a period of its own is kept for that.
-    """
-    found: dict[str, Period] = {}
-    for record_class in policy.classes():
-        terms: list[Term] = [entry.term for entry in policy.entries if entry.covers(record_class, WHEN)]
-        if all(term.until == _END for term in terms):
-            longest = terms[0].after
-            for term in terms[1:]:
-                longest = longest if longest.covers(term.after) else term.after
-            found[record_class] = longest
-    return found
 
 
 def digest_of(vault: Vault, kind: str, value: str) -> str:

@@ -20,6 +20,7 @@ from ingest.record import CLASSES, WHEN
 from trafficvault import policy as policies_file
 from trafficvault import retention, signing
 from trafficvault.catalogue import Row, Transaction
+from trafficvault.period import Period
 from trafficvault.policy import DISCLOSING, SHORTER, Policy, Term
 from trafficvault.terms import Lapse
 from trafficvault.zones import day_start
@@ -27,6 +28,7 @@ from trafficvault.zones import day_start
 TABLE = "policies"
 _CATEGORIES = (WHEN, *SHORTER)
 _DAY = timedelta(days=1)
+_END = "end_of_service"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ def ruling(known: Sequence[Version], written: Policy, now: datetime) -> Ruling:
     effect = effect_of(written, now)
     # Held against the one it would take the place of, which may be another than that of today.
     replaced = in_force(known, effect) or current
-    shortens = tuple(shortenings(replaced.policy, written))
+    shortens = tuple(shortenings(replaced.policy, written, [version.policy for version in known]))
     if shortens:
         return Ruling(kept, shortens)
     return Ruling(kept if effect > now else with_lapses(written, known, now), is_new=True)
@@ -138,22 +140,52 @@ def with_lapses(rules: Policy, known: Sequence[Version], now: datetime) -> Polic
     return replace(rules, lapses=found)
 
 
-def shortenings(before: Policy, after: Policy) -> Iterator[str]:
+def shortenings(before: Policy, after: Policy, earlier: Sequence[Policy] = ()) -> Iterator[str]:
     """What would end earlier under `after` than under `before`, a sentence each.
 
-    A class that `after` does not cover ends not at all, which `status` names as wrong; it is no shortening.
+    A class that `after` does not cover ends not at all, which `status` names as wrong; it is no shortening. One that
+    `before` does not cover is held against the last of the `earlier` policies that did: else one person could shorten
+    a term in two steps, by taking the class out and putting it in again. The term of the audit log is among them.
     """
     if before.zone != after.zone:
         yield f"terms would be counted on the calendar of {after.zone} instead of {before.zone}"
+    if not after.audit_term.covers(before.audit_term):
+        yield f"the audit log would be kept {after.audit_term} instead of {before.audit_term}"
     for record_class in CLASSES:
+        ruled = next((one for one in (before, *reversed(earlier)) if one.entry_of(record_class)), None)
+        if ruled is None or after.entry_of(record_class) is None:
+            continue
         told: tuple[Term, Term] | None = None
         for category in _CATEGORIES:
-            old, new = before.term_of(record_class, category), after.term_of(record_class, category)
+            old, new = ruled.require_term(record_class, category), after.require_term(record_class, category)
             # A category that ends with its record, before and after, is told with it.
-            if old is not None and new is not None and _is_shorter(new, old) and (old, new) != told:
+            if _is_shorter(new, old) and (old, new) != told:
                 told = told or (old, new)
                 what = record_class if category == WHEN else f"{category} of {record_class}"
                 yield f"{what} would be kept {new} instead of {old}"
+        if told is None and _may_end_earlier(ruled, after, record_class):
+            yield f"{record_class} would be kept until an event that comes earlier, or that nothing waited for"
+
+
+def waits(policy: Policy) -> dict[str, Period]:
+    """The classes that are kept until the end of the service, with how long after it: the longest where entries
+    differ. A class that any entry keeps for a period of its own is kept for that.
+    """
+    found: dict[str, Period] = {}
+    for record_class in policy.classes():
+        terms: list[Term] = [entry.term for entry in policy.entries if entry.covers(record_class, WHEN)]
+        if all(term.until == _END for term in terms):
+            longest = terms[0].after
+            for term in terms[1:]:
+                longest = longest if longest.covers(term.after) else term.after
+            found[record_class] = longest
+    return found
+
+
+def _may_end_earlier(before: Policy, after: Policy, record_class: str) -> bool:
+    """Whether the end of a service would take records that it did not take, or sooner than it did."""
+    old, new = waits(before).get(record_class), waits(after).get(record_class)
+    return new is not None and (old is None or not new.covers(old))
 
 
 def _is_shorter(new: Term, old: Term) -> bool:

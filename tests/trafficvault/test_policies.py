@@ -82,8 +82,9 @@ def test_what_shortens_nothing_is_taken_over(vault: Vault) -> None:
             rules("P1M", "P3M").replace('term = "P3M"', 'term = { until = "end_of_service", cap = "P3M" }', 1),
             "telephony would be kept until end_of_service, after P0D, cap P3M instead of P3M",
         ),
+        (rules("P1M", "P3M", more='audit_term = "P1D"\n'), "the audit log would be kept P1D instead of P1Y"),
     ],
-    ids=["a class", "a category", "perhaps shorter", "another calendar", "an event before the cap"],
+    ids=["a class", "a category", "perhaps shorter", "another calendar", "an event before the cap", "the audit log"],
 )
 def test_what_shortens_a_term_does_not_rule(vault: Vault, text: str, sentence: str) -> None:
     """The version in force goes on ruling, and `status` says that policy.toml differs and why."""
@@ -92,6 +93,30 @@ def test_what_shortens_a_term_does_not_rule(vault: Vault, text: str, sentence: s
     assert any(sentence in found for found in later.shortens), later.shortens
     assert len(known(later)) == 1
     assert any("policy.toml differs" in told and sentence in told for told in status.status(later).attention)
+
+
+def test_a_class_is_not_shortened_in_two_steps(vault: Vault) -> None:
+    """Taken out of policy.toml and put in again with a shorter term, it is held against what it was kept for."""
+    whole = rules("P1M", "P3M")
+    without = whole.replace('["telephony"]', "[]")
+    assert len(known(written(vault, without))) == 2
+    again = written(vault, whole.replace('term = "P3M"', 'term = "P1D"', 1))
+    assert any("telephony would be kept P1D instead of P3M" in found for found in again.shortens), again.shortens
+    assert written(vault, whole).shortens == ()
+
+
+@pytest.mark.parametrize("other", ['"P3M"', '{ until = "end_of_service", after = "P30D", cap = "P12M" }'])
+def test_an_event_that_comes_earlier_shortens(other: str) -> None:
+    """Without the entry that kept a class for a period, or that waited longer after the event, records go sooner."""
+
+    def of(terms: list[str]) -> Policy:
+        rows = [entry(f"e{number}", "X", ["binding"]) for number, _ in enumerate(terms)]
+        texts = [row.replace('"X"', term) for row, term in zip(rows, terms, strict=True)]
+        return parse('zone = "Europe/Amsterdam"\nregion = "NL"\n' + "".join(texts))
+
+    until = '{ until = "end_of_service", after = "P1D", cap = "P24M" }'
+    told = list(policies.shortenings(of([until, other]), of([until])))
+    assert told == ["binding would be kept until an event that comes earlier, or that nothing waited for"]
 
 
 def test_two_persons_adopt_a_shorter_term_after_its_plan(vault: Vault) -> None:
