@@ -27,13 +27,14 @@ from ingest.read import anchor
 from ingest.record import BY_NAME, FRAME, SCHEMA, category_of
 from queries import scope
 from queries.scope import Scope
-from trafficvault import holds, partitions, retention, sealing, signing, warrants
+from trafficvault import ended, holds, partitions, retention, sealing, signing, warrants
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.coverage import SignedWarrant, warrant_id
 from trafficvault.errors import FaultError, RefusedError
 from trafficvault.holds import Hold
 from trafficvault.keys import Custody
 from trafficvault.layout import hold_key_id
+from trafficvault.policy import DISCLOSING
 from trafficvault.sealed_parquet import Place
 from trafficvault.vault import Vault
 
@@ -203,7 +204,9 @@ def _held(vault: Vault, hold: Hold, record_class: str, day: date) -> tuple[pl.Da
                     unreadable.append(row["id"])
         return pl.concat(frames, how="diagonal_relaxed")
 
-    matched = pl.concat([read(None, days), _carved_before(vault, hold, record_class, day)], how="diagonal_relaxed")
+    before, lost = _carved_before(vault, hold, record_class, day)
+    unreadable += lost
+    matched = pl.concat([read(None, days), before], how="diagonal_relaxed")
     matched = matched.with_columns(record_class=pl.lit(record_class))
     calls = scope.calls(matched, wanted)
     found = matched
@@ -213,16 +216,14 @@ def _held(vault: Vault, hold: Hold, record_class: str, day: date) -> tuple[pl.Da
             list(_ROW), keep="first", maintain_order=True
         )
     if not found.height:
-        return found.select(pl.col(name) for name in SCHEMA.names if name in found.columns), tuple(set(unreadable))
+        return found.select(pl.col(name) for name in SCHEMA.names if name in found.columns), _sorted(unreadable)
     chosen = scope.select(found, wanted).filter(pl.col(_FILE_DAY) == day)
     names = [name for name in SCHEMA.names if name in chosen.columns]
-    return chosen.select(names), tuple(sorted(set(unreadable)))
+    return chosen.select(names), _sorted(unreadable)
 
 
 def _read(vault: Vault, hold: Hold, wanted: Scope, row: Row, only: pl.Expr | None) -> pl.DataFrame:
-    """The columns of the hold's categories of one file, as far as their keys live, of the rows that may be in scope and
-    were inside their term when the hold began.
-    """
+    """The columns of the hold's categories of one file, as far as their keys live, of the rows that may be in scope."""
     record_class, custody = row["record_class"], vault.keys.custody("hold")
     place = Place(record_class, date.fromisoformat(row["day"]), row["id"], row["generation"] or 1)
     granted = {name for name in hold.document.categories | {FRAME} if custody.has(place.day_key_id(name))}
@@ -231,10 +232,27 @@ def _read(vault: Vault, hold: Hold, wanted: Scope, row: Row, only: pl.Expr | Non
     rows = partitions.read_in_custody(
         vault.layout, custody, record_class, place.day, place.file_id, columns, filtered, place.generation
     )
-    term = vault.policy.term_of(record_class)
-    if term is None or not rows.height:
-        return rows
-    return rows.filter(~retention.expired_mask(anchor(rows, record_class), term, vault.policy.zone, hold.since))
+    return _as_of(vault, hold, record_class, rows) if rows.height else rows
+
+
+def _as_of(vault: Vault, hold: Hold, record_class: str, rows: pl.DataFrame) -> pl.DataFrame:
+    """What an answer could have told of `rows` when the hold began: a hold gives back nothing that had expired.
+
+    The ends of services are those that were known then: one that is told later takes nothing from under a hold.
+    """
+    rules, zone = vault.policy.serving(DISCLOSING), vault.policy.zone
+    term = rules.term_of(record_class)
+    if term is None:
+        # Of a class that no entry covers nothing expires; one that serves another purpose is not disclosed.
+        return rows if vault.policy.term_of(record_class) is None else rows.clear()
+    rows = rows.filter(~retention.expired_mask(anchor(rows, record_class), term, zone, hold.since))
+    rows = rows.filter(~ended.of(vault, hold.since).mask(record_class, rows, hold.since))
+    for category in rules.early(record_class):
+        names = [name for name in rows.columns if name in BY_NAME and category_of(name, record_class) == category]
+        shorter = rules.require_term(record_class, category)
+        gone = retention.expired_mask(anchor(rows, record_class), shorter, zone, hold.since)
+        rows = rows.with_columns(pl.when(~gone).then(pl.col(name)).alias(name) for name in names)
+    return rows
 
 
 def _files(vault: Vault, record_class: str, days: Sequence[date]) -> list[Row]:
@@ -242,14 +260,24 @@ def _files(vault: Vault, record_class: str, days: Sequence[date]) -> list[Row]:
         return [row for day in days for row in tx.select("files", record_class=record_class, day=day.isoformat())]
 
 
-def _carved_before(vault: Vault, hold: Hold, record_class: str, day: date) -> pl.DataFrame:
-    """What this hold has carved already of the days beside `day`, and of the day itself for another cause."""
+def _carved_before(vault: Vault, hold: Hold, record_class: str, day: date) -> tuple[pl.DataFrame, list[str]]:
+    """What this hold has carved already of the days beside `day`, and of the day itself for another cause; and the
+    carves that can't be read, which stop no expiry either.
+    """
     with vault.catalogue.reading() as tx:
         rows = tx.select(TABLE, hold=hold.hold_id, record_class=record_class)
-    near = sorted((row for row in rows if abs(date.fromisoformat(row["day"]) - day) <= _DAY), key=_age)
-    if not near:
-        return _nothing()
-    return rows_of(vault, vault.keys.custody("hold").key(hold_key_id(hold.hold_id)), near)
+    frames, unreadable = [_nothing()], []
+    for row in sorted((row for row in rows if abs(date.fromisoformat(row["day"]) - day) <= _DAY), key=_age):
+        try:
+            frames.append(rows_of(vault, vault.keys.custody("hold").key(hold_key_id(hold.hold_id)), [row]))
+        except (FaultError, RefusedError):
+            unreadable.append(row["id"])
+    known = pl.concat(frames, how="diagonal_relaxed")
+    return known.unique(list(_ROW), keep="first", maintain_order=True), unreadable
+
+
+def _sorted(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(names)))
 
 
 def _age(row: Row) -> tuple[str, str]:

@@ -59,10 +59,12 @@ def digest_of(vault: Vault, kind: str, value: str) -> str:
     return _digest(vault.keys.custody("catalogue").key("names"), kind, value)
 
 
-def of(vault: Vault) -> Ended:
-    """What the catalogue knows of ended services now."""
+def of(vault: Vault, until: datetime | None = None) -> Ended:
+    """What the catalogue knows of ended services now; with `until`, of what was recorded by then alone."""
     with vault.catalogue.reading() as tx:
         rows = vault.holdings.rows(tx, "endings")
+    if until is not None:
+        rows = [row for row in rows if datetime.fromisoformat(row["recorded_at"]) <= until]
     key = vault.keys.custody("catalogue").key("names")
     return Ended(key, [ending_of(row) for row in rows], waits(vault.policy), vault.policy.zone)
 

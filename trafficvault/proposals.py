@@ -155,9 +155,10 @@ def drop(vault: Vault, person: Person, proposal_id: str) -> None:
 
 
 def require_approved(vault: Vault, proposal_id: str, kind: str) -> Proposal:
-    """The proposal, when two persons vouch for it: approved, both signatures good, both roles held at the time.
+    """The proposal, when two persons vouch for it: approved, both signatures good, both of people who may still act.
 
-    Raises `RefusedError` when it is of another kind or not approved, `FaultError` when a signature is not right.
+    Raises `RefusedError` when it is of another kind, not approved, or somebody who vouches for it was disabled since;
+    `FaultError` when a signature is not right.
     """
     found = load(vault, proposal_id)
     if found.kind != kind or found.state != "approved" or found.approved is None:
@@ -172,9 +173,14 @@ def require_approved(vault: Vault, proposal_id: str, kind: str) -> Proposal:
         signer = known.get(vouch.person)
         if signer is None or not signer.roles & roles:
             raise FaultError(f"checking {kind} {proposal_id}: who signed {act} is nobody who may")
+        if signer.disabled:
+            raise RefusedError(
+                f"carrying out {kind} {proposal_id}: who signed {act} was disabled since; propose it again"
+            )
         message = signing.statement(act, found.digest, vouch.person, vouch.at)
         signing.require_signature(signer.public_key, vouch.signature, message, f"{kind} {proposal_id} ({act})")
-    if found.proposed.person == found.approved.person:
+    names = (found.proposed.person, found.approved.person)
+    if names[0] == names[1] or known[names[0]].public_key == known[names[1]].public_key:
         raise FaultError(f"checking {kind} {proposal_id}: one person signed it twice")
     return found
 

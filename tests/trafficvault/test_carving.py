@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from tests.support import NOW, OTHER, SUBSCRIBER, Order, Usage, approved, every_byte, ingest, opened, signed_in, usage
+from tests.trafficvault import short_location
 from trafficvault import carving, disclose, docket, holds
 from trafficvault.carving import Carved
 from trafficvault.errors import FaultError, RefusedError
@@ -176,6 +177,29 @@ def test_a_file_that_can_not_be_read_stops_nothing(stored: Vault) -> None:
     assert held(stored, hold_id).height == done.rows
     told = {entry["detail"]["hold"]: entry["detail"] for entry in stored.audit.show(4) if entry["act"] == "carve"}
     assert told[hold_id]["unreadable"] == [first["id"]]
+
+
+def test_a_carve_that_is_gone_stops_no_other(stored: Vault) -> None:
+    """Who takes away a file that a hold keeps does not keep the next day from dying on time."""
+    hold_id = approved(stored, PRESERVE)
+    carve(stored)
+    (path,) = (stored.layout.holds / hold_id).iterdir()
+    path.unlink()
+    (done,) = carve(stored, "withdrawal")
+    assert done.rows == 2
+    assert done.unreadable == (path.stem,)
+
+
+def test_what_had_expired_when_the_hold_began_is_not_kept(tmp_path: Path) -> None:
+    """Neither a record, nor the location of one, whose key still lives because the expiry is late."""
+    vault = short_location.new(tmp_path, short_location.rules("P7D", "P14D"))
+    at = short_location.FIRST + timedelta(days=6)
+    hold_id = approved(opened(vault, at), PRESERVE)
+    late = opened(vault, at + timedelta(days=20))
+    carving.carve(late, [("mobile_usage", DAY, "expiry"), ("mobile_usage", DAY + timedelta(days=1), "expiry")])
+    rows = held(late, hold_id)
+    assert rows.height == 3
+    assert rows.filter(pl.col("start").dt.date() == DAY)["start_cell"].to_list() == [None]
 
 
 @pytest.mark.parametrize("harm", ["gone", "changed"])

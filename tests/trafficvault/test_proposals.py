@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support import NOW, every_byte, signed_in
-from trafficvault import proposals, signing
+from trafficvault import people, proposals, signing
 from trafficvault.errors import FaultError, RefusedError
 from trafficvault.vault import Vault
 
@@ -112,6 +112,33 @@ def test_somebody_who_may_not_vouches_for_nothing(stored: Vault) -> None:
         assert row is not None
         tx.put("proposals", **row | {"approved_by": "otto"})
     with pytest.raises(FaultError, match="nobody who may"):
+        proposals.require_approved(stored, made.proposal_id, KIND)
+
+
+@pytest.mark.parametrize("name", ["olga", "piet"])
+def test_somebody_who_was_disabled_vouches_for_nothing(stored: Vault, name: str) -> None:
+    """Neither who proposed nor who approved, however good the signature was."""
+    made = proposals.propose(stored, signed_in(stored, "olga"), KIND, BODY)
+    proposals.approve(stored, signed_in(stored, "piet"), made.proposal_id)
+    with stored.catalogue.transaction() as tx:
+        people.disable(tx, name, [signed_in(stored, "ada")])
+    with pytest.raises(RefusedError, match="was disabled since; propose it again"):
+        proposals.require_approved(stored, made.proposal_id, KIND)
+
+
+def test_two_accounts_with_one_key_are_one_person(stored: Vault) -> None:
+    """Another name for the same key is no second person."""
+    olga, piet = signed_in(stored, "olga"), signed_in(stored, "piet")
+    made = proposals.propose(stored, olga, KIND, BODY)
+    proposals.approve(stored, piet, made.proposal_id)
+    with stored.catalogue.transaction() as tx:
+        row, person = tx.get("proposals", id=made.proposal_id), tx.get("people", name="piet")
+        assert row is not None
+        assert person is not None
+        message = signing.statement("approve", made.digest, "piet", NOW)
+        tx.put("proposals", **row | {"approved_at": signing.instant(NOW), "approved_signature": olga.sign(message)})
+        tx.put("people", **person | {"public_key": olga.public_key})
+    with pytest.raises(FaultError, match="one person signed it twice"):
         proposals.require_approved(stored, made.proposal_id, KIND)
 
 
