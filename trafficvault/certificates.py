@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from ingest.record import CATEGORIES, WHEN
@@ -21,6 +21,9 @@ from trafficvault.errors import UsageError
 from trafficvault.policy import Term
 from trafficvault.retention import Item, Partition, kept_together
 from trafficvault.vault import Vault
+
+COPIED = "copied_until"
+"""The `meta` row with the moment at which the last epoch key that can be copied gave way to one that can't."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ def issue(
         "due": signing.instant(due),
         "deleted_at": signing.instant(destroyed.at),
         "lateness_seconds": max(0, int((destroyed.at - due).total_seconds())),
-        "final_at": _final(vault, destroyed),
+        "final_at": final_at(vault, tx, destroyed.at),
         "leases_ended": destroyed.leases_ended,
         "carved": carved,
     }
@@ -104,7 +107,7 @@ def issue_rows(vault: Vault, tx: Transaction, removed: dict[str, Any], destroyed
         "policy": vault.policy.digest,
         "due": None,
         "deleted_at": signing.instant(destroyed.at),
-        "final_at": _final(vault, destroyed),
+        "final_at": final_at(vault, tx, destroyed.at),
         "leases_ended": destroyed.leases_ended,
     }
     return sign(vault, tx, body)
@@ -131,17 +134,24 @@ def issue_hold(vault: Vault, tx: Transaction, until: datetime, destroyed: Destru
         "due": signing.instant(until),
         "deleted_at": signing.instant(destroyed.at),
         "lateness_seconds": max(0, int((destroyed.at - until).total_seconds())),
-        "final_at": _final(vault, destroyed),
+        "final_at": final_at(vault, tx, destroyed.at),
         "leases_ended": destroyed.leases_ended,
         "carved": carved,
     }
     return sign(vault, tx, body)
 
 
-def _final(vault: Vault, destroyed: Destruction) -> str:
-    """When the last copy of a key that opened it must be gone; keys that can't be copied leave nothing to wait for."""
-    wait = vault.policy.key_copies_within.delta() if vault.keys.copies else timedelta()
-    return signing.instant(destroyed.at + wait)
+def final_at(vault: Vault, tx: Transaction, at: datetime) -> str:
+    """When the last copy of a key that died at `at` must be gone.
+
+    Keys that can't be copied leave nothing to wait for, but for the copies from before they came to such a provider:
+    until the last of these must be gone, a copied key directory opens what was deleted since.
+    """
+    wait = vault.policy.key_copies_within.delta()
+    if vault.keys.copies:
+        return signing.instant(at + wait)
+    copied = tx.meta(COPIED)
+    return signing.instant(at if copied is None else max(at, signing.moment(copied) + wait))
 
 
 def sign(vault: Vault, tx: Transaction, body: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ vault to write next (`providers.settle`). The caller holds the writer's lock. Ad
 
 from __future__ import annotations
 
-from trafficvault import escrow, locks, provider_passphrase, providers, refusals, settings
+from trafficvault import certificates, escrow, locks, provider_passphrase, providers, refusals, settings, signing
 from trafficvault.errors import RefusedError
 from trafficvault.people import Person, require_role
 from trafficvault.provider import Ask
@@ -65,11 +65,14 @@ def _renewed(vault: Vault, act: str, person: Person, choice: Choice | None, ask:
     layout, disk, keys = vault.layout, vault.disk, vault.keys
     with vault.catalogue.transaction() as tx:
         vault.audit.require_in_step(tx)
-    before = keys.provider.name
+    before, copied = keys.provider.name, keys.copies
 
     def commit(generation: int) -> None:
         with vault.catalogue.transaction() as tx:
             tx.set_meta("generation", str(generation))
+            if copied:
+                # A copy of the key directory from before this moment opens what is deleted after it, for a while.
+                tx.set_meta(certificates.COPIED, signing.instant(vault.clock.now()))
             detail = {"from": before, "to": keys.provider_name, "generation": generation}
             vault.audit.enter(tx, act, person.name, detail)
 

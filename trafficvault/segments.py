@@ -209,7 +209,7 @@ def _certificate(vault: Vault, tx: Transaction, one: dict[str, Any]) -> dict[str
         "policy": vault.policy.digest,
         "deleted_at": signing.instant(now),
         "lateness_seconds": max(0, int((now - due).total_seconds())),
-        "final_at": signing.instant(now + vault.policy.key_copies_within.delta()),
+        "final_at": certificates.final_at(vault, tx, now),
         "leases_ended": one.get("leases_ended", True),
     }
     return certificates.sign(vault, tx, body)

@@ -11,7 +11,7 @@ import pytest
 from tests.support import FAST, NOW, PASSWORD, Usage, ingest, layout_at, signed_in, usage
 from tests.trafficvault import token_house
 from tests.trafficvault.key_choices import CHEAP, SECRETS, answering, choice
-from trafficvault import app, people, providers, rotation, verify
+from trafficvault import app, certificates, people, providers, rotation, signing, verify
 from trafficvault.clock import SetClock
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError, RefusedError
@@ -177,6 +177,18 @@ def _bring_back(vault: Vault, keys: dict[str, bytes]) -> None:
 
     for place in (vault.layout, layout_at(vault.layout.vault.parents[1] / "run")):
         place.ring(1).write_bytes(seal_ring(Ring(1, keys), vault.keys.provider.seal, vault.settings.id))
+
+
+def test_what_is_deleted_soon_after_a_move_is_final_when_the_copies_are_gone(tmp_path: Path) -> None:
+    """A copy of the key directory from before the token opens it; later deletions wait for nothing."""
+    vault = new_vault(tmp_path, "local")
+    wait = vault.policy.key_copies_within.delta()
+    change(vault, "pkcs11")
+    with vault.catalogue.reading() as tx:
+        assert not vault.keys.copies
+        soon = certificates.final_at(vault, tx, NOW + wait / 2)
+        late = certificates.final_at(vault, tx, NOW + 2 * wait)
+    assert (soon, late) == (signing.instant(NOW + wait), signing.instant(NOW + 2 * wait))
 
 
 def test_only_an_administrator_changes_keys(tmp_path: Path) -> None:
