@@ -101,7 +101,8 @@ def _require_forgotten(vault: Vault) -> int:
     with vault.catalogue.reading() as tx:
         sent = {name for row in tx.select("batches", source=SOURCE) for name in json.loads(row["partitions"])}
         states = {f"{row['record_class']}/{row['day']}": row["state"] for row in tx.select("partitions")}
-    keyed = {name.rpartition("/")[0] for name in vault.keys.key_ids()}
+    # Class and day of each key, whichever its category and generation.
+    keyed = {"/".join(name.split("/")[:2]) for name in vault.keys.key_ids()}
     for name in sorted(sent):
         record_class, _, text = name.partition("/")
         if states.get(name) == "tombstone" and name not in keyed:

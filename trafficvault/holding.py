@@ -6,20 +6,24 @@ certificate says that some hold ended, not whose records it kept. Called by the 
 
 from __future__ import annotations
 
+import json
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from trafficvault import carving, certificates, holds, locks, partitions, proposals, warrants
+from trafficvault import carving, certificates, holds, locks, partitions, proposals, refusals, warrants
 from trafficvault.catalogue import Row
 from trafficvault.certificates import Destruction
 from trafficvault.errors import RefusedError, UsageError
 from trafficvault.holds import Hold
-from trafficvault.layout import hold_key_id
+from trafficvault.layout import hold_key_id, is_hold_key
 from trafficvault.people import Person
 from trafficvault.proposals import Proposal
 from trafficvault.vault import Vault
+
+_DESTROYED = "destroyed_holds"
+"""The `meta` row that keeps how keys died whose certificates are not issued yet: key id → generation, leases ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ def propose_extension(vault: Vault, person: Person, hold_id: str, until: str) ->
 
     Raises `RefusedError` when it is not active, or its legal basis does not allow as much at a time.
     """
+    _require_proposer(vault, person, "hold-extend")
     hold = _binding(vault, hold_id, "extending")
     moment = _moment(until)
     most = warrants.most_hold(hold.document.document)
@@ -51,6 +56,7 @@ def propose_extension(vault: Vault, person: Person, hold_id: str, until: str) ->
 
 def propose_release(vault: Vault, person: Person, hold_id: str) -> Proposal:
     """Puts before an approver to let go of what a hold keeps. Raises `RefusedError` when it binds no more."""
+    _require_proposer(vault, person, "hold-release")
     _binding(vault, hold_id, "releasing")
     return proposals.propose(vault, person, "hold-release", {"hold": hold_id})
 
@@ -89,18 +95,18 @@ def end(vault: Vault) -> tuple[dict[str, Any], ...]:
     leases_ended = True
     if vault.keys.has_any(dead):
         with locks.destroying(vault.layout, vault.settings.lease_seconds) as leases_ended:
-            vault.keys.renew(dead, lambda number: _commit_generation(vault, number))
+            told = [vault.keys.generation + 1, leases_ended]
+            vault.keys.renew(dead, lambda number: _commit_generation(vault, number, dict.fromkeys(sorted(dead), told)))
     for one in ended:
-        directory = vault.layout.holds / one.hold_id
-        for path in sorted(directory.glob("*")):
-            vault.disk.remove(path)
-        if directory.is_dir():
-            vault.disk.remove_directory(directory)
+        _drop_files(vault, one.hold_id)
     nonces: dict[str, str] = {}
     issued = []
-    destroyed = Destruction(vault.clock.now(), vault.keys.generation, leases_ended)
     with vault.catalogue.transaction() as tx:
+        died = json.loads(tx.meta(_DESTROYED) or "{}")
         for one in ended:
+            # The moment is this one, also when an earlier run was killed, which kept how the key died.
+            how = died.pop(one.key_id, [vault.keys.generation, leases_ended])
+            destroyed = Destruction(vault.clock.now(), *how)
             nonce = secrets.token_hex(16)
             carved = carving.commitment(one.carves, nonce)
             issued.append(certificates.issue_hold(vault, tx, min(one.until, destroyed.at), destroyed, carved))
@@ -108,8 +114,9 @@ def end(vault: Vault) -> tuple[dict[str, Any], ...]:
             for row in one.carves:
                 tx.delete(carving.TABLE, id=row["id"])
             holds.finish(tx, one.hold_id, "ended")
-        told = {"holds": [one.hold_id for one in ended], "nonces": nonces}
-        vault.audit.enter(tx, "hold-end", None, told | {"certificates": [item["id"] for item in issued]})
+        tx.set_meta(_DESTROYED, json.dumps(died, sort_keys=True))
+        detail = {"holds": [one.hold_id for one in ended], "nonces": nonces}
+        vault.audit.enter(tx, "hold-end", None, detail | {"certificates": [item["id"] for item in issued]})
     vault.audit.flush()
     return tuple(issued)
 
@@ -136,13 +143,28 @@ def faults(vault: Vault) -> list[tuple[str, str, str]]:
     return found
 
 
-def _commit_generation(vault: Vault, generation: int) -> None:
+def _commit_generation(vault: Vault, generation: int, died: dict[str, list[int | bool]]) -> None:
+    """The commit point of the renewal; it keeps how the keys died, for certificates that a later run may issue."""
     with vault.catalogue.transaction() as tx:
         tx.set_meta("generation", str(generation))
+        tx.set_meta(_DESTROYED, json.dumps(json.loads(tx.meta(_DESTROYED) or "{}") | died, sort_keys=True))
+
+
+def _drop_files(vault: Vault, hold_id: str) -> None:
+    directory = vault.layout.holds / hold_id
+    for path in sorted(directory.glob("*")):
+        if not path.is_dir():
+            vault.disk.remove(path)
+    # A directory inside is nobody's: it stops no expiry.
+    if directory.is_dir() and not any(directory.iterdir()):
+        vault.disk.remove_directory(directory)
 
 
 def over(vault: Vault) -> list[Over]:
-    """The holds that bind no more and still have a key in the ring, or files: what an expiry is to destroy."""
+    """The holds that bind no more and still have a key in the ring, or files: what an expiry is to destroy.
+
+    A key whose hold nobody knows is among them: the catalogue is older than it, restored after a loss.
+    """
     now = vault.clock.now()
     with vault.catalogue.reading() as tx:
         rows, carves = tx.select(holds.TABLE), tx.select(carving.TABLE)
@@ -154,7 +176,15 @@ def over(vault: Vault) -> list[Over]:
         key_id = hold_key_id(row["id"])
         if not binds and (mine or vault.keys.has_any([key_id])):
             found.append(Over(row["id"], key_id, until, mine))
-    return found
+    known = {hold_key_id(row["id"]) for row in rows}
+    strays = sorted(name for name in vault.keys.key_ids() if is_hold_key(name) and name not in known)
+    return found + [Over(name.partition("/")[2], name, now, ()) for name in strays]
+
+
+def _require_proposer(vault: Vault, person: Person, kind: str) -> None:
+    """Before anything is told of a hold: who may not know of it learns nothing from what the refusal says."""
+    with refusals.logged(vault, f"{kind}-propose", person.name, {}):
+        proposals.require_proposer(person, kind)
 
 
 def _binding(vault: Vault, hold_id: str, doing: str) -> Hold:

@@ -51,11 +51,15 @@ def freeze(tx: Transaction, vault: Vault, hold_id: str, now: datetime) -> None:
 
 
 def bind(tx: Transaction, hold_id: str, document: WarrantDocument, now: datetime) -> None:
-    """Makes the hold of an approved order to preserve; what was frozen before goes on being held."""
+    """Makes the hold of an approved order to preserve; what is still frozen goes on being held.
+
+    A freeze that is over gives nothing back: the hold begins now.
+    """
     if document.document["kind_of_order"] == PRESERVE:
         lasts = Period.parse(document.document["hold_for"]).delta()
         before = tx.get(TABLE, id=hold_id)
-        since = now if before is None else datetime.fromisoformat(before["since"])
+        frozen = before is not None and before["state"] in BINDING and now < datetime.fromisoformat(before["until"])
+        since = datetime.fromisoformat(before["since"]) if before is not None and frozen else now
         _put(tx, hold_id, "active", since, now + lasts)
 
 

@@ -55,6 +55,7 @@ def take(vault: Vault, day: date, record_class: str | None = None) -> Inventory:
     data: list[Found] = []
     possible: list[Found] = []
     remains: list[Found] = []
+    kept = False
     for path in sorted(vault.layout.vault.rglob("*")):
         if path.is_dir() and not path.is_symlink():
             continue
@@ -62,10 +63,12 @@ def take(vault: Vault, day: date, record_class: str | None = None) -> Inventory:
         if _names(place.parts, day, record_class):
             data.append(Found(_kind(place), str(place)))
         elif place.parts[0] == "holds":
-            # Of which days it is, those may know who may read the docket.
-            possible.append(Found("what some hold keeps", str(place)))
+            # Whose, how many, and of which days, those may know who may read the docket.
+            kept = True
         elif _is_undated(vault, path):
             possible.append(Found(_kind(place), str(place)))
+    if kept:
+        possible.append(Found("what some hold keeps", "holds"))
     data += [
         Found("key", f"ring-{vault.keys.generation}: {name}")
         for name in sorted(vault.keys.key_ids())
@@ -119,7 +122,8 @@ def _rows(tx: Transaction, day: date, record_class: str | None) -> Iterator[tupl
     """The rows of that class and day in every table that has both, and whether each stands for data."""
     for name, table in TABLES.items():
         for of_class, of_day in _COLUMNS:
-            if name == "batches" or of_class not in table.c or of_day not in table.c:
+            # What holds keep is told apart, and not of which days.
+            if name in ("batches", "carves") or of_class not in table.c or of_day not in table.c:
                 continue
             wanted = {of_day: day.isoformat()} | ({} if record_class is None else {of_class: record_class})
             for row in tx.select(name, **wanted):

@@ -79,7 +79,7 @@ def propose(
     Raises `RefusedError` when `person` has no role that may propose it.
     """
     with refusals.logged(vault, f"{kind}-propose", person.name, {}):
-        _require_one_of(person, KINDS[kind].proposers, f"proposing {kind}")
+        require_proposer(person, kind)
     digest, now = _digest(kind, body), vault.clock.now()
     for known in listing(vault):
         if (known.digest, known.state) == (digest, "open"):
@@ -101,6 +101,11 @@ def propose(
         vault.audit.enter(tx, f"{kind}-propose", person.name, {"proposal": proposal_id, "digest": digest})
     vault.audit.flush()
     return Proposal(proposal_id, kind, "open", body, vouch, None)
+
+
+def require_proposer(person: Person, kind: str) -> None:
+    """Raises `RefusedError` when `person` has no role that may propose `kind`."""
+    _require_one_of(person, KINDS[kind].proposers, f"proposing {kind}")
 
 
 def approve(vault: Vault, person: Person, proposal_id: str) -> Proposal:

@@ -193,7 +193,10 @@ def _is_pending(vault: Vault, item: retention.Item, parts: list[Row]) -> bool:
         for row in parts
         if item.kind == "records"
     )
-    return begun and vault.keys.has_any(expire.key_ids(item))
+    generations = {
+        (str(row["record_class"]), date.fromisoformat(row["day"])): int(row["generation"] or 1) for row in parts
+    }
+    return begun and vault.keys.has_any(expire.key_ids(item, generations))
 
 
 def _classes(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -156,15 +156,19 @@ def test_a_copy_without_the_key_gives_nothing(tmp_path: Path) -> None:
 
 
 def test_a_carve_names_its_hold_to_nobody_else(tmp_path: Path) -> None:
-    """The inventory of the day says that some hold keeps something, for every day alike."""
+    """The inventory says that some hold keeps something, for every day alike: not which, nor how much, nor of when."""
     vault = filled(tmp_path)
-    approved(vault, HOLD)
+    hold = approved(vault, HOLD)
     with vault.catalogue.reading() as tx:
         (batch,) = tx.select("batches")
     made = withdrawal.propose(vault, signed_in(vault, "otto"), batch["id"], "wrong column")
     withdrawal.carry_out(
         vault, signed_in(vault, "ada"), proposals.approve(vault, signed_in(vault, "ada"), made.proposal_id)
     )
-    days = [inventory.take(vault, DUE.date() - timedelta(days=step)).possible for step in (0, 400)]
-    assert days[0] == days[1]
-    assert {found.what for found in days[0]} == {"what some hold keeps"}
+    held_day = date(2026, 11, 10)
+    taken = [inventory.take(vault, day) for day in (DUE.date(), DUE.date() - timedelta(days=400), held_day)]
+    kept = [[found for found in one.possible if found.what == "what some hold keeps"] for one in taken]
+    assert kept[0] == kept[1] == kept[2]
+    assert [found.where for found in kept[0]] == ["holds"]
+    assert not [found for one in taken for found in (*one.data, *one.possible) if hold in found.where]
+    assert not [found for found in taken[2].data if "carves" in found.where]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.support import NOW, Order, new_vault, opened, signed_in
-from trafficvault import docket, holding, holds, policy, proposals
+from trafficvault import carving, docket, holding, holds, locks, policy, proposals
 from trafficvault.errors import RefusedError, UsageError
+from trafficvault.layout import hold_key_id
 from trafficvault.vault import Vault
 
 DAY = timedelta(days=1)
@@ -41,6 +43,64 @@ def test_an_approved_order_binds_as_long_as_it_says(stored: Vault) -> None:
     assert (hold.state, hold.since, hold.until) == ("active", NOW, NOW + 91 * DAY)
     assert holds.load(later, produce).until == NOW + 3 * DAY
     assert {item.hold_id for item in holds.listing(later)} >= {hold_id, produce}
+
+
+def test_a_freeze_that_is_over_is_not_taken_up_again(stored: Vault) -> None:
+    """An order that is approved after its freeze begins then: what expired between is not claimed to be held."""
+    hold_id = registered(stored)
+    later = opened(stored, NOW + 5 * DAY)
+    docket.approve(later, signed_in(later, "piet"), hold_id)
+    hold = holds.load(later, hold_id)
+    assert (hold.state, hold.since, hold.until) == ("active", NOW + 5 * DAY, NOW + 95 * DAY)
+
+
+def test_who_may_not_know_of_a_hold_learns_nothing_by_proposing(stored: Vault) -> None:
+    """The refusal is the same whether there is such a hold or not."""
+    hold_id, otto = registered(stored), signed_in(stored, "otto")
+    for named in (hold_id, "0000"):
+        with pytest.raises(RefusedError, match="takes one of the roles officer") as told:
+            holding.propose_release(stored, otto, named)
+        assert named not in str(told.value)
+        with pytest.raises(RefusedError, match="takes one of the roles officer"):
+            holding.propose_extension(stored, otto, named, (NOW + DAY).isoformat())
+
+
+def test_a_key_whose_hold_nobody_knows_dies(stored: Vault) -> None:
+    """The catalogue was restored from before it: its key goes with the next expiry, and nothing else does."""
+    stored.keys.ensure([hold_key_id("0123")])
+    before = stored.keys.key_ids()
+    (stored.layout.holds / "0123" / "nobodys").mkdir(parents=True)
+    (issued,) = holding.end(stored)
+    assert issued["what"] == "hold"
+    assert before - stored.keys.key_ids() == {hold_key_id("0123")}
+    assert holding.end(stored) == ()
+
+
+def test_a_killed_run_keeps_how_the_key_died(stored: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next one certifies what the run saw that destroyed it: a reader had not ended then."""
+    hold_id = registered(stored)
+    carving.carve(stored, [("mobile_usage", date(2026, 11, 10), "expiry")])
+    late = opened(stored, NOW + 4 * DAY)
+    hurried = replace(late, settings=replace(late.settings, lease_seconds=0))
+    with monkeypatch.context() as patched:
+        patched.setattr(holding, "_drop_files", _killed)
+        with locks.reading(late.layout), pytest.raises(KeyboardInterrupt):
+            holding.end(hurried)
+    assert not late.keys.has_any([hold_key_id(hold_id)])
+    again = opened(late)
+    generation = again.keys.generation
+    again.keys.renew((), lambda number: _moved(again, number))
+    issued = holding.end(again)
+    assert {(body["leases_ended"], body["generation"]) for body in issued} == {(False, generation)}
+
+
+def _killed(vault: Vault, hold_id: str) -> None:
+    raise KeyboardInterrupt
+
+
+def _moved(vault: Vault, number: int) -> None:
+    with vault.catalogue.transaction() as tx:
+        tx.set_meta("generation", str(number))
 
 
 def test_a_refusal_releases(stored: Vault) -> None:
