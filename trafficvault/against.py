@@ -14,7 +14,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -56,19 +56,30 @@ def against(vault: Vault, copy: Path, progress: Watch = lambda step: None) -> li
         raise UsageError(f"holding {copy} against today's keys: no <class>/<day>/<file>.parquet lies below it")
     with vault.catalogue.reading() as tx:
         states = {(str(row["record_class"]), str(row["day"])): str(row["state"]) for row in tx.select("partitions")}
+        bodies = [json.loads(row["body"]) for row in tx.select("certificates", kind="rows")]
+    # Of a living day the files that rows were removed from, as they were before.
+    removed = {(body["class"], body["day"], item["id"]) for body in bodies for item in body["files"]}
     custody = vault.keys.custody("verify")
     dated = sorted(name for name in vault.keys.key_ids() if name not in UNDATED and not is_segment_key(name))
     keys = {name: custody.key(name) for name in dated}
     tried = []
     for number, path in enumerate(paths):
         progress(Progress("files", 0, number, len(paths), "files"))
-        tried.append(_try(path, copy, states, keys))
+        tried.append(_try(path, copy, states, removed, keys))
     return tried
 
 
-def _try(path: Path, copy: Path, states: Mapping[tuple[str, str], str], keys: Mapping[str, bytes]) -> Attempt:
+def _try(
+    path: Path,
+    copy: Path,
+    states: Mapping[tuple[str, str], str],
+    removed: Collection[tuple[str, str, str]],
+    keys: Mapping[str, bytes],
+) -> Attempt:
     record_class, day, file_id = path.parts[-3], path.parts[-2], path.stem
     state = {"live": "living", None: "unknown"}.get(states.get((record_class, day)), "expired")
+    if (record_class, day, file_id) in removed:
+        state = "expired"
     name = str(path.relative_to(copy))
     opened_by = None
     for key_id, wrapped in _wrapped(path):

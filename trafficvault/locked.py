@@ -138,6 +138,8 @@ def _directories(layout: Layout) -> list[Partition]:
                 day = date.fromisoformat(path.name)
             except ValueError:
                 continue
+            if day.isoformat() != path.name:
+                continue
             if path.is_dir() and not path.is_symlink() and any(path.iterdir()):
                 found.append(Partition(path.parent.name, day, kind))
     return found
@@ -152,7 +154,7 @@ def _drop(directory: Path, disk: Disk) -> None:
 
 
 def _require_clock(layout: Layout, now: datetime) -> None:
-    rules = policy.parse(layout.policy.read_text(encoding="utf-8"))
+    rules = _ruling(layout, now)
     known = [moment for moment in (_last_entry(layout), pending.read(layout).last_run) if moment is not None]
     trusted = max(known, default=None)
     if trusted is None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from tests.support import NOW, opened, signed_in
 from tests.trafficvault.proof_house import expired
-from trafficvault import expire
+from trafficvault import expire, rewrite
 from trafficvault.against import against
 from trafficvault.errors import FaultError, UsageError
+from trafficvault.rewrite import Why
+from trafficvault.thinning import Going
 from trafficvault.vault import Vault
 
 
@@ -41,6 +44,18 @@ def test_an_expired_file_opens_with_no_key(stored: Vault, copied: Path) -> None:
     assert tried["2026-11-12"].state == "living"
     assert tried["2026-11-12"].opened_by is not None
     assert len(steps) == 3
+
+
+def test_a_file_that_rows_were_removed_from_is_expected_to_be_unreadable(stored: Vault, copied: Path) -> None:
+    """Its day lives, under later keys; that an old copy of it opened would be a fault."""
+    dead = stored.keys.custody("verify").key("mobile_usage/2026-11-10/frame")
+    everything = Going(("start",), lambda record_class, rows: pl.repeat(True, rows.height, eager=True))
+    rewrite.remove(stored, [("mobile_usage", date(2026, 11, 10))], everything, Why("test", "a test", None, {}))
+    tried = {one.file.split("/")[2]: one for one in against(stored, copied)}
+    assert (tried["2026-11-10"].state, tried["2026-11-10"].opened_by) == ("expired", None)
+    stored.keys._random = lambda size: dead
+    stored.keys.ensure(["voip/2027-06-01/who"])
+    assert [one.file.split("/")[2] for one in against(stored, copied) if one.is_fault] == ["2026-11-10"]
 
 
 def test_a_key_that_came_back_is_found(stored: Vault, copied: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from tests.support import NOW, new_vault, opened, signed_in
 from trafficvault import canary, expire, partitions
 from trafficvault.errors import FaultError, RefusedError
+from trafficvault.layout import day_key_id
 from trafficvault.vault import Vault
 
 MONTH = timedelta(days=30)
@@ -53,6 +54,16 @@ def test_it_is_forgotten_on_time(stored: Vault) -> None:
         canary.sing(late)
     expire.expire(late, signed_in(late, "otto"))
     assert canary.sing(opened(late, NOW + 7 * MONTH + timedelta(days=1))).forgotten == 1
+
+
+def test_a_key_of_any_generation_is_noticed(stored: Vault) -> None:
+    """A day is forgotten when no key of it is left, that of a rewritten one neither."""
+    canary.sing(stored)
+    late = opened(stored, NOW + 7 * MONTH)
+    expire.expire(late, signed_in(late, "otto"))
+    late.keys.ensure([day_key_id("mobile_usage", NOW.date(), "frame", 2)])
+    with pytest.raises(FaultError, match="past its term and not gone"):
+        canary.sing(opened(late, NOW + 7 * MONTH + timedelta(days=1)))
 
 
 def test_it_is_missed(stored: Vault, monkeypatch: pytest.MonkeyPatch) -> None:

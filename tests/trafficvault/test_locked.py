@@ -68,6 +68,25 @@ def test_a_locked_vault_drops_what_is_due_and_nothing_else(layout: Layout) -> No
     assert "key destruction pending" in later.alarms[0]
 
 
+def test_a_date_in_another_form_stops_nothing(layout: Layout) -> None:
+    """A directory that somebody made with a name that only looks like a day is nobody's, and the days go on time."""
+    other = layout.records / "mobile_usage" / "20260521"
+    other.mkdir()
+    (other / "file").write_bytes(b"not ours")
+    drop(layout, LATE)
+    assert days(layout) == {"2026-11-10", "20260521"}
+
+
+def test_the_clock_is_judged_by_the_policy_that_rules(layout: Layout) -> None:
+    """A policy.toml that shortens a term, and that nobody agreed to, does not vouch for a clock that jumped either."""
+    text = layout.policy.read_text()
+    layout.policy.write_text(
+        text.replace('max_clock_step = "P7D"', 'max_clock_step = "P999D"').replace('"P6M"', '"P5M"')
+    )
+    with pytest.raises(DecisionError, match="nothing was dropped"):
+        drop(layout, LATE + timedelta(days=60))
+
+
 def test_at_the_next_unlock_the_keys_die_and_the_certificate_states_both_times(layout: Layout) -> None:
     """Deleted is when the keys died, not when the files went; the log tells both, and nothing is pending after it."""
     drop(layout, LATE)
