@@ -1,0 +1,218 @@
+"""The oracle: a dict of days with the records that a vault must still have, and the keys that its ring must hold.
+
+It is told what was done to the vault, and does the same by the plainest means: records in lists, one moment at a time,
+no file, no key, no catalogue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+
+from tests.simulation import wall
+from tests.simulation.rules import RECORD, SERVED, WHERE, Rules
+
+CATEGORIES = ("who", "where", "when", "how_much", "frame")
+Place = tuple[str, date]
+Answer = dict[tuple[str, str], str | None]
+"""Of each record that is answered, by class and record id: its location, if it is told."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One record, whatever its class: what of it the simulation knows."""
+
+    record_class: str
+    name: str
+    start: datetime
+    number: str
+    subscriber: str
+    cell: str | None = None
+
+    @property
+    def place(self) -> Place:
+        """The partition it belongs to."""
+        return self.record_class, self.start.astimezone(UTC).date()
+
+
+@dataclass
+class Stored:
+    """A record in a day: the batch it came with, and whether its location was stored."""
+
+    call: Call
+    batch: str
+    located: bool
+
+
+@dataclass
+class Day:
+    """One partition: its records, the generation of its keys, and whether its location or all of it is gone."""
+
+    rows: list[Stored] = field(default_factory=list)
+    generation: int = 1
+    located: bool = True
+    alive: bool = True
+
+
+@dataclass
+class Ended:
+    """The end of a service, and the classes that were cleared of its records."""
+
+    subscriber: str
+    at: datetime
+    cleared: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a receipt must say."""
+
+    stored: int = 0
+    duplicate: int = 0
+    expired: int = 0
+
+
+class Book:
+    """The days of a vault under `rules`."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self.days: dict[Place, Day] = {}
+        self.endings: list[Ended] = []
+        self.earlier: list[tuple[Rules, datetime]] = []
+        """Rules that ruled before, and the moment at which each stopped."""
+
+    # --- terms --------------------------------------------------------------------------------------------------------
+
+    def expires(self, call: Call, what: str = RECORD) -> datetime:
+        """When a record, or the location in it, has reached its term."""
+        lengths = self._lengths(call.place, what)
+        return min(wall.after(call.start, length, self.rules.zone) for length in lengths)
+
+    def due(self, place: Place, what: str = RECORD) -> datetime:
+        """When a day, or the location in it, is to be destroyed."""
+        return min(wall.due(place[1], length, self.rules.zone) for length in self._lengths(place, what))
+
+    def _lengths(self, place: Place, what: str) -> list[str]:
+        """The length of today, and every earlier one that had begun to end the day when it stopped ruling.
+
+        A location never outlasts its record.
+        """
+        kinds = {what, RECORD} if place[0] == "mobile_usage" else {RECORD}
+        found = [self.rules.length(place[0], kind) for kind in kinds]
+        for rules, stopped in self.earlier:
+            for kind in kinds:
+                length = rules.length(place[0], kind)
+                if wall.ends_of(place[1], length, rules.zone)[0] <= stopped:
+                    found.append(length)
+        return found
+
+    def is_over(self, call: Call, now: datetime) -> bool:
+        """Whether the service that the record is of ended long enough ago."""
+        return call.record_class in SERVED and any(
+            one.subscriber == call.subscriber and call.start < one.at and self._waited(one) <= now
+            for one in self.endings
+        )
+
+    def _waited(self, one: Ended) -> datetime:
+        return wall.after(one.at, self.rules.wait, self.rules.zone)
+
+    # --- what is done -------------------------------------------------------------------------------------------------
+
+    def take(self, calls: list[Call], batch: str, now: datetime) -> Counts:
+        """A file of `calls` arrives."""
+        stored = duplicate = expired = 0
+        for call in calls:
+            day = self.days.get(call.place, Day())
+            if self.expires(call) <= now or self.is_over(call, now) or not day.alive:
+                expired += 1
+            elif any(row.call.name == call.name for row in day.rows):
+                duplicate += 1
+            else:
+                if call.place not in self.days:
+                    day.located = call.record_class != "mobile_usage" or now < self.due(call.place, WHERE)
+                    self.days[call.place] = day
+                day.rows.append(Stored(call, batch, day.located and call.cell is not None))
+                stored += 1
+        return Counts(stored, duplicate, expired)
+
+    def expire(self, now: datetime) -> int:
+        """An expiry runs; returns how many certificates of records it must issue."""
+        issued = 0
+        for place, day in self.days.items():
+            if day.alive and self.due(place) <= now:
+                day.alive, day.rows = False, []
+                issued += 1
+            elif day.alive and day.located and place[0] == "mobile_usage" and self.due(place, WHERE) <= now:
+                day.located = False
+                issued += 1
+        return issued + self._clear(now)
+
+    def _clear(self, now: datetime) -> int:
+        """The records of services that ended long enough ago go from the days that live."""
+        issued = 0
+        for record_class in SERVED:
+            due = [one for one in self.endings if self._waited(one) <= now and record_class not in one.cleared]
+            for place, day in self.days.items() if due else ():
+                if place[0] == record_class and day.alive:
+                    issued += self._thin(day, [row for row in day.rows if not self.is_over(row.call, now)])
+            for one in due:
+                one.cleared.add(record_class)
+        return issued
+
+    def withdraw(self, batch: str) -> int:
+        """A batch leaves; returns how many certificates there must be."""
+        living = [day for day in self.days.values() if day.alive]
+        return sum(self._thin(day, [row for row in day.rows if row.batch != batch]) for day in living)
+
+    def _thin(self, day: Day, left: list[Stored]) -> int:
+        if len(left) == len(day.rows):
+            return 0
+        day.rows, day.generation = left, day.generation + 1
+        return 1
+
+    def rule(self, rules: Rules, now: datetime) -> None:
+        """Other rules rule from `now` on."""
+        self.earlier.append((self.rules, now))
+        self.rules = rules
+
+    # --- what must be so ----------------------------------------------------------------------------------------------
+
+    def answer(self, numbers: set[str], now: datetime) -> Answer:
+        """What a warrant for these numbers must be answered at `now`."""
+        return {
+            (row.call.record_class, row.call.name): row.call.cell if self._is_located(day, row, now) else None
+            for day, row in self.living(now)
+            if row.call.number in numbers
+        }
+
+    def living(self, now: datetime) -> Iterator[tuple[Day, Stored]]:
+        """The records inside their own term, with their days."""
+        for day in self.days.values():
+            for row in day.rows:
+                if now < self.expires(row.call) and not self.is_over(row.call, now):
+                    yield day, row
+
+    def _is_located(self, day: Day, row: Stored, now: datetime) -> bool:
+        return row.located and day.located and now < self.expires(row.call, WHERE)
+
+    def keys(self) -> set[str]:
+        """The day keys that the ring must hold, by id."""
+        return {
+            f"{place[0]}/{place[1]}/{category}" + (f"/g{day.generation}" if day.generation > 1 else "")
+            for place, day in self.days.items()
+            if day.alive
+            for category in CATEGORIES
+            if day.located or category != "where"
+        }
+
+    def plan(self, now: datetime) -> set[tuple[Place, str]]:
+        """What is due at `now` and not destroyed yet: whole days, and locations of days that live on."""
+        found = set()
+        for place, day in self.days.items():
+            if day.alive and self.due(place) <= now:
+                found.add((place, RECORD))
+            elif day.alive and day.located and place[0] == "mobile_usage" and self.due(place, WHERE) <= now:
+                found.add((place, WHERE))
+        return found
