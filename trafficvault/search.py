@@ -152,9 +152,10 @@ class Search:
         if not self._held.carves:
             return rows
         held = self._held.rows(days[0], days[-1], self.grant().columns)
-        # A day that lives may have been carved for another cause: what is there is taken once.
+        # A day that lives may have been carved for another cause, such as the end of its location: what is there is taken
+        # once, and what either of them has lost is told by the other.
         both = pl.concat([rows, held], how="diagonal_relaxed")
-        return both.unique(["record_class", *_ROW], keep="first", maintain_order=True)
+        return both.group_by("record_class", *_ROW, maintain_order=True).agg(pl.all().drop_nulls().first())
 
     def _given(
         self, reader: Reader, found: pl.DataFrame, stretch: Sequence[date], *, with_neighbours: bool

@@ -6,7 +6,7 @@ no file, no key, no catalogue.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
@@ -15,8 +15,8 @@ from tests.simulation.rules import RECORD, SERVED, WHERE, Rules
 
 CATEGORIES = ("who", "where", "when", "how_much", "frame")
 Place = tuple[str, date]
-Answer = dict[tuple[str, str], str | None]
-"""Of each record that is answered, by class and record id: its location, if it is told."""
+Answer = dict[tuple[str, str, str], str | None]
+"""Of each record that is answered, by class, record id and batch: its location, if it is told."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,11 @@ class Stored:
     batch: str
     located: bool
 
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What an answer tells it by."""
+        return self.call.record_class, self.call.name, self.batch
+
 
 @dataclass
 class Day:
@@ -64,6 +69,22 @@ class Ended:
     cleared: set[str] = field(default_factory=set)
 
 
+@dataclass
+class Held:
+    """One hold: whose records it keeps and between which moments; what it has carved, and whether it has a key."""
+
+    numbers: frozenset[str]
+    since: datetime
+    until: datetime
+    released: bool = False
+    has_key: bool = False
+    kept: Answer = field(default_factory=dict)
+
+    def binds(self, now: datetime) -> bool:
+        """Whether it keeps anything at `now`."""
+        return now < self.until and not self.released
+
+
 @dataclass(frozen=True)
 class Counts:
     """What a receipt must say."""
@@ -80,6 +101,7 @@ class Book:
         self.rules = rules
         self.days: dict[Place, Day] = {}
         self.endings: list[Ended] = []
+        self.holds: dict[str, Held] = {}
         self.earlier: list[tuple[Rules, datetime]] = []
         """Rules that ruled before, and the moment at which each stopped."""
 
@@ -142,11 +164,16 @@ class Book:
         issued = 0
         for place, day in self.days.items():
             if day.alive and self.due(place) <= now:
+                self._carve(day, now)
                 day.alive, day.rows = False, []
                 issued += 1
             elif day.alive and day.located and place[0] == "mobile_usage" and self.due(place, WHERE) <= now:
+                self._carve(day, now)
                 day.located = False
                 issued += 1
+        for hold in self.holds.values():
+            if not hold.binds(now):
+                hold.has_key, hold.kept = False, {}
         return issued + self._clear(now)
 
     def _clear(self, now: datetime) -> int:
@@ -156,21 +183,33 @@ class Book:
             due = [one for one in self.endings if self._waited(one) <= now and record_class not in one.cleared]
             for place, day in self.days.items() if due else ():
                 if place[0] == record_class and day.alive:
-                    issued += self._thin(day, [row for row in day.rows if not self.is_over(row.call, now)])
+                    issued += self._thin(day, [row for row in day.rows if not self.is_over(row.call, now)], now)
             for one in due:
                 one.cleared.add(record_class)
         return issued
 
-    def withdraw(self, batch: str) -> int:
+    def withdraw(self, batch: str, now: datetime) -> int:
         """A batch leaves; returns how many certificates there must be."""
         living = [day for day in self.days.values() if day.alive]
-        return sum(self._thin(day, [row for row in day.rows if row.batch != batch]) for day in living)
+        return sum(self._thin(day, [row for row in day.rows if row.batch != batch], now) for day in living)
 
-    def _thin(self, day: Day, left: list[Stored]) -> int:
+    def _thin(self, day: Day, left: list[Stored], now: datetime) -> int:
         if len(left) == len(day.rows):
             return 0
+        self._carve(day, now)
         day.rows, day.generation = left, day.generation + 1
         return 1
+
+    def _carve(self, day: Day, now: datetime) -> None:
+        """What the holds cover of a day that is about to lose something: what was inside its term when they began."""
+        for hold in self.holds.values():
+            if not hold.binds(now) or not day.rows:
+                continue
+            hold.has_key = True
+            for row in day.rows:
+                if row.call.number in hold.numbers and self._is_living(row, hold.since):
+                    located = self._is_located(day, row, hold.since) or hold.kept.get(row.key)
+                    hold.kept[row.key] = row.call.cell if located else None
 
     def rule(self, rules: Rules, now: datetime) -> None:
         """Other rules rule from `now` on."""
@@ -179,33 +218,34 @@ class Book:
 
     # --- what must be so ----------------------------------------------------------------------------------------------
 
-    def answer(self, numbers: set[str], now: datetime) -> Answer:
-        """What a warrant for these numbers must be answered at `now`."""
-        return {
-            (row.call.record_class, row.call.name): row.call.cell if self._is_located(day, row, now) else None
-            for day, row in self.living(now)
-            if row.call.number in numbers
+    def answer(self, numbers: frozenset[str], now: datetime, holds: Collection[str] = ()) -> Answer:
+        """What a warrant for these numbers, which goes on from `holds`, must be answered at `now`."""
+        found: Answer = {
+            row.key: row.call.cell if self._is_located(day, row, now) else None
+            for day in self.days.values()
+            for row in day.rows
+            if row.call.number in numbers and self._is_living(row, now)
         }
+        for hold in (self.holds[name] for name in holds):
+            for key, cell in hold.kept.items() if hold.binds(now) else ():
+                found[key] = found.get(key) or cell
+        return found
 
-    def living(self, now: datetime) -> Iterator[tuple[Day, Stored]]:
-        """The records inside their own term, with their days."""
-        for day in self.days.values():
-            for row in day.rows:
-                if now < self.expires(row.call) and not self.is_over(row.call, now):
-                    yield day, row
+    def _is_living(self, row: Stored, now: datetime) -> bool:
+        return now < self.expires(row.call) and not self.is_over(row.call, now)
 
     def _is_located(self, day: Day, row: Stored, now: datetime) -> bool:
         return row.located and day.located and now < self.expires(row.call, WHERE)
 
     def keys(self) -> set[str]:
-        """The day keys that the ring must hold, by id."""
+        """The keys of days and holds that the ring must hold, by id."""
         return {
             f"{place[0]}/{place[1]}/{category}" + (f"/g{day.generation}" if day.generation > 1 else "")
             for place, day in self.days.items()
             if day.alive
             for category in CATEGORIES
             if day.located or category != "where"
-        }
+        } | {f"hold/{name}" for name, hold in self.holds.items() if hold.has_key}
 
     def plan(self, now: datetime) -> set[tuple[Place, str]]:
         """What is due at `now` and not destroyed yet: whole days, and locations of days that live on."""

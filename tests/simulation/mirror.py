@@ -7,20 +7,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 
-from tests.simulation.book import Book, Call
-from tests.simulation.rules import RECORD, WHERE, Rules, longer
+from tests.simulation.book import Book, Call, Ended, Held
+from tests.simulation.rules import CLASSES, RECORD, WHERE, Rules, longer
 from tests.support import Order, approved, ingest, layout_at, new_vault, opened, signed_in
-from trafficvault import adoption, compact, disclose, endings, expire, proposals, withdrawal
+from trafficvault import adoption, app, compact, disclose, endings, expire, holding, proposals, withdrawal
+from trafficvault.clock import SetClock
+from trafficvault.durable import Disk
 from trafficvault.expire import Expiry
-from trafficvault.layout import day_key_id
 from trafficvault.receipts import Receipt
 from trafficvault.ring import UNDATED, is_segment_key
 from trafficvault.vault import Vault
 from trafficvault.verify import verify
 
+LENGTHS: Final = ("telephony", "mobile_usage", "where", "binding", "roaming_notice", "wait")
 HEAD = "class,record_id,start,a_number,served,event,imsi,subscriber,start_cell\n"
 
 
@@ -31,15 +34,22 @@ def found_house(directory: Path, rules: Rules, now: datetime) -> None:
     new_vault(directory, str(directory / "rules.toml"), now).catalogue.close()
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A warrant that the vault is asked with: its numbers, and the holds it goes on from."""
+
+    numbers: frozenset[str]
+    holds: tuple[str, ...]
+
+
 @dataclass
 class Mirror:
-    """The two of them, and the warrant that the vault is asked with."""
+    """The two of them, and the warrants that the vault is asked with."""
 
     vault: Vault
     book: Book
     directory: Path
-    numbers: frozenset[str]
-    warrant: str
+    orders: dict[str, Asked] = field(default_factory=dict)
     batches: list[str] = field(default_factory=list)
     asked: int = 0
     files: int = 0
@@ -94,15 +104,13 @@ class Mirror:
         made = withdrawal.propose(self.vault, signed_in(self.vault, "otto"), batch, "the wrong file")
         done = withdrawal.carry_out(self.vault, ada, proposals.approve(self.vault, ada, made.proposal_id))
         self.batches.remove(batch)
-        expected = self.book.withdraw(batch)
+        expected = self.book.withdraw(batch, self.now)
         if len(done.certificates) == expected:
             return []
         return [f"{self._at()}: a withdrawal gave {len(done.certificates)} certificates instead of {expected}"]
 
     def end_service(self, subscriber: str) -> None:
         """Otto tells that the service of `subscriber` ends now."""
-        from tests.simulation.book import Ended
-
         endings.record(self.vault, signed_in(self.vault, "otto"), {"subscriber": subscriber}, self.now)
         if not any((one.subscriber, one.at) == (subscriber, self.now) for one in self.book.endings):
             self.book.endings.append(Ended(subscriber, self.now))
@@ -126,6 +134,42 @@ class Mirror:
         self.book.rule(rules, self.now)
         return told
 
+    def order(self, numbers: Sequence[str], hold_for: int | None = None, supplements: str | None = None) -> str:
+        """A warrant for `numbers` is registered, which freezes them, and approved; `hold_for` days, if it preserves.
+
+        Returns its id, which is that of its hold.
+        """
+        asked = Order(
+            reference=f"PV-{len(self.book.holds)}",
+            targets=[("msisdn", number) for number in numbers],
+            start="2025-01-01T00:00:00Z",
+            end="2031-01-01T00:00:00Z",
+            classes=CLASSES,
+            hold_for=f"P{hold_for}D" if hold_for else None,
+            legal_basis="126ni Sv" if hold_for else "126n Sv",
+            supplements=supplements,
+        )
+        name, mine = approved(self.vault, asked), frozenset(numbers)
+        lasts = timedelta(days=hold_for) if hold_for else timedelta(hours=72)
+        self.book.holds[name] = Held(mine, self.now, self.now + lasts)
+        if not hold_for:
+            self.orders[name] = Asked(mine, (name, supplements) if supplements else (name,))
+        return name
+
+    def extend(self, hold: str, days: int) -> None:
+        """Olga and Piet let a hold bind for `days` from now on."""
+        until, piet = self.now + timedelta(days=days), signed_in(self.vault, "piet")
+        made = holding.propose_extension(self.vault, signed_in(self.vault, "olga"), hold, until.isoformat())
+        holding.extend(self.vault, piet, proposals.approve(self.vault, piet, made.proposal_id).proposal_id)
+        self.book.holds[hold].until = until
+
+    def release(self, hold: str) -> None:
+        """Olga and Piet let go of what a hold keeps."""
+        piet = signed_in(self.vault, "piet")
+        made = holding.propose_release(self.vault, signed_in(self.vault, "olga"), hold)
+        holding.release(self.vault, piet, proposals.approve(self.vault, piet, made.proposal_id).proposal_id)
+        self.book.holds[hold].released = True
+
     # --- checks -------------------------------------------------------------------------------------------------------
 
     def planned(self) -> list[str]:
@@ -145,30 +189,43 @@ class Mirror:
         Between two expiries it may hold keys of days of which nothing was stored; not `exactly` overlooks these.
         """
         ring = {name for name in self.vault.keys.key_ids() if name not in UNDATED and not is_segment_key(name)}
-        ring = {name for name in ring if name.partition("/")[0] not in ("rejections", "held", "hold")}
+        ring = {name for name in ring if name.partition("/")[0] not in ("rejections", "held")}
         wanted = self.book.keys()
         told = [f"{self._at()}: the ring lacks {name}" for name in sorted(wanted - ring)]
         known = {f"{record_class}/{day}" for record_class, day in self.book.days}
-        surplus = {name for name in ring - wanted if exactly or name.rsplit("/", 1)[0] in known}
+        surplus = {name for name in ring - wanted if exactly or name.rpartition("/")[0] in known}
         return told + [f"{self._at()}: the ring holds {name}" for name in sorted(surplus)]
 
     def answers(self) -> list[str]:
-        """Whether a warrant is answered with the records that live, all of them, their locations masked in time."""
+        """Whether each warrant is answered with the records that live and those that are held for it, each once, and
+        with the locations that it may see.
+        """
+        return [sentence for order, asked in self.orders.items() for sentence in self._answer(order, asked)]
+
+    def _answer(self, order: str, asked: Asked) -> list[str]:
         self.asked += 1
         out = self.directory / f"package-{self.asked}"
-        disclose.run(self.vault, signed_in(self.vault, "olga"), self.warrant, out)
+        disclose.run(self.vault, signed_in(self.vault, "olga"), order, out)
         rows = pl.read_parquet(out / "records.parquet")
         shutil.rmtree(out)
-        keys = list(zip(rows["record_class"], rows["record_id"], strict=True)) if rows.height else []
-        cells = rows["start_cell"].to_list() if "start_cell" in rows.columns else [None] * len(keys)
-        found, wanted = dict(zip(keys, cells, strict=True)), self.book.answer(set(self.numbers), self.now)
-        told = [f"{self._at()}: {key} was answered twice" for key in sorted({key for key in keys if keys.count(key) > 1})]
-        told += [f"{self._at()}: {key} is past its term and was answered" for key in sorted(found.keys() - wanted.keys())]
-        told += [f"{self._at()}: {key} lives and was not answered" for key in sorted(wanted.keys() - found.keys())]
-        for key in sorted(found.keys() & wanted.keys()):
-            if found[key] != wanted[key]:
-                told.append(f"{self._at()}: the location of {key} was told as {found[key]}, not as {wanted[key]}")
-        return told
+        names = ("record_class", "record_id", "batch", "start_cell")
+        told = [rows[name].to_list() if name in rows.columns else [None] * rows.height for name in names]
+        keys = list(zip(*told[:3], strict=True))
+        found, wanted = dict(zip(keys, told[3], strict=True)), self.book.answer(asked.numbers, self.now, asked.holds)
+        twice = {key for key in keys if keys.count(key) > 1}
+        return [
+            f"{self._at()}: {name} {what}"
+            for what, names in (
+                ("was answered twice", twice),
+                ("is past its term and was answered", found.keys() - wanted.keys()),
+                ("lives or is held, and was not answered", wanted.keys() - found.keys()),
+                (
+                    "was answered with another location than it must be",
+                    {key for key in found.keys() & wanted.keys() if found[key] != wanted[key]},
+                ),
+            )
+            for name in sorted(names)
+        ]
 
     def verified(self) -> list[str]:
         """What `verify` finds."""
@@ -178,23 +235,10 @@ class Mirror:
         return self.now.isoformat()
 
 
-LENGTHS = ("telephony", "mobile_usage", "where", "binding", "roaming_notice", "wait")
-
-
-def open_mirror(directory: Path, rules: Rules, now: datetime, numbers: Sequence[str]) -> Mirror:
-    """Opens the house below `directory` at `now`, and registers the warrant for `numbers`."""
-    from trafficvault import app
-    from trafficvault.clock import SetClock
-    from trafficvault.durable import Disk
-
+def open_mirror(directory: Path, rules: Rules, now: datetime) -> Mirror:
+    """Opens the house below `directory` at `now`."""
     vault = app.open_vault(layout_at(directory), Disk(), SetClock(now), writer=True)
-    order = Order(
-        targets=[("msisdn", number) for number in numbers],
-        start="2025-01-01T00:00:00Z",
-        end="2031-01-01T00:00:00Z",
-        classes=("telephony", "mobile_usage", "binding", "roaming_notice"),
-    )
-    return Mirror(vault, Book(rules), directory, frozenset(numbers), approved(vault, order))
+    return Mirror(vault, Book(rules), directory)
 
 
 def file_of(calls: Sequence[Call]) -> str:
