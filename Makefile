@@ -10,7 +10,7 @@ RUN_BENCH := $(BIN)/python -m pytest benchmarks -p no:xdist -m bench -o python_f
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-wide bench-full bench-report bench-compare check help-text lock clean
+.PHONY: help demo test simulate lint bench bench-wide bench-full bench-report bench-compare check help-text lock clean
 
 help: ## show these lines
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -29,6 +29,9 @@ lint: $(INSTALLED) ## ruff, mypy and the import layers
 
 check: $(INSTALLED) ## the tests alone, with coverage; WORKERS=4 for more processes
 	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term
+
+simulate: $(INSTALLED) ## 200 days of a provider in minutes, held against an oracle; .simulation/simulation.md tells; SIMULATE='--seed 2'
+	$(BIN)/python -m tests.simulation $(SIMULATE)
 
 bench: $(PEERS) ## every suite beside its peers, in minutes; SUITES='-k lookup' for one
 	@mkdir -p $(RESULTS)
@@ -61,7 +64,7 @@ lock: ## requirements.txt anew from pyproject.toml; needs uv
 	rm requirements.new
 
 clean: ## remove the environment, caches and the demonstration's vault
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks .coverage .coverage.* demo-vault
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks .simulation .coverage .coverage.* demo-vault
 
 # The stamp is the last step: an installation that was cut short is done again.
 $(INSTALLED): requirements.txt pyproject.toml

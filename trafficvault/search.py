@@ -152,8 +152,8 @@ class Search:
         if not self._held.carves:
             return rows
         held = self._held.rows(days[0], days[-1], self.grant().columns)
-        # A day that lives may have been carved for another cause, such as the end of its location: what is there is taken
-        # once, and what either of them has lost is told by the other.
+        # A day that lives may have been carved for another cause, such as the end of its location: what is there is
+        # taken once, and what one of them has lost is told by the other.
         both = pl.concat([rows, held], how="diagonal_relaxed")
         return both.group_by("record_class", *_ROW, maintain_order=True).agg(pl.all().drop_nulls().first())
 

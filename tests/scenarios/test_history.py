@@ -12,12 +12,18 @@ import tempfile
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from tests.simulation.book import Call
 from tests.simulation.mirror import Mirror, found_house, open_mirror
@@ -31,16 +37,20 @@ STARTS = st.sampled_from(
     [
         datetime.fromisoformat(f"{moment}Z")
         # Before clocks change in either direction, and before the ends of short months and of a leap year's February.
-        for moment in ("2026-03-27T12:00", "2026-08-31T21:30", "2026-10-24T23:30", "2027-12-30T10:00", "2028-02-28T23:00")
+        for moment in (
+            "2026-03-27T12:00",
+            "2026-08-31T21:30",
+            "2026-10-24T23:30",
+            "2027-12-30T10:00",
+            "2028-02-28T23:00",
+        )
     ]
 )
 AGES = st.sampled_from([timedelta(minutes=10), timedelta(hours=30), timedelta(days=9), timedelta(days=29)])
 STEPS = st.sampled_from(
     [timedelta(hours=1), timedelta(hours=23), timedelta(hours=25), timedelta(days=7), timedelta(days=10), timedelta(31)]
 )
-CALLS = st.lists(
-    st.tuples(st.sampled_from(CLASSES), AGES, st.integers(0, 2), st.booleans()), min_size=1, max_size=3
-)
+CALLS = st.lists(st.tuples(st.sampled_from(CLASSES), AGES, st.integers(0, 2), st.booleans()), min_size=1, max_size=3)
 RULES = st.fixed_dictionaries(
     {},
     optional={
@@ -170,7 +180,7 @@ class History(RuleBasedStateMachine):
 @pytest.mark.slow
 @pytest.mark.timeout(7200 if LONG else 300)
 def test_a_vault_agrees_with_a_dict_of_days() -> None:
-    """After each act of any history: what a warrant is told, what is due and which keys there are is as the oracle says."""
+    """After each act of any history, what a warrant is told, what is due and which keys there are is as it must be."""
     run_state_machine_as_test(
         History, settings=settings(max_examples=200 if LONG else 6, stateful_step_count=40 if LONG else 12)
     )

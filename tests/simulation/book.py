@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 from tests.simulation import wall
 from tests.simulation.rules import RECORD, SERVED, WHERE, Rules
 
 CATEGORIES = ("who", "where", "when", "how_much", "frame")
+DAY = timedelta(days=1)
 Place = tuple[str, date]
 Answer = dict[tuple[str, str, str], str | None]
 """Of each record that is answered, by class, record id and batch: its location, if it is told."""
@@ -58,6 +59,7 @@ class Day:
     generation: int = 1
     located: bool = True
     alive: bool = True
+    trimmed: bool = False
 
 
 @dataclass
@@ -115,6 +117,11 @@ class Book:
     def due(self, place: Place, what: str = RECORD) -> datetime:
         """When a day, or the location in it, is to be destroyed."""
         return min(wall.due(place[1], length, self.rules.zone) for length in self._lengths(place, what))
+
+    def _begins(self, place: Place) -> datetime:
+        """When the first record that can be of a day has reached its term."""
+        zone = self.rules.zone
+        return min(wall.ends_of(place[1], length, zone)[0] for length in self._lengths(place, RECORD))
 
     def _lengths(self, place: Place, what: str) -> list[str]:
         """The length of today, and every earlier one that had begun to end the day when it stopped ruling.
@@ -174,7 +181,17 @@ class Book:
         for hold in self.holds.values():
             if not hold.binds(now):
                 hold.has_key, hold.kept = False, {}
-        return issued + self._clear(now)
+        return issued + self._trim(now) + self._clear(now)
+
+    def _trim(self, now: datetime) -> int:
+        """The records that would outlive their term by more than two days go from the days that live."""
+        issued = 0
+        for place, day in self.days.items():
+            begins = self._begins(place)
+            if day.alive and not day.trimmed and self.due(place) - begins > 2 * DAY and begins + DAY <= now:
+                day.trimmed = True
+                issued += self._thin(day, [row for row in day.rows if now < self.expires(row.call)], now)
+        return issued
 
     def _clear(self, now: datetime) -> int:
         """The records of services that ended long enough ago go from the days that live."""
@@ -207,7 +224,7 @@ class Book:
                 continue
             hold.has_key = True
             for row in day.rows:
-                if row.call.number in hold.numbers and self._is_living(row, hold.since):
+                if row.call.number in hold.numbers and self.is_living(row, hold.since):
                     located = self._is_located(day, row, hold.since) or hold.kept.get(row.key)
                     hold.kept[row.key] = row.call.cell if located else None
 
@@ -215,6 +232,10 @@ class Book:
         """Other rules rule from `now` on."""
         self.earlier.append((self.rules, now))
         self.rules = rules
+
+    def kept_too_long(self, now: datetime) -> list[Stored]:
+        """The records that are still stored two days after their term."""
+        return [row for day in self.days.values() for row in day.rows if self.expires(row.call) + 2 * DAY < now]
 
     # --- what must be so ----------------------------------------------------------------------------------------------
 
@@ -224,14 +245,15 @@ class Book:
             row.key: row.call.cell if self._is_located(day, row, now) else None
             for day in self.days.values()
             for row in day.rows
-            if row.call.number in numbers and self._is_living(row, now)
+            if row.call.number in numbers and self.is_living(row, now)
         }
         for hold in (self.holds[name] for name in holds):
             for key, cell in hold.kept.items() if hold.binds(now) else ():
                 found[key] = found.get(key) or cell
         return found
 
-    def _is_living(self, row: Stored, now: datetime) -> bool:
+    def is_living(self, row: Stored, now: datetime) -> bool:
+        """Whether a record is inside its own term."""
         return now < self.expires(row.call) and not self.is_over(row.call, now)
 
     def _is_located(self, day: Day, row: Stored, now: datetime) -> bool:

@@ -1,4 +1,4 @@
-"""A vault and its oracle side by side: each act is done to both, and what they disagree about is returned in sentences."""
+"""A vault and its oracle side by side: each act is done to both; what they disagree about is returned in sentences."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from random import Random
 from typing import Final
 
 import polars as pl
 
+from tests.simulation import files
 from tests.simulation.book import Book, Call, Ended, Held
 from tests.simulation.rules import CLASSES, RECORD, WHERE, Rules, longer
 from tests.support import Order, approved, ingest, layout_at, new_vault, opened, signed_in
@@ -19,7 +19,6 @@ from trafficvault import adoption, app, compact, disclose, endings, expire, hold
 from trafficvault.clock import SetClock
 from trafficvault.durable import Disk
 from trafficvault.expire import Expiry
-from trafficvault.receipts import Receipt
 from trafficvault.ring import UNDATED, is_segment_key
 from trafficvault.vault import Vault
 from trafficvault.verify import verify
@@ -61,17 +60,18 @@ class Mirror:
 
     # --- acts ---------------------------------------------------------------------------------------------------------
 
-    def deliver(self, calls: Sequence[Call]) -> list[str]:
-        """A file of `calls` arrives."""
+    def deliver(self, calls: Sequence[Call], feed: str = "native_csv", bad: int = 0) -> list[str]:
+        """A file of `calls` arrives, with so many `bad` rows behind them."""
         self.files += 1
-        receipt = ingest(self.vault, "native_csv", file_of(calls, self.files), f"file-{self.files}.csv")
+        receipt = ingest(self.vault, feed, files.written(feed, calls, self.files, bad), f"file-{self.files}")
         expected = self.book.take(list(calls), receipt.batch_id, self.now)
         self.batches.append(receipt.batch_id)
-        found = (receipt.stored, receipt.duplicate, receipt.expired)
-        wanted = (expected.stored, expected.duplicate, expected.expired)
-        if found == wanted and receipt.rejected == 0:
+        found = (receipt.stored, receipt.duplicate, receipt.expired, receipt.rejected)
+        wanted = (expected.stored, expected.duplicate, expected.expired, bad)
+        if found == wanted:
             return []
-        return [f"{self._at()}: a file was taken as {found} (stored, duplicate, expired), not as {wanted}: {receipt}"]
+        told = "stored, duplicate, expired, rejected"
+        return [f"{self._at()}: a file was taken as {found} ({told}), not as {wanted}: {receipt}"]
 
     def go_on(self, step: timedelta) -> None:
         """Time goes by, and another process opens the vault."""
@@ -227,6 +227,15 @@ class Mirror:
             for name in sorted(names)
         ]
 
+    def stored(self) -> tuple[int, list[str]]:
+        """How many records lie in the vault's living files, and whether they are as many as the oracle's."""
+        with self.vault.catalogue.reading() as tx:
+            found = sum(row["rows"] for row in tx.select("files"))
+        wanted = sum(len(day.rows) for day in self.book.days.values())
+        told = [] if found == wanted else [f"{self._at()}: {found} records are stored, and {wanted} should be"]
+        late = self.book.kept_too_long(self.now)
+        return found, told + [f"{self._at()}: {row.key} is stored two days past its term" for row in late]
+
     def verified(self) -> list[str]:
         """What `verify` finds."""
         return [f"{self._at()}: {fault.sentence}" for fault in verify(self.vault).faults]
@@ -239,24 +248,3 @@ def open_mirror(directory: Path, rules: Rules, now: datetime) -> Mirror:
     """Opens the house below `directory` at `now`."""
     vault = app.open_vault(layout_at(directory), Disk(), SetClock(now), writer=True)
     return Mirror(vault, Book(rules), directory)
-
-
-def file_of(calls: Sequence[Call], number: int) -> str:
-    """The calls as native CSV. The columns stand in an order of the file's own, so that no file is another one again."""
-    rows = [
-        {
-            "class": call.record_class,
-            "record_id": call.name,
-            "start": f"{call.start:%Y-%m-%dT%H:%M:%SZ}",
-            "a_number": call.number,
-            "a_kind": "e164",
-            "served": "a",
-            "event": "call",
-            "imsi": "204990000000001",
-            "subscriber": call.subscriber,
-            "start_cell": call.cell or "",
-        }
-        for call in calls
-    ]
-    order = Random(number).sample(list(rows[0]), len(rows[0]))
-    return "".join(",".join(line) + "\n" for line in [order, *([row[name] for name in order] for row in rows)])

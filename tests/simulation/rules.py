@@ -57,7 +57,7 @@ class Rules:
 
 
 def longer(one: str, other: str) -> bool:
-    """Whether a record that lasts `one` lasts longer than one that lasts `other`, from a day in the middle of a year."""
+    """Whether `one` lasts longer than `other`, from a day in the middle of a year."""
     start = datetime(2027, 5, 5, tzinfo=UTC)
     return wall.after(start, one, "UTC") > wall.after(start, other, "UTC")
 
