@@ -92,7 +92,7 @@ class Operator:
         self.run.done.update({"files": 1, "records delivered": len(calls), "bad rows": bad})
 
     def _calls(self, record_class: str, least: int, most: int, *, located: bool = False) -> list[Call]:
-        made = []
+        made: list[Call] = []
         oldest = self._random.choice(LATE)
         for _ in range(self._random.randint(least, most)):
             number, subscriber = self._random.choice(CUSTOMERS)
