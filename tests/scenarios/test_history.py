@@ -92,7 +92,7 @@ class History(RuleBasedStateMachine):
     @rule(rows=CALLS)
     def deliver(self, rows: list[tuple[str, timedelta, int, bool]]) -> None:
         """A file of new records, some of them late."""
-        made = []
+        made: list[Call] = []
         for record_class, age, who, located in rows:
             start = (self.mirror.now - age).replace(microsecond=0)
             cell = "204-99-0001-0007" if record_class == "mobile_usage" and located else None

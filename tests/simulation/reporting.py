@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tests.simulation import drawing
 from tests.simulation.operating import Run
 

@@ -193,9 +193,10 @@ def test_one_person_with_both_roles_is_one_person(vault: Vault) -> None:
     app.add_person(vault, "bo", ("officer", "approver"), PASSWORD, (ada,), FAST)
     bo = signed_in(vault, "bo")
     own = rights.add(vault, bo, ask("complain"))
-    for act in (rights.approve, lambda *given: rights.refuse(*given, "not-upheld")):
-        with pytest.raises(RefusedError, match="a second person must decide"):
-            act(vault, bo, own)
+    with pytest.raises(RefusedError, match="a second person must decide"):
+        rights.approve(vault, bo, own)
+    with pytest.raises(RefusedError, match="a second person must decide"):
+        rights.refuse(vault, bo, own, "not-upheld")
     other = rights.add(vault, signed_in(vault, "otto"), ask("object"))
     rights.approve(vault, bo, other)
     with pytest.raises(RefusedError, match="bo approved it, and never answers it"):
