@@ -31,6 +31,7 @@ from trafficvault import (
     holdings,
     locked,
     locks,
+    registers,
     reserve,
     retention,
     rewrite,
@@ -151,7 +152,7 @@ def expire(
     locked.settle(vault)
     issued += holding.end(vault)
     forgotten, ended = segments.expire(vault)
-    issued, leases_ended = (*issued, *forgotten), leases_ended and ended
+    issued, leases_ended = (*issued, *forgotten, *registers.expire(vault)), leases_ended and ended
     emptied = vault.catalogue.truncate_wal() if issued else True
     reserve.take(vault.layout, vault.disk)
     # (5) Last, for it needs room to write days anew: records that their day would outlive by days,

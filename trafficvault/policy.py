@@ -21,9 +21,10 @@ from datetime import date, datetime, timedelta
 from importlib import resources
 
 from ingest.record import CLASSES, DISCLOSABLE, INTERVAL_CLASSES, WHEN, WHERE
-from trafficvault import signing
+from trafficvault import register_terms, signing
 from trafficvault.errors import RefusedError, UsageError
 from trafficvault.period import LANGUAGES, Period
+from trafficvault.register_terms import RegisterTerms
 from trafficvault.terms import EVENTS, NOTHING, Lapse
 from trafficvault.terms import Term as Term
 from trafficvault.terms import Words as Words
@@ -110,6 +111,8 @@ class Policy:
     rights_deadline: Period = RIGHTS_DEADLINE
     keep_raw: Period = KEEP_RAW
     """How long the delivered bytes of a stored batch are kept, where its source does not say."""
+    terms: RegisterTerms = field(default_factory=RegisterTerms)
+    """How long registers keep their rows."""
     since: date | None = None
     """The local date from which it rules; None: from when it was entered."""
     serves: str | None = None
@@ -134,6 +137,7 @@ class Policy:
                 "freeze_on_receipt": str(self.freeze_on_receipt),
                 "audit_term": str(self.audit_term),
                 **({} if self.rights_deadline == RIGHTS_DEADLINE else {"rights_deadline": str(self.rights_deadline)}),
+                **({} if self.terms == RegisterTerms() else {"terms": self.terms.as_dict()}),
                 **({} if self.keep_raw == KEEP_RAW else {"keep_raw": str(self.keep_raw)}),
                 **({} if self.since is None else {"from": self.since.isoformat()}),
                 "entries": [_canonical(entry) for entry in self.entries],
@@ -213,8 +217,25 @@ class Policy:
         return [name for name in self.classes() if name not in kept]
 
     def as_dicts(self, language: str = "en") -> list[dict[str, str]]:
-        """The rows of the table in `language`, in the order of the file."""
-        return [entry.row(language) for entry in self.entries]
+        """The rows of the table in `language`, in the order of the file, then those of the registers."""
+        return [entry.row(language) for entry in self.table]
+
+    @property
+    def table(self) -> tuple[Entry, ...]:
+        """Every row of the privacy statement: its entries, and the registers, which cover no class."""
+        registers = (
+            Entry(
+                f"register-{name}",
+                register_terms.SERVICE,
+                register_terms.WORDS[name],
+                Term(period=self.terms.of(name)),
+                register_terms.CONTROLLER,
+                register_terms.BASIS,
+                (),
+            )
+            for name in register_terms.REGISTERS
+        )
+        return (*self.entries, *registers)
 
     def markdown(self, languages: Iterable[str] = LANGUAGES) -> str:
         """The table as Markdown, once per language, Dutch first."""
@@ -223,7 +244,7 @@ class Policy:
     def _markdown_in(self, language: str) -> str:
         title, heads = _HEADINGS[language]
         rows = [heads, ("---",) * len(heads)]
-        for entry, row in zip(self.entries, self.as_dicts(language), strict=True):
+        for entry, row in zip(self.table, self.as_dicts(language), strict=True):
             classes = row["classes"] or "–"
             if entry.classes and entry.categories != DISCLOSABLE:
                 classes += f" ({row['categories']})"
@@ -296,6 +317,7 @@ def _without_entries(top: Table) -> Policy:
         freeze_on_receipt=top.period_or("freeze_on_receipt", FREEZE_ON_RECEIPT),
         rights_deadline=top.period_or("rights_deadline", RIGHTS_DEADLINE),
         keep_raw=top.period_or("keep_raw", KEEP_RAW),
+        terms=register_terms.parse(top.table("terms")) if top.has("terms") else RegisterTerms(),
         since=_date(top, "from"),
     )
     if found.audit_term == NOTHING:

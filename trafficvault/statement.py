@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from trafficvault import expire, holdings, signing
+from trafficvault import expire, holdings, registers, signing
 from trafficvault.catalogue import Row
 from trafficvault.errors import FaultError, UsageError
 from trafficvault.expire import MOST_LATE, lateness
 from trafficvault.period import LANGUAGES
 from trafficvault.policy import Entry
+from trafficvault.registers import Register
 from trafficvault.retention import Item
 from trafficvault.vault import Vault
 
@@ -66,6 +67,10 @@ def state(vault: Vault) -> Statement:
         _row(entry, [item for item in items if _concerns(entry, item)], begun, living, certificates, now)
         for entry in vault.policy.entries
     ]
+    bodies = [json.loads(row["body"]) | {"id": row["id"]} for row in certificates]
+    ends = [one for one in bodies if one["what"] == registers.KIND]
+    apart = vault.policy.table[len(vault.policy.entries) :]
+    rows += [_register(entry, one, ends, now) for entry, one in zip(apart, registers.state(vault, now), strict=True)]
     reasons = [
         f"class {name} is stored and no entry of the policy covers it"
         for name in sorted({row["record_class"] for row in living} - set(vault.policy.classes()))
@@ -155,6 +160,21 @@ def _row(
         else {name: last[name] for name in ("id", "class", "day", "deleted_at")},
         "verdict": NOT_TRUE if late or halted else TRUE,
         "reasons": reasons,
+    }
+
+
+def _register(entry: Entry, register: Register, ends: list[dict[str, Any]], now: datetime) -> dict[str, Any]:
+    """The row of a register; `ends` are the certificates of rows of registers, the oldest first."""
+    late = [one for one in register.due if now - one.due > MOST_LATE]
+    mine = [body for body in ends if register.name in body["counts"]]
+    row = _row(entry, [], set(), [], [], now)
+    return row | {
+        "oldest_day": None if register.oldest is None else register.oldest.date().isoformat(),
+        "due": len(register.due),
+        "due_since": signing.instant(min(one.due for one in register.due)) if register.due else None,
+        "last_certificate": {name: mine[-1][name] for name in ("id", "class", "day", "deleted_at")} if mine else None,
+        "verdict": NOT_TRUE if late else TRUE,
+        "reasons": [f"{len(late)} rows have reached their term and are still there"] if late else [],
     }
 
 

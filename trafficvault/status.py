@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -13,6 +14,7 @@ from trafficvault import (
     holdings,
     pending,
     people,
+    registers,
     retention,
     rights,
     runs,
@@ -115,6 +117,11 @@ def status(vault: Vault) -> Status:
     silent = overdue(vault.sources, received, now)
     wrong = [f"{_named(item)} was due {item.due} and still lives; run expire" for item in late]
     wrong += [clock] if clock else []
+    overripe = [one for one in registers.plan(vault) if now - one.due > MOST_LATE]
+    wrong += [
+        f"{count} rows of the register of {name} have reached their term and are still there; run expire"
+        for name, count in sorted(Counter(one.register for one in overripe).items())
+    ]
     wrong += [
         f"{row['record_class']} {row['day']} began to expire and was not finished; run expire"
         for row in parts
@@ -156,6 +163,7 @@ def status(vault: Vault) -> Status:
         "to_compact": sum(1 for item in compact.plan(vault) if item.files),
         "held_batches": len(held),
         "open_requests": len(requests),
+        "due_register_rows": len(registers.plan(vault)),
         "due": len(due),
         "max_lateness_seconds": max((int(lateness(item, now).total_seconds()) for item in due), default=0),
         "pending_key_destruction": sum(1 for item in due if _is_pending(vault, item, parts)),

@@ -431,7 +431,8 @@ def _certificates(vault: Vault, parts: list[Row], certificates: list[Row], check
         except FaultError as problem:
             yield Fault("signature", str(row["id"]), str(problem))
     for row in parts:
-        if row["state"] == "tombstone" and row["certificate"] not in by_id:
+        # One whose certificate has reached a term of its own names none.
+        if row["state"] == "tombstone" and row["certificate"] is not None and row["certificate"] not in by_id:
             yield Fault(
                 "certificate missing",
                 f"{row['record_class']} {row['day']}",

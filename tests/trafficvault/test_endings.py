@@ -151,8 +151,10 @@ def test_an_ending_is_done_once_and_forgotten_at_last(tmp_path: Path) -> None:
     vault, _ = expired(vault)
     (after,) = endings.listing(vault)
     assert (after["state"], after["due"]) == ("done", {})
+    vault, raw = expired(vault, timedelta(hours=2))
+    assert [body["what"] for body in raw.certificates] == ["raw"]  # the delivered file held its record
     generation = vault.keys.generation
-    vault, again = expired(vault, timedelta(hours=2))
+    vault, again = expired(vault, timedelta(hours=3))
     assert (again.certificates, vault.keys.generation) == ((), generation)
     vault.catalogue.close()
     late = opened(vault, NOW + timedelta(days=5 * 366 + 30))

@@ -69,7 +69,7 @@ def policy_show(
     if as_json:
         rows = [
             {**row, "classes": list(entry.classes), "categories": list(entry.categories) if entry.classes else []}
-            for entry, row in zip(policy.entries, policy.as_dicts(), strict=True)
+            for entry, row in zip(policy.table, policy.as_dicts(), strict=True)
         ]
         print_object({"entries": rows})
     elif form == "markdown":

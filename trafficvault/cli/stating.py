@@ -44,7 +44,12 @@ def statement(
         columns = ("entry", "service", "kept for", "oldest held", "due", "last certificate", "verdict")
         print_table(f"statement of {made.body['at']}", columns, stating.table(made))
         print_lines(
-            [f"{row['id']}: {reason}" for row in made.body["rows"] for reason in row["reasons"] if row["classes"]]
+            [
+                f"{row['id']}: {reason}"
+                for row in made.body["rows"]
+                for reason in row["reasons"]
+                if row["classes"] or row["due"]
+            ]
             + made.body["reasons"]
             + ([made.body["clock"]] if made.body["clock"] else [])
         )

@@ -40,3 +40,17 @@ def test_an_officer_neither_tells_nor_lists(line: CommandLine) -> None:
     """Ends of services are the operator's."""
     assert line("service", "end", "--subscriber", "S-1", *AT, user="olga").code == 3
     assert line("service", "list", user="olga").code == 3
+
+
+def test_a_file_tells_many(line: CommandLine) -> None:
+    """The counts, and of each bad line its number and why; never what stands in it."""
+    good = {"subscriber": "S-1", "at": AT[1]}
+    file = line.file("ends", json.dumps(good) + "\n" + json.dumps({"msisdn": "+31612345678", "at": AT[1]}) + "\n")
+    done = line("service", "end", "--file", file, "--json", user="otto")
+    assert (done.code, done.object["read"], done.object["recorded"], done.object["rejected"]) == (0, 2, 1, 1)
+    assert [row["line"] for row in done.object["rejections"]] == [2]
+    again = line("service", "end", "--file", file, user="otto")
+    assert "line 2:" in again.out
+    assert "31612345678" not in again.out
+    assert line("service", "end", "--file", file, *AT, user="otto").code == 2
+    assert line("service", "end", "--subscriber", "S-1", user="otto").code == 2

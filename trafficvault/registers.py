@@ -1,0 +1,225 @@
+"""Registers: warrants with their holds, disclosures, proposals, receipts and certificates have terms too.
+
+A row has reached its term when the moment that it tells (the last signature, release, decision, receipt, issue) is as
+long ago as `[terms]` of the policy says, to the microsecond, on the calendar of the policy's zone. It stays for as long
+as something that is kept rests on it: a warrant for a disclosure of it or a hold that binds or still holds a row; a
+receipt for a living partition, for what lies sealed of its batch, and, where files are numbered, for an earlier receipt
+of its source, so that no gap is seen where there was none. A receipt outlives its records, and so a file delivered
+again afterwards finds each of them past its term: nothing rests on its identity by then.
+
+    catalogue (rows deleted, holds of warrants with them, what is to be certified; intent) → catalogue (certificate,
+    entry) → write-ahead log emptied
+
+Rows are deleted, not made unreadable: personal values in them lie under the ring key `warrants`, which lives on.
+SQLite overwrites what it deletes, and the log of changes is emptied; THREATS.md says what that is worth. Every step can
+be done again. The caller holds the writer's lock and believes the clock.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from trafficvault import carving, certificates, holds, retention, signing
+from trafficvault.catalogue import Row, Transaction
+from trafficvault.certificates import Destruction
+from trafficvault.policy import Term
+from trafficvault.register_terms import REGISTERS
+from trafficvault.vault import Vault
+
+KIND: Final = "register"
+_TABLES: Final = {"receipts": "batches"}
+"""The tables that are not called as their register is."""
+_PENDING: Final = "registers"
+"""The `meta` row that keeps what was deleted and is not certified yet."""
+_NEVER: Final = "9999"
+"""Later than every moment of the catalogue, as text."""
+_MOMENTS: Final = {
+    "warrants": ("registered_at", "approved_at"),
+    "disclosures": ("started_at",),
+    "proposals": ("proposed_at", "approved_at"),
+    "receipts": ("received_at",),
+    "certificates": ("issued_at",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """One row of a register that has reached its term, since when."""
+
+    register: str
+    key: str
+    due: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """How a register stands: how many rows, the oldest moment that one tells, and those that are due."""
+
+    name: str
+    rows: int
+    oldest: datetime | None
+    due: tuple[Due, ...]
+
+
+def plan(vault: Vault, now: datetime | None = None) -> list[Due]:
+    """The rows that are due, now or at `now`. Reads the catalogue and changes nothing."""
+    return [due for register in state(vault, now) for due in register.due]
+
+
+def state(vault: Vault, now: datetime | None = None) -> list[Register]:
+    """Every register as it stands, in the order of the policy's table."""
+    with vault.catalogue.reading() as tx:
+        return _state(vault, tx, now or vault.clock.now())
+
+
+def expire(vault: Vault) -> tuple[dict[str, Any], ...]:
+    """Carries out `plan`, and certifies what an earlier run deleted. Returns the certificate, if there is one."""
+    with vault.catalogue.transaction() as tx:
+        due = [one for register in _state(vault, tx, vault.clock.now()) for one in register.due]
+        if due:
+            told = _told(tx)
+            _delete(tx, due)
+            counts = {name: told["counts"].get(name, 0) + _count(due, name) for name in REGISTERS}
+            first = min([*(one.due for one in due), *([signing.moment(told["due"])] if told["due"] else [])])
+            content = {"counts": counts, "due": signing.instant(first)}
+            tx.set_meta(_PENDING, signing.canonical(content).decode())
+            vault.audit.enter(tx, "expire-intent", None, {"registers": counts})
+    vault.audit.flush()
+    with vault.catalogue.reading() as tx:
+        if _told(tx)["due"] is None:
+            return ()
+    with vault.catalogue.transaction() as tx:
+        issued = _certify(vault, tx, _told(tx))
+        tx.set_meta(_PENDING, signing.canonical(_NOTHING).decode())
+        vault.audit.enter(tx, "expire", None, {"certificates": [issued["id"]]})
+    vault.audit.flush()
+    return (issued,)
+
+
+_NOTHING: Final[dict[str, Any]] = {"counts": {}, "due": None}
+
+
+def _told(tx: Transaction) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(tx.meta(_PENDING) or "null") or _NOTHING
+    return found
+
+
+def _count(due: Iterable[Due], register: str) -> int:
+    return sum(1 for one in due if one.register == register)
+
+
+def _state(vault: Vault, tx: Transaction, now: datetime) -> list[Register]:
+    rows = {name: tx.select(_TABLES.get(name, name)) for name in REGISTERS}
+    ended = {name: [_due(vault, name, row) for row in rows[name]] for name in REGISTERS}
+    over = {name: {one.key: one for one in ended[name] if one.due <= now} for name in REGISTERS}
+    kept = {name: set(_resting(name, vault, tx, rows, over, now)) for name in REGISTERS}
+    return [
+        Register(
+            name,
+            len(rows[name]),
+            min((_moment(name, row) for row in rows[name]), default=None),
+            tuple(one for key, one in over[name].items() if key not in kept[name]),
+        )
+        for name in REGISTERS
+    ]
+
+
+def _due(vault: Vault, register: str, row: Row) -> Due:
+    term = Term(period=vault.policy.terms.of(register))
+    return Due(register, str(row["id"]), retention.expires_at(_moment(register, row), term, vault.policy.zone))
+
+
+def _moment(register: str, row: Row) -> datetime:
+    """The last of the moments that a row tells."""
+    told = [datetime.fromisoformat(row[name]) for name in _MOMENTS[register] if row[name] is not None]
+    return max(told).astimezone(UTC)
+
+
+def _resting(
+    register: str,
+    vault: Vault,
+    tx: Transaction,
+    rows: dict[str, list[Row]],
+    over: dict[str, dict[str, Due]],
+    now: datetime,
+) -> Iterator[str]:
+    """The ids of rows of `register` that something kept rests on."""
+    if register == "warrants":
+        yield from (row["warrant"] for row in rows["disclosures"] if row["id"] not in over["disclosures"])
+        yield from _held(vault, tx, now)
+    elif register == "receipts":
+        yield from _delivered(tx, rows["receipts"], over["receipts"])
+
+
+def _held(vault: Vault, tx: Transaction, now: datetime) -> Iterator[str]:
+    """Warrants whose hold binds, or ended so lately that its own term counts, or still keeps a row."""
+    term = Term(period=vault.policy.terms.warrants)
+    yield from (row["hold"] for row in tx.select(carving.TABLE))
+    for row in tx.select(holds.TABLE):
+        until = datetime.fromisoformat(row["until"]).astimezone(UTC)
+        # One that was released has no later end than what its warrant tells.
+        if row["state"] != "released" and retention.expires_at(until, term, vault.policy.zone) > now:
+            yield str(row["id"])
+
+
+def _delivered(tx: Transaction, batches: list[Row], over: dict[str, Due]) -> Iterator[str]:
+    """Receipts of what is in the vault, and numbered ones behind such a receipt of their source."""
+    living = {f"{row['record_class']}/{row['day']}" for row in tx.select("partitions") if row["state"] != "tombstone"}
+    beside = {row["batch"] for row in tx.select("leftovers")}
+    stays = {
+        str(row["id"])
+        for row in batches
+        if row["id"] not in over or row["id"] in beside or row["sealed"] or living & set(json.loads(row["partitions"]))
+    }
+    yield from stays
+    numbered = [row for row in batches if row["sequence"] is not None]
+    first: dict[str, str] = {}
+    for row in numbered:
+        if row["id"] in stays:
+            first[row["source"]] = min(row["received_at"], first.get(row["source"], row["received_at"]))
+    # Files of one group came at one moment, so those of the same moment stay as well.
+    yield from (str(row["id"]) for row in numbered if row["received_at"] >= first.get(row["source"], _NEVER))
+
+
+def _delete(tx: Transaction, due: Iterable[Due]) -> None:
+    for one in due:
+        tx.delete(_TABLES.get(one.register, one.register), id=one.key)
+        if one.register == "warrants":
+            tx.delete(holds.TABLE, id=one.key)
+        if one.register == "certificates":
+            for row in tx.select("partitions", certificate=one.key):
+                tx.put("partitions", **row | {"certificate": None})
+
+
+def _certify(vault: Vault, tx: Transaction, told: dict[str, Any]) -> dict[str, Any]:
+    now, terms = vault.clock.now(), vault.policy.terms.as_dict()
+    due = min(signing.moment(told["due"]), now)
+    counts = {name: count for name, count in told["counts"].items() if count}
+    body: dict[str, Any] = {
+        "kind": "certificate-of-deletion",
+        "v": 1,
+        "vault": vault.settings.id,
+        "what": KIND,
+        "class": KIND,
+        "day": now.astimezone(UTC).date().isoformat(),
+        "categories": [],
+        "records": sum(counts.values()),
+        "counts": counts,
+        "files": [],
+        "keys": [],
+        "generation": vault.keys.generation,
+        "key_provider": vault.keys.provider_name,
+        "term": ", ".join(f"{name} {terms[name]}" for name in counts),
+        "rule": "rows of registers had reached the terms of the policy's table [terms]",
+        "policy": vault.policy.digest,
+        "due": signing.instant(due),
+        "deleted_at": signing.instant(now),
+        "lateness_seconds": int((now - due).total_seconds()),
+        "final_at": certificates.final_at(vault, tx, now),
+        "leases_ended": True,
+    }
+    return certificates.sign(vault, tx, body)
