@@ -25,7 +25,6 @@ from typing import Any, Final
 
 from trafficvault import carving, certificates, holds, retention, signing
 from trafficvault.catalogue import Row, Transaction
-from trafficvault.certificates import Destruction
 from trafficvault.policy import Term
 from trafficvault.register_terms import REGISTERS
 from trafficvault.vault import Vault

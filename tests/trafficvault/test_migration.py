@@ -77,6 +77,7 @@ def test_a_vault_of_a_version_before_opens_with_every_row(stored: Vault, version
     """The rows are the same with nulls for what is new, the seals hold, and the schema is that of a fresh one."""
     with stored.catalogue.reading() as tx:
         before = {name: tx.select(name) for name in tables.TABLES if name != "meta"}
+    before["holds"] = []  # they came with version 3
     as_version(stored, version)
     again = opened(stored)
     with again.catalogue.reading() as tx:

@@ -205,8 +205,10 @@ def test_cut_short_it_is_finished_by_the_next_run(stored: Vault, where: str, mon
     expire.require_clock(late, signed_in(late, "otto"))
     counted = rows(late)["warrants"]
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        target = (type(late.audit), "flush") if where == "intent" else (certificates, "sign")
-        patch.setattr(*target, _interrupted)
+        if where == "intent":
+            patch.setattr(type(late.audit), "flush", _interrupted)
+        else:
+            patch.setattr(certificates, "sign", _interrupted)
         registers.expire(late)
     again = at(late, late.clock.now())
     (body,) = registers.expire(again)
