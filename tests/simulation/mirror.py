@@ -92,6 +92,8 @@ class Mirror:
             for one in done.certificates
             if one.get("lateness_seconds", 0) < 0
         ]
+        late = self.book.kept_too_long(self.now)
+        told += [f"{self._at()}: {row.key} is stored two days past its term" for row in late]
         return done, told + self.keys(exactly=True)
 
     def compact(self) -> None:
@@ -232,9 +234,7 @@ class Mirror:
         with self.vault.catalogue.reading() as tx:
             found = sum(row["rows"] for row in tx.select("files"))
         wanted = sum(len(day.rows) for day in self.book.days.values())
-        told = [] if found == wanted else [f"{self._at()}: {found} records are stored, and {wanted} should be"]
-        late = self.book.kept_too_long(self.now)
-        return found, told + [f"{self._at()}: {row.key} is stored two days past its term" for row in late]
+        return found, [] if found == wanted else [f"{self._at()}: {found} records are stored, and {wanted} should be"]
 
     def verified(self) -> list[str]:
         """What `verify` finds."""

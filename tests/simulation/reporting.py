@@ -40,7 +40,8 @@ def report(run: Run, picture: str) -> str:
         _table(("what", "times"), sorted(run.done.items())),
         "## Certificates",
         _table(("of", "issued"), sorted(run.certificates.items())),
-        f"The latest was issued {latest / 3600:.1f} hours after its due moment; runs that were missed are among them.",
+        f"The latest was issued {latest / 3600:.1f} hours after its due moment: after a run that was missed, "
+        "or because a policy had just made its term shorter.",
         "## Night by night",
         _table(
             ("day", "kept", "had to be kept", "inside their term", "certificates", "latest, hours"),
