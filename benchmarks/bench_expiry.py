@@ -1,9 +1,12 @@
-"""Expiry of a full day: keys destroyed, files dropped, tombstone and certificate, whatever the day's size."""
+"""Expiry: half a year of every class planned; a full day's keys destroyed, files dropped, tombstone and certificate,
+whatever its size.
+"""
 
 from __future__ import annotations
 
 import shutil
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
 from itertools import count
 from pathlib import Path
 
@@ -14,11 +17,13 @@ from benchmarks.network import Network
 from benchmarks.scale import LAST_DAY, Scale
 from benchmarks.traffic import file_name, write_file
 from benchmarks.watch import Watch
+from ingest.record import CLASSES
 from tests.support import layout_at, signed_in
-from trafficvault import app, expire
+from trafficvault import app, expire, policy, retention
 from trafficvault.clock import SetClock
 from trafficvault.durable import Disk
 from trafficvault.expire import Expiry
+from trafficvault.retention import Partition
 from trafficvault.vault import Vault
 
 
@@ -29,6 +34,26 @@ def due(vault: Vault) -> datetime:
     # Half a year goes by at once, so an operator says that the clock is right.
     expire.require_clock(app.open_vault(vault.layout, Disk(), shortly_before, writer=True), signed_in(vault, "otto"))
     return max(moments)
+
+
+@pytest.mark.bench
+def test_plan(watch: Watch) -> None:
+    """180 days of nine classes, of which nothing was worked out before: what is due, what is kept, and why."""
+    rules = policy.parse(policy.preset_text("telecom"))
+    rules = replace(rules, entries=(replace(rules.entries[0], classes=CLASSES), *rules.entries[1:]))
+    days = [LAST_DAY - timedelta(days=step) for step in range(180)]
+    parts = [Partition(record_class, day) for record_class in CLASSES for day in days]
+    moment = datetime.combine(LAST_DAY, time(12), UTC)
+
+    def forget() -> None:
+        # What a running process remembers; a nightly run begins without.
+        retention._due.cache_clear()
+        retention._begins.cache_clear()
+
+    items, race = watch.race(lambda: retention.plan(parts, rules, moment), 5, before=forget)
+
+    assert len(items) == len(parts) == 9 * 180
+    watch.note("planning 180 days of 9 classes", race.ours.seconds * 1000, "ms")
 
 
 @pytest.mark.bench
