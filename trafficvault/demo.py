@@ -18,13 +18,26 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from trafficvault import app, completeness, disclose, docket, expire, intake, partitions, people
+from trafficvault import (
+    app,
+    attestation,
+    certificates,
+    checkpoints,
+    completeness,
+    disclose,
+    docket,
+    expire,
+    intake,
+    partitions,
+    people,
+)
 from trafficvault.clock import SetClock
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError, RefusedError, UsageError
 from trafficvault.layout import Layout
 from trafficvault.people import Person
 from trafficvault.receipts import Receipt
+from trafficvault.signing import canonical
 from trafficvault.verify import verify
 
 BEGIN = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
@@ -69,7 +82,8 @@ class Demonstration:
         order = self._warrant()
         self._answer(order, self._directory / "package-1")
         self._refusals(order)
-        backup = self._expire()
+        backup, certificate = self._expire()
+        self._prove(certificate)
         self._answer_again(order)
         self._restore(backup)
         self._close()
@@ -146,7 +160,7 @@ class Demonstration:
             except RefusedError as refused:
                 self._say(f"{name} asks {question}: {refused}.")
 
-    def _expire(self) -> Path:
+    def _expire(self) -> tuple[Path, str]:
         backup = self._directory / "backup"
         shutil.copytree(self._vault.layout.records, backup)
         self._clock.advance(LATER)
@@ -161,7 +175,24 @@ class Demonstration:
                 f"Certificate {body['id']}: {body['records']} records of {body['class']} {body['day']}; keys destroyed "
                 f"at {str(body['deleted_at'])[:19]}, {int(str(body['lateness_seconds'])) // 3600} hours after due."
             )
-        return backup
+        return backup, str(done.certificates[0]["id"])
+
+    def _prove(self, certificate: str) -> None:
+        file, kept = self._directory / "certificate.json", self._directory / "kept.checkpoint"
+        self._head(
+            "The proof, checked by somebody who has no vault",
+            f"trafficvault certificate verify {file.name} --public-key … --checkpoint {kept.name}",
+        )
+        note = str(checkpoints.make(self._vault)["note"])
+        for path, content in ((kept, note.encode()), (file, canonical(certificates.export(self._vault, certificate)))):
+            self._vault.disk.create(path, content, 0o644)
+        read = attestation.read_file(file.read_text(encoding="utf-8"))
+        verdict = attestation.check(read, self._vault.settings.public_key, kept.read_text(encoding="utf-8"))
+        self._say(f"attested: {verdict.attested}")
+        for sentence in verdict.proved:
+            self._say(f"proved: {sentence}")
+        for sentence in verdict.open:
+            self._say(f"open: {sentence}")
 
     def _answer_again(self, order: str) -> None:
         self._head(
