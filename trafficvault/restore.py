@@ -69,11 +69,12 @@ def restore(source: Path, layout: Layout, disk: Disk, clock: Clock, ask: Ask, ac
     marks = "".join(line for line in marks.splitlines(keepends=True) if not line.startswith(_MARK))
     marks = f"{marks.rstrip()}\n{_MARK}{state.digest}\n"
     _require_room(layout, marks)
+    # Before any file is copied: without keys nothing must lie in the way of the next, right run.
+    provider = providers.open_(layout, disk, known.id, ask)
     # A run that is cut short is known by this file; renamed, it makes the vault.
     disk.make_directory(layout.vault)
     disk.create(_pending(layout), marks.encode())
     _put_files(state, layout, disk)
-    provider = providers.open_(layout, disk, known.id, ask)
     keys = _keys(state, layout, disk, provider, known.id)
     if signing.public_key_of(keys.signing_key()) != known.public_key:
         raise FaultError("restoring: the keys are not those of this backup's vault; name the right ones with --keys")
