@@ -22,3 +22,9 @@ def write(path: Path, content: bytes) -> None:
         Disk().create(path, content)
     except OSError as problem:
         raise UsageError(f"writing {path}: {problem.strerror}") from problem
+
+
+def given(value: str) -> str:
+    """What an option that takes a value or a file stands for: the file's text where there is one, else itself."""
+    path = Path(value)
+    return read_text(path) if path.is_file() else value

@@ -225,7 +225,7 @@ def status(
     if as_json:
         print_object(state.as_dict())
     else:
-        print_table("status", ("what", "value"), list(state.facts.items()))
+        print_table("status", ("what", "value"), [item for item in state.facts.items() if item[0] != "schedule"])
         print_table("classes", ("class", "days", "records", "oldest day", "due now", "kept until"), state.classes)
         late = [
             (item.what, item.record_class, item.day, _categories(item.categories), item.due, item.lateness)

@@ -29,7 +29,8 @@ def add_to(app: typer.Typer) -> None:
 
 def told(found: Proposal) -> str:
     """What the proposer is told."""
-    return f"proposed {found.kind} {found.proposal_id}; another person approves it with: proposal approve"
+    identity = found.proposal_id
+    return f"proposed {found.kind} {identity}; another person approves it with: proposal approve {identity}"
 
 
 @proposal_verbs.command("list")

@@ -12,7 +12,7 @@ from ingest.record import CLASSES
 from trafficvault import attestation, certificates, publishing, timestamps
 from trafficvault import inventory as taking
 from trafficvault.cli.door import AsJson, door
-from trafficvault.cli.files import read_text, write
+from trafficvault.cli.files import given, read_text, write
 from trafficvault.cli.keeping import audit_verbs
 from trafficvault.cli.screen import plain, print_lines, print_object, print_table
 from trafficvault.errors import UsageError
@@ -82,7 +82,7 @@ def certificate_verify(
     as_json: AsJson = False,
 ) -> None:
     """Check a certificate without a vault, and say what it attests and what is proved (exit code 5 on a fault)."""
-    key = None if public_key is None else attestation.read_public_key(_given(public_key))
+    key = None if public_key is None else attestation.read_public_key(given(public_key))
     content = attestation.read_file(read_text(file))
     verdict = attestation.check(content, key, None if checkpoint is None else read_text(checkpoint))
     proved = list(verdict.proved)
@@ -140,8 +140,3 @@ def inventory(
         return
     for title, places in (("data", found.data), ("may hold data", found.possible), ("remains", found.remains)):
         print_table(title, ("what", "where"), [(one.what, one.where) for one in places])
-
-
-def _given(key: str) -> str:
-    path = Path(key)
-    return read_text(path) if path.is_file() else key

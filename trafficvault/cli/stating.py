@@ -8,8 +8,10 @@ from typing import Annotated
 
 import typer
 
+from trafficvault import attestation
 from trafficvault import statement as stating
 from trafficvault.cli.door import AsJson, door
+from trafficvault.cli.files import given
 from trafficvault.cli.screen import print_lines, print_object, print_table
 from trafficvault.durable import Disk
 from trafficvault.errors import UsageError
@@ -59,12 +61,15 @@ def statement(
 @statement_verbs.command("verify")
 def verify(
     file: Annotated[Path, typer.Argument(help="A statement, as `--out` or `--json` wrote it.")],
-    public_key: Annotated[str, typer.Option("--public-key", help="The vault's public key, in hex; vault.toml has it.")],
+    public_key: Annotated[
+        str, typer.Option(metavar="HEX|FILE", help="The vault's public key, or a file with it (vault.toml).")
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Check a statement's signature with the public key alone; needs no vault (exit code 5 when it was changed)."""
+    key = attestation.read_public_key(given(public_key))
     try:
-        found = stating.require_authentic(file.read_text(encoding="utf-8"), public_key)
+        found = stating.require_authentic(file.read_text(encoding="utf-8"), key)
     except (OSError, UnicodeDecodeError) as problem:
         raise UsageError(f"checking a statement: {file.name} can't be read as text") from problem
     facts = {name: found.body[name] for name in ("vault", "at", "policy", "true")} | {"id": found.identity}
