@@ -226,6 +226,16 @@ def test_the_keys_of_another_vault_are_refused(vault: Vault, tmp_path: Path) -> 
     assert not where.settings.exists()
 
 
+def test_without_keys_nothing_is_copied(vault: Vault, tmp_path: Path) -> None:
+    """A wrong key directory leaves nothing in the way of the next run, which may take a newer backup."""
+    back_up(vault, tmp_path / "backup")
+    where = Layout(tmp_path / "elsewhere", tmp_path / "no keys")
+
+    with pytest.raises(FaultError, match="root key"):
+        restore.restore(tmp_path / "backup", where, Disk(), SetClock(NOW), from_environment)
+    assert not where.vault.exists()
+
+
 @pytest.mark.parametrize("name", ["catalogue.db", "vault.toml", "policy.toml", "parquet", "manifest.json", "signature"])
 def test_a_changed_backup_is_not_restored(vault: Vault, tmp_path: Path, name: str) -> None:
     """Whichever file it is; and `faults` names it."""
