@@ -8,17 +8,17 @@ another one is named; and its posting lists and first keys with its own rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from threading import Event
 
-import polars as pl
+import numpy as np
 
 from ingest.record import SCHEMA, category_of
-from trafficvault import ordering, partitions, sealed_parquet
+from trafficvault import ordering, partitions, sealed_parquet, seen
 from trafficvault.block_form import ROWS, order_key
 from trafficvault.block_posting import OrderKeys, Posting
 from trafficvault.block_writing import Builder
@@ -30,10 +30,9 @@ from trafficvault.layout import Layout
 from trafficvault.ordering import Order
 from trafficvault.packed_rows import PackedRows
 from trafficvault.packing import Rows
+from trafficvault.row_groups import RowGroup
 from trafficvault.sealed_parquet import Place
 
-_SLICE = sealed_parquet.MERGED.row_group
-"""Rows that are read at once: a row group is decoded whole."""
 _SLAB = sealed_parquet.ROW_GROUP
 """Rows that are arranged at once."""
 
@@ -114,12 +113,14 @@ def arrange_beside(
     return _arranged(disk, layout, custody, place, fill, lambda: (rows.height, reach))
 
 
-def proved(layout: Layout, custody: Custody, place: Place, row_sum: str) -> tuple[date, date]:
+def proved(
+    layout: Layout, custody: Custody, place: Place, row_sum: str, but: Collection[str] = ()
+) -> tuple[date, date]:
     """The reach of the record file `place`, which is read from disk. Raises `FaultError` unless its records have
-    `row_sum` and its footer says so.
+    `row_sum` and its footer says so. Text columns of which hardly a value repeats may be named in `but`.
     """
     reading = _Reading(layout, custody, place, partitions.file_keys(custody, place), row_sum)
-    for _ in reading.proved():
+    for _ in reading.proved(but):
         pass
     return reading.reach
 
@@ -176,9 +177,9 @@ class _Reading:
     """A record file that is read once, proved, and put in the order of blocks."""
 
     def __init__(self, layout: Layout, custody: Custody, place: Place, keys: Mapping[str, bytes], row_sum: str) -> None:
-        self._custody, self._place, self._row_sum = custody, place, row_sum
+        self._custody, self._place, self._row_sum, self._keys = custody, place, row_sum, keys
         self._path = layout.record_file(place.record_class, place.day, place.file_id)
-        self.opened = sealed_parquet.unwrap(self._path, place, keys, SCHEMA.names)
+        self.opened = sealed_parquet.unwrap(self._path, place, keys, ())
         self.reach = place.day, place.day
         """The first and the last UTC date that a record touches, once all were read."""
 
@@ -188,21 +189,25 @@ class _Reading:
         """
         present, rows = self.opened.present, self.opened.rows
         order = Order(order_key(present), tuple(order_key(present).meta.root_names()))
-        lazy = sealed_parquet.scan(self._path, self.opened, present).head(4096)
-        weight = ordering.weight_of(sealed_parquet.collect(lazy, self._place))
+        weight = ordering.weight_of(sealed_parquet.head(self._path, self._place, self._keys, present, ordering.HEAD))
         # Without any of them the rows are cut where they stand, and counted by some column.
         by = [name for name in present if name == "start" or name in order.columns] or present[:1]
-        return ordering.in_order(self.proved, lambda: self._frames(by), order, rows, weight, spill)
+        frames = (group.frame(by) for group in self._groups(by))
+        read = (group.frame(present) for group in self.proved())
+        return ordering.in_order(lambda: read, lambda: frames, order, rows, weight, spill)
 
-    def proved(self) -> Iterator[pl.DataFrame]:
-        """The rows in the order of the file; at the end raises `FaultError` when they are not what they should be."""
+    def proved(self, but: Collection[str] = ()) -> Iterator[RowGroup]:
+        """The rows in the order of the file; at the end raises `FaultError` when they are not what they should be. Text
+        columns of which hardly a value repeats may be named in `but`.
+        """
         rows = total = 0
-        for frame in self._frames(self.opened.present):
-            rows += frame.height
-            total = (total + partitions.total_of(frame, frame.columns)) % 2**64
-            first, last = partitions.reach_of(frame, self._place.record_class, self._place.day)
+        for group in self._groups(self.opened.present, but):
+            rows += group.height
+            total = (total + int(seen.mixed(seen.sums_of(group, group.names)).sum(dtype=np.uint64))) % 2**64
+            times = group.frame(name for name in group.names if name in partitions.REACHING)
+            first, last = partitions.reach_of(times, self._place.record_class, self._place.day)
             self.reach = min(self.reach[0], first), max(self.reach[1], last)
-            yield frame
+            yield group
         found = partitions.row_sum_of(self._custody, self._place, rows, total)
         if not found == self._row_sum == self.opened.told.get(partitions.CONSERVED):
             raise FaultError(
@@ -210,7 +215,5 @@ class _Reading:
                 f"nothing was exchanged"
             )
 
-    def _frames(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-        for offset in range(0, self.opened.rows, _SLICE):
-            lazy = sealed_parquet.scan(self._path, self.opened, columns).slice(offset, _SLICE)
-            yield sealed_parquet.collect(lazy, self._place)
+    def _groups(self, columns: Sequence[str], but: Collection[str] = ()) -> Iterator[RowGroup]:
+        return map(RowGroup.of, sealed_parquet.tables(self._path, self._place, self._keys, columns, but))

@@ -162,10 +162,10 @@ class Frame:
             tags, bounds, entries = self._ranked(*there, np.zeros(self.blocks, np.bool_))
             return self._made(name, tags, None, None, pool_of(there[0], bounds, entries), earlier)
         are_numbers, numbers = texts.numbers
-        fits = are_numbers[codes]
+        fits = are_numbers.take(codes)
         rest = np.where(fits, codes.dtype.type(0), codes)
         listed = _dense(texts.arrow, rest) if rest.any() else None
-        return self._mixed(name, fits, numbers[codes], listed, texts.prefix, earlier)
+        return self._mixed(name, fits, numbers.take(codes), listed, texts.prefix, earlier)
 
     def _mixed(
         self,
@@ -204,7 +204,7 @@ class Frame:
             ranks = np.cumsum(table, axis=1, dtype=np.int32)
             ranks[:, 0] = 0
             bounds = np.concatenate([np.zeros(1, np.int64), np.cumsum(table.sum(axis=1))])
-            return ranks.astype(_type_for(int(ranks.max()))).reshape(-1)[keys], bounds, np.nonzero(table)[1]
+            return ranks.astype(_type_for(int(ranks.max()))).reshape(-1).take(keys), bounds, np.nonzero(table)[1]
         there = np.flatnonzero(codes)
         pairs = self._block[there].astype(np.int64) * count + codes[there]
         distinct, places = np.unique(np.concatenate([pairs, np.flatnonzero(first) * count]), return_inverse=True)
@@ -341,7 +341,7 @@ def _dense(texts: pa.Array, codes: Codes) -> Rest:
     there = np.zeros(len(texts), np.bool_)
     there[codes] = there[0] = True
     places = np.cumsum(there, dtype=np.int32) - np.int32(1)
-    return texts.take(pa.array(np.flatnonzero(there))), places[codes]
+    return texts.take(pa.array(np.flatnonzero(there))), places.take(codes)
 
 
 def _packed(plane: Octets, bits: int) -> Octets:

@@ -47,17 +47,17 @@ class OrderKeys:
     def ranks(self) -> npt.NDArray[np.int64]:
         """Where each stands among all, by its bytes."""
         if not len(self._others):
-            return self._texts.ranks[self._codes]
+            return self._texts.ranks.take(self._codes)
         kinds = self._other.unique()
         ranks = pl.concat([self._texts.values, kinds]).rank("dense").cast(pl.Int64).to_numpy()
-        found = np.append(np.int64(0), ranks)[self._codes]
+        found = np.append(np.int64(0), ranks).take(self._codes)
         places = pl.DataFrame({"key": kinds, "rank": ranks[len(self._texts) - 1 :]})
         found[self._others] = self._other.to_frame().join(places, on="key", how="left", maintain_order="left")["rank"]
         return found
 
     def hashes(self, family: str) -> postings.Hashes:
         """The hash of each, as an identifier of that family."""
-        found = self._texts.hashes(family)[self._codes]
+        found = self._texts.hashes(family).take(self._codes)
         found[self._others] = postings.hashes(family, self._other.to_arrow(compat_level=pl.CompatLevel.oldest()))
         return found
 
@@ -114,8 +114,8 @@ def _numbered(family: str, rows: Rows, name: str, order: OrderKeys, blocks: post
     """The pairs of a packed column: each text is hashed once."""
     codes, texts = rows.codes(name), rows.texts[name]
     places = np.flatnonzero(codes)
-    found = texts.hashes(family)[codes[places]]
-    alike = np.flatnonzero(found == order.hashes(family)[places])
+    found = texts.hashes(family).take(codes[places])
+    alike = np.flatnonzero(found == order.hashes(family).take(places))
     if len(alike):
         # Two texts of one hash need not be one text.
         those = places[alike]
@@ -123,7 +123,7 @@ def _numbered(family: str, rows: Rows, name: str, order: OrderKeys, blocks: post
         kept = np.ones(len(places), np.bool_)
         kept[alike[equal]] = False
         places, found = places[kept], found[kept]
-    return postings.pairs(found, blocks[places])
+    return postings.pairs(found, blocks.take(places))
 
 
 def _texts(name: str, family: str, values: pl.Series, order: OrderKeys, blocks: postings.Hashes) -> postings.Hashes:

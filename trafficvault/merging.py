@@ -14,9 +14,10 @@ from __future__ import annotations
 import functools
 import itertools
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from dataclasses import field as told_as
 from datetime import date
 from pathlib import Path
 
@@ -34,10 +35,9 @@ from trafficvault.layout import Layout
 from trafficvault.packed_rows import PackedRows, batches_together
 from trafficvault.packing import Packing, Rows, Texts
 from trafficvault.partitions import WrittenFile
-from trafficvault.sealed_parquet import MERGED, DataKeys, Place
+from trafficvault.row_groups import RowGroup
+from trafficvault.sealed_parquet import MERGED, Place
 
-_SLICE = sealed_parquet.ROW_GROUP
-"""Rows that are read at once."""
 _GROUP = MERGED.row_group
 """Rows that are written at once."""
 Told = Callable[[int], None]
@@ -70,13 +70,19 @@ class _Opened:
     source: Source
     place: Place
     path: Path
-    keys: DataKeys
+    keys: Mapping[str, bytes] = told_as(repr=False)
+    """By category."""
+    present: tuple[str, ...]
+    rows: int
+
+    def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Its row groups, of those columns that it has."""
+        there = [name for name in columns if name in self.present]
+        return sealed_parquet.tables(self.path, self.place, self.keys, there)
 
     def frames(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Some columns of its rows, in its order; those that it has not are null."""
-        for offset in range(0, self.keys.rows, _SLICE):
-            lazy = sealed_parquet.scan(self.path, self.keys, columns).slice(offset, _SLICE)
-            yield sealed_parquet.collect(lazy, self.place)
+        return (RowGroup.of(table).frame(columns) for table in self.tables(columns))
 
 
 def merge(
@@ -101,7 +107,7 @@ def merge(
     opened = [
         _opened(layout, custody, Place(record_class, day, source.file_id, generation), source) for source in sources
     ]
-    present = {name for one in opened for name in one.keys.present}
+    present = {name for one in opened for name in one.present}
     names = [name for name in SCHEMA.names if name in present]
     place = Place(record_class, day, secrets.token_hex(16), generation)
     totals = _Totals(opened, seen.hashed_columns(record_class) if keep_seen else None)
@@ -132,17 +138,26 @@ class _Merging:
         self.expected = ""
         """The row sum of what went in, once that was read."""
         self.digest = ""
+        self._plain: tuple[str, ...] = ()
+        """Text columns of which hardly a value repeats."""
 
     def at_once(self, names: Sequence[str]) -> Arranged:
         """All rows in memory, read once: the record file is written and proved while the block file is made."""
         how = Packing()
-        packed = [how.pack(frame) for frame in self._totals.frames(names)]
+
+        def taken(one: _Opened, table: pa.Table) -> pl.DataFrame:
+            group = RowGroup.of(table)
+            self._totals.add(one, group)
+            return how.pack_group(group, names)
+
+        tables = ((one, table) for one in self._totals.opened for table in one.tables(names))
+        packed = _beside(taken, tables)
         self.expected = self._totals.require(self._custody, self._place)
         rows = PackedRows(Rows(how.joined(packed), how.texts))
 
         def meanwhile() -> tuple[date, date]:
             self._write(rows.in_time(_GROUP))
-            return arranging.proved(self._target, self._custody, self._place, self.expected)
+            return arranging.proved(self._target, self._custody, self._place, self.expected, self._plain)
 
         return arranging.arrange_beside(self._disk, self._target, self._custody, self._place, rows, meanwhile)
 
@@ -163,6 +178,7 @@ class _Merging:
     def _fill(self, groups: Iterator[Rows], part: Path) -> None:
         first = next(groups)
         schema = pa.schema([_field(field, first) for field in SCHEMA if field.name in first.frame.columns])
+        self._plain = tuple(one.name for one in schema if pa.types.is_string_view(one.type))
         keys = partitions.file_keys(self._custody, self._place)
         writer = sealed_parquet.Writer(part, schema, self._place, keys, MERGED)
         try:
@@ -183,7 +199,7 @@ class _Totals:
     def __init__(self, opened: Sequence[_Opened], seen_by: tuple[str, ...] | None) -> None:
         """`seen_by` are the columns that make a record itself, if that is to be kept."""
         self.opened, self._seen_by = opened, seen_by
-        self.rows = sum(one.keys.rows for one in opened)
+        self.rows = sum(one.rows for one in opened)
         self.seen: list[seen.Hashes] = []
         """Of all rows, in the order in which they were taken."""
         self._rows = dict.fromkeys((one.place.file_id for one in opened), 0)
@@ -192,16 +208,17 @@ class _Totals:
     def frames(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """All rows of all sources, counted as they are taken."""
         for one in self.opened:
-            for frame in one.frames(columns):
-                self._add(one, frame)
-                yield frame
+            for group in map(RowGroup.of, one.tables(columns)):
+                self.add(one, group)
+                yield group.frame(columns)
 
-    def _add(self, one: _Opened, rows: pl.DataFrame) -> None:
+    def add(self, one: _Opened, rows: RowGroup) -> None:
+        """Counts those rows, which were taken from that source."""
         own = self._seen_by or ()
-        sums = seen.column_sums(rows, own)
+        sums = seen.sums_of(rows, own)
         if self._seen_by is not None:
             self.seen.append(seen.mixed(sums))
-        hashes = seen.mixed(sums + seen.column_sums(rows, [name for name in rows.columns if name not in own]))
+        hashes = seen.mixed(sums + seen.sums_of(rows, [name for name in rows.names if name not in own]))
         self._rows[one.place.file_id] += rows.height
         self._sums[one.place.file_id] += int(hashes.sum(dtype=np.uint64))
 
@@ -231,8 +248,11 @@ def _opened(layout: Layout, custody: Custody, place: Place, source: Source) -> _
         raise FaultError(f"merging {place}: it can't be read ({problem.strerror})") from problem
     if digest != source.digest:
         raise FaultError(f"merging {place}: its bytes are not those that were committed; `verify` says more")
-    file_keys = partitions.file_keys(custody, place)
-    return _Opened(source, place, path, sealed_parquet.unwrap(path, place, file_keys, SCHEMA.names))
+    keys = partitions.file_keys(custody, place)
+    opened = sealed_parquet.unwrap(path, place, keys, ())
+    for name in opened.present:
+        sealed_parquet.require_granted(name, place.record_class, keys)
+    return _Opened(source, place, path, keys, opened.present, opened.rows)
 
 
 def _starts(opened: Sequence[_Opened]) -> Iterator[pl.DataFrame]:
@@ -241,9 +261,24 @@ def _starts(opened: Sequence[_Opened]) -> Iterator[pl.DataFrame]:
 
 def _weight(opened: Sequence[_Opened], columns: Sequence[str]) -> float:
     """Bytes that a row takes in memory, by the first rows of the largest source."""
-    largest = max(opened, key=lambda one: one.keys.rows)
-    lazy = sealed_parquet.scan(largest.path, largest.keys, columns).head(4096)
-    return ordering.weight_of(sealed_parquet.collect(lazy, largest.place))
+    largest = max(opened, key=lambda one: one.rows)
+    return ordering.weight_of(sealed_parquet.head(largest.path, largest.place, largest.keys, columns, ordering.HEAD))
+
+
+def _beside(
+    taken: Callable[[_Opened, pa.Table], pl.DataFrame], tables: Iterable[tuple[_Opened, pa.Table]]
+) -> list[pl.DataFrame]:
+    """What is `taken` of each of the tables; the next one is read while one is at work."""
+    found: list[pl.DataFrame] = []
+    with ThreadPoolExecutor(1) as other:
+        work: Future[pl.DataFrame] | None = None
+        for one, table in tables:
+            if work is not None:
+                found.append(work.result())
+            work = other.submit(taken, one, table)
+        if work is not None:
+            found.append(work.result())
+    return found
 
 
 def _ahead(frames: Iterator[Rows]) -> Iterator[Rows]:

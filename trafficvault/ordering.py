@@ -30,7 +30,7 @@ CHUNK = 131_072
 """Rows that are handed on at once."""
 _SAMPLE = 100_000
 """Rows whose keys are looked at to find the bounds of ranges."""
-_HEAD = 4096
+HEAD = 4096
 """So many rows tell what a row weighs."""
 _NEVER = 2**63 - 1
 """Stands for a start that is not told."""
@@ -80,7 +80,7 @@ def in_order(read: Read, read_keys: Read, order: Order, rows: int, weight: float
 
 def weight_of(rows: pl.DataFrame) -> float:
     """Bytes that a row takes in memory while it waits, by the first rows of many."""
-    head = rows.head(_HEAD)
+    head = rows.head(HEAD)
     return Packing().pack(head).estimated_size() / max(1, head.height)
 
 

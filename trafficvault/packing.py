@@ -7,7 +7,7 @@ text n - 1 of the column's `Texts`, so that nobody has to look at such a column 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,11 +18,14 @@ import polars as pl
 import pyarrow as pa
 
 from trafficvault import numerals, postings
+from trafficvault.row_groups import Listed, RowGroup
 
 Codes = npt.NDArray[np.unsignedinteger[Any]]
 """Of the narrowest type that holds them."""
 
-_WIDTHS = (pl.UInt8(), pl.UInt16(), pl.UInt32())
+_CODES = {pl.UInt8(): np.uint8, pl.UInt16(): np.uint16, pl.UInt32(): np.uint32}
+_NARROWED = (pl.Int8(), pl.Int16(), pl.Int32(), pl.Int64())
+"""A whole number waits in the narrowest of these that holds those of its frame."""
 
 
 class Texts:
@@ -87,85 +90,123 @@ class Rows:
 
 
 class Packing:
-    """Packs the rows of one partition, frame after frame; all of them by the same numbers."""
+    """Packs the rows of one partition, frame after frame; all of them by the same numbers, once they are joined."""
 
     def __init__(self, but: Collection[str] = ()) -> None:
         """No column of `but` is packed."""
         self._but = frozenset(but)
-        self._kinds: dict[str, pl.Categorical] | None = None
-        self._last: dict[str, pl.Series] = {}
-        """A column of each kind: Polars forgets the texts of a kind when none is left."""
-        self._counts: dict[str, int] = {}
+        self._begun = False
+        self._waiting: dict[str, list[Listed]] = {}
+        """The values of each column that is packed, of each frame that was not joined yet."""
         self._texts: dict[str, Texts] = {}
 
     def pack(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """The rows, packed. In which columns values repeat is told by the rows that come first."""
-        if self._kinds is None:
-            texts = [name for name, kind in rows.schema.items() if kind == pl.String and name not in self._but]
-            # Categories of their own, not those of the process: these values go when the rows go.
-            self._kinds = {name: pl.Categorical(pl.Categories.random()) for name in texts if _repeats(rows[name])}
-            self._counts = dict.fromkeys(self._kinds, 0)
-        codes = [self._packed(rows[name], kind) for name, kind in self._kinds.items()]
+        """The rows, for `joined`. In which columns values repeat is told by the rows that come first."""
         # A copy: a part of a row group would hold on to the whole of it.
-        return rows.with_columns(codes).rechunk()
+        return self.pack_group(RowGroup.of_frame(rows), rows.columns).rechunk()
 
-    def _packed(self, column: pl.Series, kind: pl.Categorical) -> pl.Series:
-        name, first = column.name, column[0] if len(column) else None
-        # A look at whether all are one text is six times as quick as numbering them.
-        same = first is not None and column[-1] == first and bool((column == first).all(ignore_nulls=False))
-        numbered = column[:1].cast(kind) if same else column.cast(kind)
-        self._last[name] = numbered.clear()
-        codes = (numbered.to_physical() + 1).fill_null(0)
-        self._counts[name] = max(self._counts[name], int(codes.max() or 0))  # type: ignore[arg-type]  # of integers
-        codes = codes.cast(_width(self._counts[name]))
-        return codes.new_from_index(0, len(column)) if same else codes
+    def pack_group(self, rows: RowGroup, columns: Iterable[str]) -> pl.DataFrame:
+        """As `pack`, those `columns` of a row group."""
+        packed = []
+        for name in columns:
+            listed = self._listed(rows, name)
+            packed.append(_narrow(rows.column(name)) if listed is None else self._placed(name, listed))
+        self._begun = True
+        return pl.DataFrame(packed)
+
+    def _listed(self, rows: RowGroup, name: str) -> Listed | None:
+        """The column, if it is packed."""
+        if name in self._but or (self._begun and name not in self._waiting):
+            return None
+        listed = rows.listed.get(name)
+        if listed is None:
+            column = rows.column(name)
+            if column.dtype != pl.String:
+                return None
+            listed = Listed.of(column)
+        return listed if self._begun or _repeats(listed) else None
+
+    def _placed(self, name: str, column: Listed) -> pl.Series:
+        """The places of the rows in the list, as narrow as can be, until the lists of all frames become one."""
+        self._waiting.setdefault(name, []).append(Listed(column.values, column.places[:0], column.nulls))
+        if column.alike:
+            return pl.Series(name, [0], dtype=pl.UInt8).new_from_index(0, len(column.places))
+        return pl.Series(name, column.places).cast(_width(len(column.values)))
 
     @property
     def texts(self) -> Mapping[str, Texts]:
-        """Those of the columns that are packed, as far as rows were."""
-        for name, kind in (self._kinds or {}).items():
-            count = self._counts[name]
-            if name not in self._texts or len(self._texts[name].values) < count:
-                codes = pl.int_range(count, dtype=pl.UInt32, eager=True)
-                self._texts[name] = Texts(
-                    codes.cat.to(kind).cast(pl.String) if count else pl.Series([], dtype=pl.String)
-                )
+        """Those of the columns that are packed, as far as rows were joined."""
         return self._texts
 
     def joined(self, frames: list[pl.DataFrame]) -> pl.DataFrame:
-        """The packed rows of `frames`, which it empties: column by column, so that only one column is there twice."""
+        """The rows of `frames`, which it empties: all that were packed since it was last called, in that order.
+
+        Column by column, so that only one column is there twice.
+        """
         names = frames[0].columns
         parts = [frames.pop(0).get_columns() for _ in range(len(frames))]
         columns = []
         for name in names:
             column = [part.pop(0) for part in parts]
-            if name in self._counts:
-                column = [one.cast(_width(self._counts[name])) for one in column]
+            if name in self._waiting:
+                column = self._numbered(name, column)
+            elif column[0].dtype in _NARROWED:
+                widest = max((one.dtype for one in column), key=_NARROWED.index)
+                column = [one.cast(widest) for one in column]
             columns.append(pl.concat(column, rechunk=True))
         return pl.DataFrame(columns)
+
+    def _numbered(self, name: str, parts: list[pl.Series]) -> list[pl.Series]:
+        """The codes of a packed column, of its places in the list of each frame."""
+        lists, self._waiting[name] = self._waiting[name], []
+        known = self._texts[name].values if name in self._texts else pl.Series([], dtype=pl.String)
+        # Those that are known come first, and keep their numbers.
+        every = pa.concat_arrays([_arrow(known), *(_arrow(one.values) for one in lists)]).dictionary_encode()
+        count = len(every.dictionary)
+        if count > len(known) or name not in self._texts:
+            self._texts[name] = Texts(pl.Series(pl.from_arrow(every.dictionary)).cast(pl.String))
+        codes = (every.indices.to_numpy() + 1).astype(_CODES[_width(count)])
+        found, begin = [], len(known)
+        for part, one in zip(parts, lists, strict=True):
+            here = np.append(codes[begin : begin + len(one.values)], codes.dtype.type(0))
+            begin += len(one.values)
+            found.append(
+                pl.Series(name, here[:1]).new_from_index(0, len(part))
+                if one.alike
+                else pl.Series(name, here.take(part.to_numpy()))
+            )
+        return found
 
 
 def dictionary_of(codes: Codes, texts: Texts) -> pa.DictionaryArray:
     """A packed column as Arrow has it, with those texts alone that occur."""
-    there = np.zeros(len(texts), np.bool_)
-    there[codes] = True
-    there[0] = False
-    taken = np.flatnonzero(there)
-    places = np.cumsum(there, dtype=np.int32) - np.int32(1)
-    null = codes == 0
-    indices = pa.array(places[codes], mask=null if null.any() else None)
+    first = codes[0]
+    if first and bool((codes == first).all()):
+        indices, taken = pa.array(np.zeros(len(codes), np.int32)), np.array([first], np.int64)
+    else:
+        there = np.zeros(len(texts), np.bool_)
+        there[codes] = True
+        null = codes == 0 if there[0] else None
+        there[0] = False
+        taken = np.flatnonzero(there)
+        places = np.cumsum(there, dtype=np.int32) - np.int32(1)
+        indices = pa.array(places.take(codes), mask=null)
     return pa.DictionaryArray.from_arrays(indices, _arrow(texts.values.gather(taken - 1)).cast(pa.string()))
 
 
-def _repeats(column: pl.Series) -> bool:
+def _narrow(column: pl.Series) -> pl.Series:
+    return column.shrink_dtype() if column.dtype in _NARROWED else column
+
+
+def _repeats(column: Listed) -> bool:
     """Whether so few of its values are different that numbering them is worth it; those that are null don't count."""
-    there = len(column) - column.null_count()
-    return 8 * column.drop_nulls().n_unique() <= 7 * there or not there
+    there = len(column.places) - column.nulls
+    return 8 * len(column.values) <= 7 * there or not there
 
 
 def _width(count: int) -> pl.DataType:
     """The type of the codes of so many texts."""
-    return next(width for width, bits in zip(_WIDTHS, (8, 16, 32), strict=True) if count < 1 << bits)
+    return next(width for width, bits in zip(_CODES, (8, 16, 32), strict=True) if count < 1 << bits)
 
 
 def _nulls(count: int) -> pl.Series:

@@ -36,6 +36,8 @@ SLICE = 8 * sealed_parquet.ROW_GROUP
 """Rows that verify and duplicates hold in memory at once."""
 _SEEN_CATEGORIES = (WHO, WHEN, HOW_MUCH)
 _TIMES = ("start", "answer", "end", "reported_at")
+REACHING = (*_TIMES, "duration_ms")
+"""The columns by which a record reaches from one moment to another."""
 _LAST = date(2199, 12, 31)
 """As far as a record's reach goes; no warrant's window begins later."""
 _DAY_US = 86_400_000_000

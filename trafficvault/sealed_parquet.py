@@ -5,9 +5,11 @@ this file, named `class/day/category/file/column`. A column that the encryption 
 plaintext without a word, so every Parquet leaf path is accounted for before a byte is written.
 
 Reading takes two steps. `unwrap` opens the footer with pyarrow on the calling thread and gets the data keys of the
-wanted columns, and of no others; `scan` reads with those keys in Polars. pyarrow never reads rows here, and nothing
-ever looks at the metadata of a column without its key: that ends the process (SIGABRT). What a file is (class, day,
-file id) comes from the caller and is enforced, for an id that is read from the file always agrees with itself.
+wanted columns, and of no others; `scan` reads with those keys in Polars. Only `tables`, for a house that holds all
+keys and wants every row, reads in pyarrow, which leaves dictionaries as they are; there too on the calling thread
+alone. Nothing ever looks at the metadata of a column without its key: that ends the process (SIGABRT). What a file is
+(class, day, file id) comes from the caller and is enforced, for an id that is read from the file always agrees with
+itself.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import contextlib
 import io
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
@@ -60,6 +62,7 @@ _ENCODINGS = {
     "bytes_down": "BYTE_STREAM_SPLIT",
 }
 """How the columns that count up, or spread over many magnitudes, are smallest (benchmarks/README.md)."""
+_HARD = 3
 _PAGE_BYTES = 4 * 2**20
 """A column of a row group is one page or a few: readers take a row group whole, and each page costs."""
 
@@ -69,16 +72,20 @@ class Form:
     """How rows are laid out in a file."""
 
     level: int
-    """How hard zstd tries."""
+    """How hard zstd tries, with the columns of `harder` at `_HARD`."""
+    harder: frozenset[str]
     row_group: int
     """Rows of a row group at most."""
     encodings: Mapping[str, str]
     """Of columns that have no dictionary, where Parquet's plain one is not the smallest."""
 
 
-LANDING = Form(1, ROW_GROUP, _ENCODINGS)
+LANDING = Form(1, frozenset(), ROW_GROUP, _ENCODINGS)
 """For a file that is soon compacted."""
-MERGED = Form(3, 2 * ROW_GROUP, {**_ENCODINGS, "start": "DELTA_BINARY_PACKED"})
+MERGED = Form(
+    *(1, frozenset({"start", "end"}), 2 * ROW_GROUP),
+    {**_ENCODINGS, "start": "DELTA_BINARY_PACKED", "row": "BYTE_STREAM_SPLIT"},
+)
 """For a file that stays for the whole of its term. A row group of twice as many rows needs one dictionary for them."""
 _STATISTICS = ("start", "end", "reported_at")
 """Rows stand in the order of time: of any other column, least and greatest value of a row group say nothing."""
@@ -156,7 +163,7 @@ class Writer:
             path,
             schema,
             compression="zstd",
-            compression_level=form.level,
+            compression_level={leaf: _HARD if leaf in form.harder else form.level for leaf in ids},
             data_page_version="1.0",
             data_page_size=_PAGE_BYTES,
             max_rows_per_page=form.row_group,
@@ -256,6 +263,36 @@ def collect(lazy: pl.LazyFrame, place: Place) -> pl.DataFrame:
     except (pl.exceptions.PolarsError, OSError):
         # Without its cause: Polars' message may quote the filter, and with it a target.
         raise FaultError(f"reading {place}: it is missing, damaged, or its keys are not these") from None
+
+
+def head(path: Path, place: Place, file_keys: Mapping[str, bytes], columns: Iterable[str], rows: int) -> pl.DataFrame:
+    """The first `rows` rows of a file; a column that it has not is null. As `unwrap` and `collect`."""
+    names = list(columns)
+    return collect(scan(path, unwrap(path, place, file_keys, names), names).head(rows), place)
+
+
+def tables(
+    path: Path, place: Place, file_keys: Mapping[str, bytes], columns: Iterable[str], but: Collection[str] = ()
+) -> Iterator[pa.Table]:
+    """The rows of a file, one row group after the other, of `columns`, which it must have; text as dictionaries, but
+    for the columns in `but`.
+
+    As `unwrap` it must be used on the thread that waits for it, and raises; `FaultError` also for a page that was
+    changed.
+    """
+    kms = _FileKms(place, file_keys)
+    factory = pe.CryptoFactory(lambda _: kms)
+    properties = factory.file_decryption_properties(pe.KmsConnectionConfig(), pe.DecryptionConfiguration())
+    wanted = list(columns)
+    listed = [name for name in wanted if SCHEMA.field(name).type == pa.string() and name not in {*but, *_ENCODINGS}]
+    for name in wanted:
+        require_granted(name, place.record_class, file_keys)
+    try:
+        with pq.ParquetFile(path, decryption_properties=properties, read_dictionary=listed, pre_buffer=False) as file:
+            for index in range(file.num_row_groups):
+                yield file.read_row_group(index, columns=wanted, use_threads=False)
+    except (pa.ArrowException, OSError, KeyError) as problem:
+        raise FaultError(f"reading {place}: it is missing, damaged, or not a file of this vault") from problem
 
 
 def require_granted(column: str, record_class: str, file_keys: Mapping[str, bytes]) -> None:

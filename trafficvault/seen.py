@@ -29,6 +29,7 @@ from ingest.record import COLUMNS, FRAME, WHERE, category_of
 from trafficvault import sealing, signing
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError
+from trafficvault.row_groups import RowGroup
 from trafficvault.sealed_parquet import polars_type
 
 Hashes = npt.NDArray[np.uint64]
@@ -73,6 +74,17 @@ def column_sums(rows: pl.DataFrame, columns: Iterable[str]) -> Hashes:
             total = total + value
     sums = rows.lazy().select(pl.repeat(0, pl.len(), dtype=pl.UInt64).add(total)).collect().to_series()
     return sums.to_numpy()
+
+
+def sums_of(rows: RowGroup, columns: Iterable[str]) -> Hashes:
+    """As `column_sums`; a text that is listed is hashed once."""
+    names = list(columns)
+    total = column_sums(rows.plain, names) if rows.plain.width else np.zeros(rows.height, np.uint64)
+    for name in names:
+        if name in rows.listed and (one := rows.listed[name]).nulls < rows.height:
+            hashes = one.values.hash(_seed(name)).to_numpy()
+            total = total + (hashes if one.alike else np.append(hashes, np.uint64(0)).take(one.places))
+    return total
 
 
 def constant_sum(values: Mapping[str, object]) -> np.uint64:

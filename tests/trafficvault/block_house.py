@@ -78,7 +78,7 @@ def frames(draw: st.DrawFn, columns: tuple[str, ...] = tuple(SCHEMA.names), rows
 def ordered(rows: pl.DataFrame) -> pl.DataFrame:
     """In the order of a block file."""
     order: list[Any] = [block_form.order_key(rows.columns), *(pl.col(name) for name in rows.columns if name == "start")]
-    return rows.sort(order, maintain_order=True)
+    return rows.sort(order, nulls_last=True, maintain_order=True)
 
 
 def busy(rows: int) -> pl.DataFrame:

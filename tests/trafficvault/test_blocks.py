@@ -177,7 +177,7 @@ def test_texts_may_come_numbered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     rows = busy(3000)
     names = ("source", "record_id", "b_kind", "visited_country", "subscriber")
     packing = Packing(set(rows.columns) - set(names))
-    frames = [packing.pack(rows[:2048]), packing.pack(rows[2048:])]
+    frames = [packing.joined([packing.pack(part)]) for part in (rows[:2048], rows[2048:])]
 
     file = opened(tmp_path / "x.blocks", *(Rows(frame, packing.texts) for frame in frames))
 
