@@ -42,7 +42,14 @@ class OrderKeys:
 
     def text_of(self, places: npt.NDArray[np.int64]) -> pl.Series:
         """Those of some rows."""
-        return self.texts().gather(places)
+        return self.texts().gather(places) if len(self._others) else self._texts.of(self._codes[places])
+
+    def ascend(self) -> bool:
+        """Whether none is before the one of the row before it."""
+        if len(self._others):
+            return self.texts().is_sorted()
+        ranks = self.ranks()
+        return bool((ranks[1:] >= ranks[:-1]).all())
 
     def ranks(self) -> npt.NDArray[np.int64]:
         """Where each stands among all, by its bytes."""

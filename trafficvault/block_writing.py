@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
 import polars as pl
 
 from ingest.record import CATEGORIES, WHO
@@ -104,8 +105,8 @@ class Builder:
     def _write(self, frame: pl.DataFrame) -> None:
         rows = Rows(frame, self._texts)
         order = OrderKeys(rows)
-        keys = order.texts()
-        if not keys.is_sorted() or keys[0] < self._last_key:
+        keys = order.text_of(np.append(np.arange(0, frame.height, ROWS), frame.height - 1))
+        if not order.ascend() or keys[0] < self._last_key:
             raise FaultError(f"writing the blocks of {self._place}: the rows are not in the order of their blocks")
         self._last_key = keys[-1]
         encoded = Frame(rows)
@@ -116,7 +117,7 @@ class Builder:
         sections = [list(encoded.sections(block_form.names(category, record_class))) for category in CATEGORIES]
         self._settle()
         self._sealing = self._sealer.submit(self._put, sections, first)
-        self._first_keys += [key.encode()[:FIRST_KEY_BYTES] for key in keys.gather_every(ROWS)]
+        self._first_keys += [key.encode()[:FIRST_KEY_BYTES] for key in keys[:-1]]
         self._rows += frame.height
         self._posting.add(rows, order)
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from ingest.record import CATEGORIES
-from trafficvault import compaction, locks, merging, partitions, retention, superseded
+from trafficvault import allocating, compaction, locks, merging, partitions, retention, superseded
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.compaction import EVERYTHING, Holding, Item, Selection, Stored
 from trafficvault.errors import BusyError, FaultError, SpaceError
@@ -112,7 +112,7 @@ def compact(vault: Vault, selection: Selection = EVERYTHING, watch: Watch = lamb
     compacted: list[Compacted] = []
     left: list[Item] = []
     faults: list[str] = []
-    with locks.compacting(vault.layout) as free:
+    with locks.compacting(vault.layout) as free, allocating.sparing():
         if not free:
             raise BusyError("compacting: another process compacts this vault; wait for it to finish")
         clear_staging(vault)

@@ -11,13 +11,12 @@ each the order in which they stand.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from dataclasses import field as told_as
 from datetime import date
 from pathlib import Path
 
@@ -44,7 +43,7 @@ Told = Callable[[int], None]
 """Called with the number of rows that were written since the last call."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Source:
     """A file that is merged, as the catalogue knows it."""
 
@@ -54,7 +53,7 @@ class Source:
     row_sum: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Merged:
     """A merged file, and its block file's keyed digest and size in bytes."""
 
@@ -63,14 +62,14 @@ class Merged:
     blocks_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class _Opened:
     """A source that was found to be the file that the catalogue knows."""
 
     source: Source
     place: Place
     path: Path
-    keys: Mapping[str, bytes] = told_as(repr=False)
+    keys: Mapping[str, bytes] = dataclasses.field(repr=False)
     """By category."""
     present: tuple[str, ...]
     rows: int
