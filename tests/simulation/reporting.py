@@ -65,5 +65,5 @@ def report(run: Run, picture: str) -> str:
 
 
 def _table(heads: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> str:
-    lines = [heads, ("---",) * len(heads), *rows]
+    lines: list[tuple[object, ...]] = [heads, ("---",) * len(heads), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
