@@ -34,7 +34,7 @@ def entry(name: str, term: str, classes: Sequence[str], categories: Sequence[str
 
 def rules(where: str = "P1M", rest: str = "P6M", *, more: str = "") -> str:
     """A policy that keeps `where` of mobile usage for `where` and all else for `rest`, by a clock nobody doubts."""
-    head = f'zone = "Europe/Amsterdam"\nregion = "NL"\nmax_clock_step = "P999D"\n{more}'
+    head = f'zone = "Europe/Amsterdam"\nregion = "NL"\nmax_clock_step = "P999D"\nkeep_raw = "P0D"\n{more}'
     return (
         head
         + entry("calls", rest, ["telephony"])
