@@ -101,6 +101,7 @@ class Book:
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
+        self._since: datetime | None = None
         self.days: dict[Place, Day] = {}
         self.endings: list[Ended] = []
         self.holds: dict[str, Held] = {}
@@ -230,8 +231,10 @@ class Book:
 
     def rule(self, rules: Rules, now: datetime) -> None:
         """Other rules rule from `now` on."""
-        self.earlier.append((self.rules, now))
-        self.rules = rules
+        if self._since != now:
+            # Rules that others took the place of at the very moment of their own effect have ended nothing.
+            self.earlier.append((self.rules, now))
+        self.rules, self._since = rules, now
 
     def kept_too_long(self, now: datetime) -> list[Stored]:
         """The records that are still stored two days after their term."""
