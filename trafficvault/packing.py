@@ -23,7 +23,11 @@ from trafficvault.row_groups import Listed, RowGroup
 Codes = npt.NDArray[np.unsignedinteger[Any]]
 """Of the narrowest type that holds them."""
 
-_CODES = {pl.UInt8(): np.uint8, pl.UInt16(): np.uint16, pl.UInt32(): np.uint32}
+_CODES: dict[pl.DataType, type[np.unsignedinteger[Any]]] = {
+    pl.UInt8(): np.uint8,
+    pl.UInt16(): np.uint16,
+    pl.UInt32(): np.uint32,
+}
 _NARROWED = (pl.Int8(), pl.Int16(), pl.Int32(), pl.Int64())
 """A whole number waits in the narrowest of these that holds those of its frame."""
 
