@@ -92,7 +92,7 @@ def test_months_are_no_keep_raw(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="days or hours"):
         kept_vault(tmp_path, 'keep_raw = "P1M"')
     with pytest.raises(UsageError, match="days or hours"):
-        parse('keep_raw = "P1M"\n' + preset_text("telecom"))
+        parse(preset_text("telecom").replace('keep_raw = "P7D"', 'keep_raw = "P1M"'))
 
 
 def test_it_goes_when_it_was_kept_for_long_enough(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import pytest
 
 from tests.support import NOW, ingest, opened, signed_in
 from tests.trafficvault.kept_files import AT, CALLER, calls, kept_vault, source
+from tests.trafficvault.prepared_vault import Prepared
 from tests.trafficvault.test_rewrite import faults, rows_of
 from tests.trafficvault.test_withdrawal import status_of
-from trafficvault import expire, intake, proposals, raw_bytes, receive, rereading
+from trafficvault import expire, intake, proposals, raw_bytes, receive, rereading, sealing
 from trafficvault.errors import FaultError, RefusedError, UsageError
+from trafficvault.layout import leftover_key_id
 from trafficvault.proposals import Proposal
 from trafficvault.rereading import Rereading
 from trafficvault.vault import Vault
@@ -107,6 +110,39 @@ def test_what_could_not_be_stored_withdraws_nothing(tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match="not kept"):
         carried_out(late, found)
     assert len(rows_of(late, "voip")) == 3
+
+
+def test_a_file_that_would_be_held_or_refused_today_stays_as_it_is(stored: Vault, prepared: Prepared) -> None:
+    """Totals that disagree were accepted once and would be held again; a bound that was lowered refuses the file."""
+    intake.accept(stored, "otto", prepared.held)
+    with pytest.raises(RefusedError, match="would be held"):
+        proposed(stored, prepared.held)
+    receipt = ingest(stored, "kamailio_flatstore", calls(50))
+    text = stored.layout.settings.read_text()
+    stored.layout.settings.write_text(re.sub(r'(?m)^max_file = "[^"]*"', 'max_file = "1KiB"', text))
+    with pytest.raises(RefusedError, match="as the feed reads it today"):
+        proposed(opened(stored), receipt.batch_id)
+
+
+def test_a_source_that_does_not_fit_its_feed_is_told(tmp_path: Path) -> None:
+    """Its identity names a field that no shape has."""
+    vault, before = kept_vault(tmp_path)
+    vault = source(vault, 'identity = ["nosuch"]')
+    with pytest.raises(UsageError, match="reading batch"):
+        proposed(vault, before.batch_id)
+
+
+def test_other_bytes_under_the_right_key_are_a_fault(tmp_path: Path) -> None:
+    """What opens must still be what was delivered: its digest is that of the receipt."""
+    vault, before = kept_vault(tmp_path)
+    (path,) = vault.layout.raw.glob("*/*/*")
+    key = vault.keys.custody("receive").key(leftover_key_id("raw", "voip", NOW.date()))
+    with path.open("wb") as sink:
+        writer = sealing.StreamWriter(key, sink, f"raw {before.batch_id}")
+        writer.write(calls(1).encode())
+        writer.close()
+    with pytest.raises(FaultError, match="not those that were delivered"):
+        proposed(vault, before.batch_id)
 
 
 def test_only_what_is_stored_is_read_again(tmp_path: Path) -> None:
