@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from ingest.slices import SIZE
 from tests.support import NOW, ingest, opened, signed_in
-from tests.trafficvault.kept_files import AT, CALLER, calls, kept_vault, source
+from tests.trafficvault.kept_files import CALLER, calls, kept_vault, source
 from tests.trafficvault.prepared_vault import Prepared
 from tests.trafficvault.test_rewrite import faults, rows_of
 from tests.trafficvault.test_withdrawal import status_of
@@ -156,12 +157,19 @@ def test_only_what_is_stored_is_read_again(tmp_path: Path) -> None:
         proposed(vault, refused.batch_id)
 
 
-def test_a_large_file_is_read_again_in_slices(tmp_path: Path) -> None:
+def test_a_large_file_is_read_again_in_slices(stored: Vault) -> None:
     """More than one slice of it: it is unsealed while it is read."""
-    vault, before = kept_vault(tmp_path, data=calls(200_000, AT - timedelta(days=4)))
-    done = carried_out(vault, proposed(vault, before.batch_id))
-    assert done.receipt.stored == before.stored == 200_000
-    assert faults(vault) == []
+    calls_ = (
+        {"class": "telephony", "start": f"2026-11-12T{n // 3600:02d}:{n // 60 % 60:02d}:{n % 60:02d}Z"}
+        | {"a_number": f"+316{n:08d}", "a_kind": "e164", "b_number": "+31201234567", "b_kind": "e164", "event": "call"}
+        for n in range(86_000)
+    )
+    text = "".join(json.dumps(one) + " " * 60 + "\n" for one in calls_)
+    assert len(text) > SIZE
+    before = ingest(stored, "native_ndjson", text)
+    done = carried_out(stored, proposed(stored, before.batch_id))
+    assert done.receipt.stored == before.stored == 86_000
+    assert faults(stored) == []
 
 
 def _interrupted(*_: object) -> None:
