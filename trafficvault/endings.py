@@ -242,7 +242,9 @@ def _of_class(
                 tx.put("endings", **row | {"classes": signing.canonical(done).decode(), "state": state})
 
     term = vault.policy.require_term(record_class)
-    why = Why("end-of-service", f"its service ended: {term}", None, {"class": record_class, "endings": due}, True)
+    why = Why(
+        "end-of-service", f"its service ended: {term}", None, {"class": record_class, "endings": due}, by_subject=True
+    )
     days = [(record_class, date.fromisoformat(row["day"])) for row in parts]
     return rewrite.remove(vault, days, Going(ended.COLUMNS, going), why, note).certificates
 

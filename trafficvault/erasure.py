@@ -69,7 +69,7 @@ def carry_out(vault: Vault, person: Person, request: Request) -> Erasure:
         rights.close(vault, tx, person, request.request_id, "answered" if classes else "refused", ground)
 
     days = [(row["record_class"], date.fromisoformat(row["day"])) for row in parts]
-    why = Why("rights-erase", RULE, person.name, told)
+    why = Why("rights-erase", RULE, person.name, told, by_subject=True)
     done = rewrite.remove(vault, days, Going(subject.DECIDING, going), why, note)
     issued = tuple(one["id"] for one in done.certificates)
     return Erasure(tuple(classes), done.rows, issued, (*sentences, rights_rules.REMEDY))

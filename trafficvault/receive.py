@@ -41,7 +41,7 @@ from trafficvault.catalogue import Transaction
 from trafficvault.committing import Decision, Incoming, commit, commit_held, commit_refused, dying_of, trusted_time
 from trafficvault.crew import Crew, Turn
 from trafficvault.delivered import Delivered
-from trafficvault.errors import FaultError, RefusedError, SpaceError, UsageError
+from trafficvault.errors import FaultError, RefusedError, SpaceError, UsageError, VaultError
 from trafficvault.layout import held_key_id
 from trafficvault.progress import Progress, Watch
 from trafficvault.raw_bytes import Original
@@ -402,10 +402,22 @@ def unless_abandoned(vault: Vault, batch: Batch) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        batch.abandon()
-        vault.tidy.needs_sweep = before
+        if _is_nowhere(vault, batch):
+            batch.abandon()
+            vault.tidy.needs_sweep = before
         raise
     vault.tidy.needs_sweep = before
+
+
+def _is_nowhere(vault: Vault, batch: Batch) -> bool:
+    """Whether the catalogue has nothing of `batch`. What failed may have failed just after its COMMIT: then its files
+    are the vault's, and where the catalogue can't be asked they are left to the sweep of the next receipt.
+    """
+    try:
+        with vault.catalogue.reading() as tx:
+            return not any(tx.get("files", id=file.file_id) for file in batch.files)
+    except VaultError:
+        return False
 
 
 def _store_reading(

@@ -11,6 +11,7 @@ import pytest
 from tests.support import NOW, Usage, ingest, new_vault, opened, signed_in, usage
 from tests.trafficvault.prepared_vault import HELD_FILE, Prepared, bundled
 from trafficvault import expire, intake, receive
+from trafficvault.batch import Batch
 from trafficvault.errors import DecisionError, FaultError, RefusedError, SpaceError, UsageError
 from trafficvault.progress import Progress
 from trafficvault.receipts import COUNTS, Receipt
@@ -156,3 +157,18 @@ def test_held_bytes_that_are_gone_are_a_fault(stored: Vault, prepared: Prepared)
     with pytest.raises(FaultError, match="its bytes can't be read"):
         intake.accept(stored, "otto", prepared.held)
     assert intake.batch(stored, prepared.held).status == "held"
+
+
+def test_an_interruption_just_after_the_commit_loses_nothing(stored: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the catalogue has by then is the vault's: its files stay, and the same file again is known."""
+
+    def interrupted(batch: Batch) -> None:
+        raise KeyboardInterrupt
+
+    rows = usage([Usage(at="20261113120000")])
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Batch, "committed", interrupted)
+        ingest(stored, "mvno_pipe", rows, "S4PGWM000009")
+    again = opened(stored)
+    assert verify(again).faults == ()
+    assert ingest(again, "mvno_pipe", rows, "S4PGWM000009").status == "already-ingested"
