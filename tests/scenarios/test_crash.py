@@ -119,7 +119,7 @@ def test_expire_survives_sigkill_at_every_sampled_step(expiring: Path, tmp_path:
     expected = finished(whole, "expire")
     assert expected["faults"] == []
     assert expected["records"] == 1
-    assert expected["certificates"] == 6
+    assert expected["certificates"] == 7
 
     for at in sampled(expected["steps"]):
         broken = tmp_path / f"broken-{at}"
@@ -130,7 +130,7 @@ def test_expire_survives_sigkill_at_every_sampled_step(expiring: Path, tmp_path:
 
         assert again["faults"] == [], at
         assert again["records"] == 1, at
-        assert again["certificates"] == 6, at
+        assert again["certificates"] == 7, at
         assert again["partitions"] == expected["partitions"], at
         shutil.rmtree(broken)
 
