@@ -19,7 +19,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import UTC, date, datetime, time
 from functools import partial
 from pathlib import Path
 
@@ -419,6 +419,13 @@ def _keys(vault: Vault, parts: list[Row], leftovers: list[Row], checked: dict[st
             )
 
 
+def _may_lack(vault: Vault, row: Row) -> bool:
+    """Whether the certificate of a tombstone may have reached a term of its own; then the tombstone names none."""
+    day = datetime.combine(date.fromisoformat(str(row["day"])), time(), UTC)
+    ended = vault.policy.terms.of("certificates").after(day, vault.policy.zone) <= vault.clock.now()
+    return row["certificate"] is None and ended
+
+
 def _certificates(vault: Vault, parts: list[Row], certificates: list[Row], checked: dict[str, int]) -> Iterator[Fault]:
     checked["certificates"] = len(certificates)
     by_id = {row["id"]: row for row in certificates}
@@ -431,8 +438,7 @@ def _certificates(vault: Vault, parts: list[Row], certificates: list[Row], check
         except FaultError as problem:
             yield Fault("signature", str(row["id"]), str(problem))
     for row in parts:
-        # One whose certificate has reached a term of its own names none.
-        if row["state"] == "tombstone" and row["certificate"] is not None and row["certificate"] not in by_id:
+        if row["state"] == "tombstone" and row["certificate"] not in by_id and not _may_lack(vault, row):
             yield Fault(
                 "certificate missing",
                 f"{row['record_class']} {row['day']}",
