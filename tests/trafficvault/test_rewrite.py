@@ -6,6 +6,7 @@ import json
 import shutil
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -49,10 +50,10 @@ def vault(tmp_path: Path) -> Vault:
     return made
 
 
-def rows_of(vault: Vault, record_class: str = CLASS) -> list[tuple[object, ...]]:
+def rows_of(vault: Vault, record_class: str = CLASS) -> list[tuple[Any, ...]]:
     """All rows that the vault holds, read from the record files, without an order."""
     custody, columns = vault.keys.custody("verify"), [name for name in SCHEMA.names if name != "other_parties"]
-    found: list[tuple[object, ...]] = []
+    found: list[tuple[Any, ...]] = []
     with vault.catalogue.reading() as tx:
         files = tx.select("files", record_class=record_class)
     for row in files:
@@ -70,7 +71,7 @@ def faults(vault: Vault) -> list[str]:
 def seconds(vault: Vault) -> list[int]:
     """The seconds at which the rows of the vault begin."""
     start = [name for name in SCHEMA.names if name != "other_parties"].index("start")
-    return [row[start].second for row in rows_of(vault)]  # type: ignore[attr-defined]
+    return [row[start].second for row in rows_of(vault)]
 
 
 def test_the_rows_go_and_the_others_stay(vault: Vault) -> None:
