@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from trafficvault.compaction import Selection
 from trafficvault.policy import preset_text
 
 ROOT = Path(__file__).resolve().parents[2]
-SAMPLE = 10
+SAMPLE = 3
 
 
 def child(directory: Path, act: str, at: int) -> subprocess.CompletedProcess[str]:
@@ -44,7 +45,9 @@ def finished(directory: Path, act: str) -> dict[str, Any]:
 
 
 def sampled(steps: int) -> list[int]:
-    """The steps to be killed at: the first, the last, and some between them, never more than `SAMPLE`."""
+    """The steps to be killed at: the first, the last, and some between them; every one with `CRASH_STEPS=all`."""
+    if os.environ.get("CRASH_STEPS") == "all":
+        return list(range(1, steps + 1))
     stride = max(1, steps // SAMPLE)
     return sorted({1, steps, *range(1, steps + 1, stride)})
 

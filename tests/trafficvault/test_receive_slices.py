@@ -265,9 +265,10 @@ def test_an_interrupt_ends_both_workers(vault: Vault, monkeypatch: pytest.Monkey
     """Control-C while they work: nothing is committed, nothing stays."""
     append = landing.Landing.append
 
-    def interrupting(self: landing.Landing, *told: Any) -> None:
-        append(self, *told)
+    def interrupting(self: landing.Landing, *told: Any) -> Any:
+        done = append(self, *told)
         os.kill(os.getpid(), 2)
+        return done
 
     with monkeypatch.context() as patched:
         patched.setattr(landing.Landing, "append", interrupting)
