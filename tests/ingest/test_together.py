@@ -79,7 +79,7 @@ def deliveries(draw: st.DrawFn) -> tuple[str, list[bytes]]:
     return feed, files
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(delivery=deliveries())
 def test_each_file_reads_as_it_does_alone(delivery: tuple[str, list[bytes]]) -> None:
     """Records with row and occurrence, rejections with their bytes, notes, counts, sequence and shape."""

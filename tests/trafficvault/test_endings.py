@@ -209,7 +209,7 @@ rows = st.lists(
 )
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(rows, st.integers(1, 18), st.integers(1, 18), st.booleans())
 def test_the_rule_by_an_oracle(
     drawn: list[tuple[int, str | None, str | None]], first: int, last: int, named: bool

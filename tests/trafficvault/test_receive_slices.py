@@ -403,7 +403,7 @@ ROW = st.builds(
 )
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(deliveries=st.lists(st.lists(ROW, min_size=1, max_size=30), min_size=1, max_size=3), size=st.integers(100, 900))
 def test_slices_store_what_whole_files_store(
     tmp_path_factory: pytest.TempPathFactory, deliveries: list[list[Usage]], size: int
