@@ -230,7 +230,7 @@ class Batch:
                 self._constants["batch"] = self.accounts[0].batch
             vault = self._vault
             self._landings = [
-                Landing(vault.disk, vault.layout, self._custody, self._constants, (), self._generations)
+                Landing(vault.disk, vault.layout, self._custody, self._constants, self._generations)
                 for _ in range(self._workers)
             ]
 
@@ -393,7 +393,7 @@ class Batch:
             hashes, totals = hashes[part.keep], totals[part.keep]
         for day, of_day, mine in by_day(rows, days):
             self._progress(Progress(f"{part.record_class} {day.isoformat()}", self.read, *self.place, "bytes"))
-            reach = landing.append(part.record_class, day, of_day, hashes[mine], _sum(totals[mine]), part.given)
+            reach = landing.append(part.record_class, day, of_day, hashes[mine], _sum(totals[mine]), part.given, rows)
             self._landed(part.record_class, day, of_day, members[mine], reach)
 
     def _compared_constants(self) -> Mapping[str, object]:

@@ -1,8 +1,12 @@
 """Landing: the record files of one batch while it is received, growing by row groups.
 
 Each worker has a landing of its own, with one open file per class and day. Nothing that is written here counts before
-the catalogue says so. Rows stand as they were delivered. A file has the columns that its feed can fill; the catalogue
-keeps the names of those that hold a value somewhere.
+the catalogue says so. Rows stand as they were delivered.
+
+A file is begun with the columns that hold a value in the rows that came with its first ones, and what was never null in
+these is never null in it: what is not there need not be written row by row. Rows that do not fit end the file. The next
+one has, as all that are begun after it, every column that the feed can fill, and each may be null. The catalogue keeps
+the names of those that hold a value somewhere.
 """
 
 from __future__ import annotations
@@ -70,34 +74,41 @@ class Landing:
         layout: Layout,
         custody: Custody,
         constants: Mapping[str, str],
-        given: Sequence[str] = (),
         generations: Mapping[tuple[str, date], int] | None = None,
     ) -> None:
-        """For records that have the values `constants` throughout, and may have the columns `given`.
+        """For records that have the values `constants` throughout.
 
         `generations` says under day keys of which generation a class and day is written where it is not the first. It
         may grow until a day is first given.
         """
         self._disk, self._layout, self._custody, self._constants = disk, layout, custody, dict(constants)
-        self._given = frozenset(given)
         self._generations: Mapping[tuple[str, date], int] = {} if generations is None else generations
         self._open: OrderedDict[tuple[str, date], _Growing] = OrderedDict()
+        self._wide = False
         self._paths: list[Path] = []
         self.files: list[WrittenFile] = []
         self.hashes: dict[str, seen.Hashes] = {}
         """The short hashes of the closed files, by file id."""
 
     def append(
-        self, record_class: str, day: date, rows: pl.DataFrame, hashes: seen.Hashes, total: int, given: Sequence[str]
+        self,
+        record_class: str,
+        day: date,
+        rows: pl.DataFrame,
+        hashes: seen.Hashes,
+        total: int,
+        given: Sequence[str],
+        among: pl.DataFrame | None = None,
     ) -> tuple[date, date]:
         """Adds `rows`, records of that class and day without the constants; returns the first and last date they touch.
 
-        `hashes` are those of the seen block, `total` is the sum of their row hashes over all columns. The day's keys
+        `hashes` are those of the seen block, `total` is the sum of their row hashes over all columns. `given` are the
+        columns that records of their source may have, `among` the rows of all days that they came with. The day's keys
         must be in the ring. Raises `FaultError` for a row of another day.
         """
         require_day(rows, record_class, day)
         filled = {name for name in rows.columns if rows[name].null_count() < rows.height} | set(self._constants)
-        growing = self._growing(record_class, day, filled, frozenset(given) | self._given)
+        growing = self._growing(record_class, day, rows, filled, given, rows if among is None else among)
         growing.writer.append(self._table(rows, growing.schema))
         growing.rows += rows.height
         growing.total = (growing.total + total) % 2**64
@@ -130,10 +141,19 @@ class Landing:
             with contextlib.suppress(OSError):  # others have files of that day
                 path.parent.rmdir()
 
-    def _growing(self, record_class: str, day: date, filled: set[str], given: frozenset[str]) -> _Growing:
+    def _growing(
+        self,
+        record_class: str,
+        day: date,
+        rows: pl.DataFrame,
+        filled: set[str],
+        given: Sequence[str],
+        among: pl.DataFrame,
+    ) -> _Growing:
+        """The open file that takes `rows`, which hold a value in the columns `filled`."""
         found = self._open.get((record_class, day))
-        if found is not None and not filled <= set(found.schema.names):
-            given |= frozenset(found.schema.names)
+        if found is not None and not self._fits(rows, filled, found.schema):
+            self._wide = True
             self._close(record_class, day)
             found = None
         if found is None:
@@ -141,18 +161,34 @@ class Landing:
                 len(self._open) >= _OPEN_FILES or sum(item.rows for item in self._open.values()) >= _OPEN_ROWS
             ):
                 self._close(*next(iter(self._open)))
-            found = self._begun(record_class, day, filled, given)
+            full = {name for name in among.columns if not among[name].null_count()} | set(self._constants)
+            columns = {name for name in among.columns if among[name].null_count() < among.height} | filled
+            found = self._begun(
+                record_class,
+                day,
+                filled,
+                columns | set(given) if self._wide else columns,
+                set(self._constants) if self._wide else full,
+            )
             self._open[record_class, day] = found
         self._open.move_to_end((record_class, day))
         return found
 
-    def _begun(self, record_class: str, day: date, filled: set[str], given: frozenset[str]) -> _Growing:
+    def _fits(self, rows: pl.DataFrame, filled: set[str], schema: pa.Schema) -> bool:
+        """Whether a file of `schema` has the columns `filled`, and no null of `rows` in one that may have none."""
+        whole = {name for name in rows.columns if not rows[name].null_count()} | set(self._constants)
+        return filled <= set(schema.names) and all(one.nullable or one.name in whole for one in schema)
+
+    def _begun(self, record_class: str, day: date, filled: set[str], likely: set[str], full: set[str]) -> _Growing:
+        """A new file, with the columns `filled` and `likely`, of which those in `full` have a value in every row."""
         place = Place(record_class, day, secrets.token_hex(16), self._generations.get((record_class, day), 1))
         keys = file_keys(self._custody, place)
         # A category that has expired while its day lives has no key, and no value that would need one.
-        columns = filled | {name for name in given if category_of(name, record_class) in keys}
+        columns = filled | {name for name in likely if category_of(name, record_class) in keys}
         path = self._layout.record_file(record_class, day, place.file_id)
-        schema = pa.schema([self._field(column) for column in SCHEMA if column.name in columns])
+        schema = pa.schema(
+            self._field(column).with_nullable(column.name not in full) for column in SCHEMA if column.name in columns
+        )
         self._disk.make_directory(path.parent)
         self._paths.append(path)
         self._disk.begin(path)
@@ -165,16 +201,13 @@ class Landing:
         return pa.field(column.name, pa.string_view()) if column.type == pa.string() else column
 
     def _table(self, rows: pl.DataFrame, schema: pa.Schema) -> pa.Table:
-        text = rows.select(pl.col(pl.String)).to_arrow(compat_level=pl.CompatLevel.newest())
-        rest = rows.select(pl.exclude(pl.String)).to_arrow(compat_level=pl.CompatLevel.oldest())
         zeros = pa.array(np.zeros(rows.height, np.int32))
         columns = []
         for column in schema:
             if column.name in self._constants:
                 columns.append(pa.DictionaryArray.from_arrays(zeros, pa.array([self._constants[column.name]])))
             elif column.name in rows.columns:
-                found = text if rows.schema[column.name] == pl.String else rest
-                columns.append(_cast(found[column.name], column))
+                columns.append(_cast(_arrow(rows[column.name]), column))
             else:
                 columns.append(pa.nulls(rows.height, column.type))
         return pa.table(columns, schema=schema)
@@ -227,6 +260,13 @@ def without(rows: pl.DataFrame, record_class: str, categories: frozenset[str], w
     """`rows` with null for what is of `categories`, in the rows that `which` marks."""
     names = [name for name in rows.columns if category_of(name, record_class) in categories]
     return rows.with_columns(pl.when(~which).then(pl.col(name)).alias(name) for name in names)
+
+
+def _arrow(values: pl.Series) -> pa.ChunkedArray:
+    """`values` in Arrow, in the pieces in which they stand: to make them one would copy all their text."""
+    if values.dtype.is_nested() or values.dtype == pl.Binary:
+        return pa.chunked_array([values.to_arrow(compat_level=pl.CompatLevel.oldest())])
+    return pa.chunked_array(values)
 
 
 def _cast(values: pa.ChunkedArray, column: pa.Field) -> pa.ChunkedArray:
