@@ -72,6 +72,10 @@ class Disk:
             sync_directory(path.parent)
         self.step(f"after sync {path.suffix or path.name}")
 
+    def flush(self, path: Path) -> None:
+        """Writes to the disk what was begun at `path` and is there so far, so that `end` has less to wait for."""
+        sync_file(path)
+
     def append(self, path: Path, content: bytes, mode: int = 0o600) -> None:
         """Adds `content` at the end of `path` and fsyncs it."""
         self.step(f"before append {path.suffix or path.name}")

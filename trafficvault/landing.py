@@ -15,7 +15,7 @@ import contextlib
 import secrets
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -47,6 +47,8 @@ ROWS: Final = 1 << 22
 _OPEN_FILES: Final = 64
 _OPEN_ROWS: Final = 1 << 23
 """Rows of all open files of a landing: their hashes are in memory until the file is closed."""
+_FLUSHED: Final = 1 << 15
+"""So many rows at once are sent to the disk while the next ones are read."""
 _REPEATED: Final = pa.dictionary(pa.int32(), pa.string())
 
 
@@ -63,6 +65,8 @@ class _Growing:
     hashes: list[seen.Hashes] = field(default_factory=list)
     reach: list[date] = field(default_factory=list)
     filled: set[str] = field(default_factory=set)
+    flushed: Future[None] | None = None
+    """Its way to the disk, as far as it was begun."""
 
 
 class Landing:
@@ -85,6 +89,7 @@ class Landing:
         self._generations: Mapping[tuple[str, date], int] = {} if generations is None else generations
         self._open: OrderedDict[tuple[str, date], _Growing] = OrderedDict()
         self._wide = False
+        self._flushing = ThreadPoolExecutor(1, "flush")
         self._paths: list[Path] = []
         self.files: list[WrittenFile] = []
         self.hashes: dict[str, seen.Hashes] = {}
@@ -118,12 +123,16 @@ class Landing:
         growing.filled |= filled
         if growing.rows >= ROWS:
             self._close(record_class, day)
+        elif rows.height >= _FLUSHED:
+            self._flush(growing)
         return reach
 
     def close(self) -> None:
         """Makes all open files whole and durable; `files` has them then."""
         for record_class, day in list(self._open):
             self._close(record_class, day)
+        self._flushing.shutdown()
+        self._flushing = ThreadPoolExecutor(1, "flush")
 
     @property
     def is_open(self) -> bool:
@@ -132,6 +141,7 @@ class Landing:
 
     def abandon(self) -> None:
         """Lets go of all files, the closed ones too, and removes them."""
+        self._flushing.shutdown()
         for growing in self._open.values():
             growing.writer.abandon()
         self._open.clear()
@@ -212,9 +222,20 @@ class Landing:
                 columns.append(pa.nulls(rows.height, column.type))
         return pa.table(columns, schema=schema)
 
+    def _flush(self, growing: _Growing) -> None:
+        """Begins to send a file to the disk. What fails on the way is raised by the next call, or when it is closed:
+        the disk tells it once.
+        """
+        if growing.flushed is None or growing.flushed.done():
+            if growing.flushed is not None:
+                growing.flushed.result()
+            growing.flushed = self._flushing.submit(self._disk.flush, growing.path)
+
     def _close(self, record_class: str, day: date) -> None:
         growing = self._open.pop((record_class, day))
         try:
+            if growing.flushed is not None:
+                growing.flushed.result()
             growing.writer.close()
         except BaseException:
             growing.writer.abandon()
@@ -222,11 +243,11 @@ class Landing:
         self._disk.end(growing.path, named=False)
         place, custody = growing.place, self._custody
         whole = all(custody.has(day_key_id(record_class, day, category)) for category in CATEGORIES)
-        hashes = np.concatenate(growing.hashes)
+        hashes = np.sort(np.concatenate(growing.hashes))
         # Creating it syncs the directory, and with it the name of the file itself.
         block = self._layout.seen_file(record_class, day, place.file_id)
         seen.write_block(self._disk, block, seen_key(custody, place), f"seen {place}", hashes)
-        self.hashes[place.file_id] = np.sort(hashes)
+        self.hashes[place.file_id] = hashes
         self.files.append(
             WrittenFile(
                 record_class,

@@ -132,7 +132,7 @@ def shorten(hashes: Hashes) -> Hashes:
 
 def pack(short: Hashes) -> bytes:
     """The content of a seen block: a header line, then the zstd-compressed byte planes of the sorted differences."""
-    ordered = np.sort(short)
+    ordered = short if (short[1:] >= short[:-1]).all() else np.sort(short)
     differences = np.diff(ordered, prepend=np.uint64(0)).astype("<u8")
     planes = np.ascontiguousarray(differences.view(np.uint8).reshape(-1, 8)[:, :_BYTES].T)
     header = {"kind": "seen", "v": 1, "algorithm": algorithm(), "rows": len(ordered)}

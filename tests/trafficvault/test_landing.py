@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+from concurrent import futures
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 from ingest.record import SCHEMA
 from tests.trafficvault.sealed_store import DAY, NOON, Store, new_store
 from trafficvault import partitions, sealed_parquet, seen
+from trafficvault.durable import Disk
 from trafficvault.landing import Landing
 from trafficvault.layout import day_key_id
 from trafficvault.partitions import WrittenFile, file_keys
@@ -143,6 +146,42 @@ def test_text_in_pieces_is_written_whole(store: Store) -> None:
     to.close()
     assert read(store, to.files[0], ["a_number"])["a_number"].to_list() == numbers
     assert read(store, to.files[0], ["public_ip"])["public_ip"].unique().to_list() == [bytes(16)]
+
+
+class FailingDisk(Disk):
+    """A disk that fails once to take what is sent to it."""
+
+    flushes = 0
+
+    def flush(self, path: Path) -> None:
+        """The second time, the failure."""
+        self.flushes += 1
+        if self.flushes == 2:
+            raise OSError(errno.EIO, "a bad block")
+        super().flush(path)
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_what_fails_on_the_way_to_the_disk_is_told(store: Store, monkeypatch: pytest.MonkeyPatch, more: int) -> None:
+    """A disk tells a failure once, so what it told while rows came is raised then or when the file is closed."""
+    monkeypatch.setattr("trafficvault.landing._FLUSHED", 1)
+    disk = FailingDisk()
+    to = Landing(disk, store.layout, store.custody, CONSTANTS)
+    put(to, rows_of([{}]))
+    wait_for(to)
+    put(to, rows_of([{}], 2))
+    wait_for(to)
+    with pytest.raises(OSError, match="a bad block"):
+        for number in range(more):
+            put(to, rows_of([{}], 3 + number))
+        to.close()
+    to.abandon()
+    assert not list(store.layout.records.rglob("*.parquet"))
+
+
+def wait_for(to: Landing) -> None:
+    """Returns when nothing of `to` is on its way to the disk."""
+    futures.wait([one.flushed for one in to._open.values() if one.flushed is not None], timeout=10)
 
 
 record = st.fixed_dictionaries({}, optional={name: st.just(value) for name, value in VALUES.items()})
