@@ -256,16 +256,21 @@ def parse_feed(text: bytes, name: str) -> Feed:
         raise FeedError(f"feed {name}: {error}") from error
 
 
+def feed_at(path: Path) -> Feed:
+    """The feed in the file at `path`; its examples are not run. Raises `FeedError`."""
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise FeedError(f"feed {path.name} cannot be read: {error.strerror}") from error
+    return parse_feed(text, path.stem)
+
+
 def load_feed(path: Path, zone: str = "Europe/Amsterdam", region: str = "NL") -> Feed:
     """The feed in the file at `path`, its examples run with `zone` and `region` where they name none.
 
     Raises `FeedError`: which example, which column, what was expected and what was found.
     """
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise FeedError(f"feed {path.name} cannot be read: {error.strerror}") from error
-    feed = parse_feed(text, path.stem)
+    feed = feed_at(path)
     if not feed.examples:
         raise FeedError(f"feed {feed.name} has no example; add an [[example]] with a raw file and the records it gives")
     for example in feed.examples:

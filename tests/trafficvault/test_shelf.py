@@ -44,19 +44,49 @@ def test_an_own_feed_takes_a_shipped_ones_place(tmp_path: Path) -> None:
 def test_a_feed_is_loaded_once_and_when_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Looking at the names loads nothing; the second use doesn't load again."""
     loaded: list[str] = []
-    real = load_feed
 
     def counting(path: Path, zone: str, region: str) -> object:
         loaded.append(path.stem)
-        return real(path, zone, region)
+        return load_feed(path, zone, region)
 
     monkeypatch.setattr(shelf, "load_feed", counting)
+    (tmp_path / "mine.toml").write_text((SHIPPED / "native_csv.toml").read_text().replace('"native_csv"', '"mine"'))
     feeds = shelf_of(tmp_path)
-    assert "native_csv" in feeds
+    assert "mine" in feeds
     assert list(feeds)
     assert loaded == []
+    assert feeds["mine"] is feeds["mine"]
+    assert loaded == ["mine"]
     assert feeds["native_csv"] is feeds["native_csv"]
-    assert loaded == ["native_csv"]
+    assert loaded == ["mine"]
+
+
+def test_a_shipped_feed_is_the_same_with_its_examples_run_as_without(tmp_path: Path) -> None:
+    """What a lookup gives of a shipped feed passes its examples, wherever the vault is, when they are run."""
+    for feeds in (shelf_of(tmp_path), FeedShelf(tmp_path, "Pacific/Auckland", "NZ")):
+        unproven = {name: feed.digest for name, feed in feeds.items()}
+        assert feeds.faults() == []
+        assert {name: feeds.tested(name).digest for name in feeds} == unproven
+
+
+def test_a_feed_whose_examples_fail_is_used_by_nobody(tmp_path: Path) -> None:
+    """An own feed that reads something else than its examples promise is refused, and names which."""
+    text = (SHIPPED / "native_csv.toml").read_text().replace('"native_csv"', '"mine"')
+    (tmp_path / "mine.toml").write_text(text.replace("+31612345678", "+31612345679", 1))
+    feeds = shelf_of(tmp_path)
+
+    with pytest.raises(UsageError, match="loading a feed: feed mine, example "):
+        _ = feeds["mine"]
+    assert len(feeds.faults()) == 1
+    assert "mine" in feeds
+
+
+def test_a_file_that_can_not_be_read_is_no_feed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shipped feed whose file is broken is an error of its use, with a sentence."""
+    (tmp_path / "native_csv.toml").write_bytes(b"\xff")
+    monkeypatch.setattr(shelf, "SHIPPED", tmp_path)
+    with pytest.raises(UsageError, match="loading a feed: feed native_csv is not TOML"):
+        _ = shelf_of(tmp_path / "none")["native_csv"]
 
 
 def test_a_feed_that_does_not_load_harms_nobody_else(tmp_path: Path) -> None:

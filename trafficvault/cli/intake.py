@@ -88,11 +88,11 @@ def feeds_check(
 def feeds_test(context: typer.Context, as_json: AsJson = False) -> None:
     """Run the examples of every feed."""
     vault = door(context).open()
-    rows = [{"feed": feed.name, "examples": len(feed.examples), "passed": True} for feed in vault.feeds.values()]
+    rows = [{"feed": feed.name, "examples": len(feed.examples), "passed": True} for feed in map(vault.feeds.tested, vault.feeds)]
     if as_json:
         print_object({"feeds": rows})
     else:
-        # A feed whose examples fail does not load, so that a vault that opens has passed them all.
+        # A feed whose examples fail is an error, so that whoever comes here has passed them all.
         print_table("examples passed", ("feed", "examples"), [(row["feed"], row["examples"]) for row in rows])
 
 
