@@ -1,7 +1,7 @@
 """The shelf of feeds: shipped ones and the operator's own, each loaded when it is first used.
 
-An own feed has its examples run then. Those of a shipped feed are proven with the code that reads it, by the tests of a
-release: to run them again before each file would cost more than reading a small one. `tested` and `faults` run them all.
+An own feed has its examples run then. Those of a shipped feed are proven with the code that reads it, by a release's
+own tests: run before each file they would cost more than reading a small one. `tested` and `faults` run all.
 
 A vault with many feeds opens as fast as one with none; a feed that does not load stops who uses it, and nobody else.
 """

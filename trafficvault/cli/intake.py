@@ -88,7 +88,10 @@ def feeds_check(
 def feeds_test(context: typer.Context, as_json: AsJson = False) -> None:
     """Run the examples of every feed."""
     vault = door(context).open()
-    rows = [{"feed": feed.name, "examples": len(feed.examples), "passed": True} for feed in map(vault.feeds.tested, vault.feeds)]
+    rows = [
+        {"feed": feed.name, "examples": len(feed.examples), "passed": True}
+        for feed in map(vault.feeds.tested, vault.feeds)
+    ]
     if as_json:
         print_object({"feeds": rows})
     else:
