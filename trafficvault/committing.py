@@ -165,8 +165,10 @@ def _day_of(file: WrittenFile) -> str:
 
 def _require_believable(vault: Vault, receipt: Receipt) -> None:
     """Raises `DecisionError` when rows were judged past their term, or in the future, by a clock that jumped."""
+    if not receipt.expired and FUTURE not in receipt.rejected_by:
+        return
     problem = vault.audit.clock_problem(vault.clock.now())
-    if problem is not None and (receipt.expired or FUTURE in receipt.rejected_by):
+    if problem is not None:
         raise DecisionError(
             f"receiving a file: {problem}, and {receipt.expired} of its rows would be past their term and "
             f"{receipt.rejected_by.get(FUTURE, 0)} in the future; nothing was stored and the file stays where it is",

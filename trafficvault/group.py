@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Final
 
 from ingest import together
@@ -31,7 +32,7 @@ from trafficvault.delivered import Delivered
 from trafficvault.errors import DecisionError, UsageError, VaultError
 from trafficvault.progress import Progress, Watch
 from trafficvault.raw_bytes import Original
-from trafficvault.receipts import Receipt
+from trafficvault.receipts import Dying, Receipt
 from trafficvault.vault import Vault
 
 SMALL: Final = 8 * 2**20
@@ -90,6 +91,7 @@ class _Group:
         self._vault, self._feed, self._source, self._progress, self._whole = vault, feed, source, progress, whole
         self._waiting: list[_Waiting | Receipt] = []
         self._bytes = self._rows = self._passed = self._files = 0
+        self._in_step = False
         self._together = together.together(feed)
 
     def taken(self, delivered: Delivered, name: str, refusal: str | None) -> _Waiting | Receipt | None:
@@ -108,7 +110,8 @@ class _Group:
         blank = receive.blank_of(vault, feed, source, Delivered(data=data).sha256(), name)
         if any(isinstance(one, _Waiting) and one.blank.batch_id == blank.batch_id for one in self._waiting):
             return None  # the same bytes wait in this group: once it is committed the file is known
-        known = receive.known(vault, blank)
+        known = receive.known(vault, blank, in_step=self._in_step)
+        self._in_step = True
         if known is not None:
             return known
         arrived = vault.clock.now()
@@ -143,6 +146,7 @@ class _Group:
     def commit(self) -> Iterator[Receipt]:
         """Commits what waits; gives the receipts, those of files that needed no commit in their places."""
         waiting, self._waiting, self._rows, self._bytes = self._read(), [], 0, 0
+        self._in_step = False
         read = [one for one in waiting if isinstance(one, _Waiting)]
         try:
             done = iter(self._stored(read) if read else [])
@@ -179,11 +183,16 @@ class _Group:
     def _stored(self, waiting: list[_Waiting]) -> list[Receipt]:
         vault, feed, source = self._vault, self._feed, self._source
         readings = [one.reading for one in waiting if one.reading is not None]
+
+        @cache
+        def dying(classes: frozenset[str], arrived: datetime) -> Dying:
+            return dying_of(vault, feed, source, set(classes), arrived)
+
         incoming = [
             Incoming(
                 one.blank,
                 one.arrived,
-                dying_of(vault, feed, source, set(reading.records), one.arrived),
+                dying(frozenset(reading.records), one.arrived),
                 End(reading.shape, reading.sequence),
                 one.original,
             )

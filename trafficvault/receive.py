@@ -351,10 +351,14 @@ def blank_of(vault: Vault, feed: Feed, source: Source, sha256: str, file_name: s
     return Receipt(identity, feed.name, source.name, file_name, sha256, "refused")
 
 
-def known(vault: Vault, blank: Receipt) -> Receipt | None:
-    """The receipt of the same bytes of the same source, when they were stored or held before."""
+def known(vault: Vault, blank: Receipt, *, in_step: bool = False) -> Receipt | None:
+    """The receipt of the same bytes of the same source, when they were stored or held before.
+
+    `in_step`: it was asked already, under the same lock, whether catalogue and log are of one moment.
+    """
     with vault.catalogue.reading() as tx:
-        vault.audit.require_in_step(tx)
+        if not in_step:
+            vault.audit.require_in_step(tx)
         row = tx.get("batches", id=blank.batch_id)
     if row is None or row["status"] not in ("committed", "held"):
         return None
