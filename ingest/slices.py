@@ -39,11 +39,14 @@ class Slice:
     last: bool
 
 
-def slices_of(file: BinaryIO, limit: int, size: int = SIZE, longest: int = LONGEST) -> Iterator[Slice]:
+def slices_of(
+    file: BinaryIO, limit: int, size: int = SIZE, longest: int = LONGEST, workers: int = 1
+) -> Iterator[Slice]:
     """The slices of `file`, from its start, as `slices` gives them.
 
     Where it lies unpacked on a disk, the end of a slice is looked up first, so that a slice is read into its place and
-    no byte of it is copied: copying costs more than reading, and the workers would wait for it.
+    no byte of it is copied: copying costs more than reading, and the workers would wait for it. There the slices are
+    cut evenly, so that each of `workers` that take turns gets as many: none waits for another's last one.
     """
     if not file.seekable():
         yield from slices(file.read, limit, size, longest)
@@ -55,19 +58,24 @@ def slices_of(file: BinaryIO, limit: int, size: int = SIZE, longest: int = LONGE
         return
     whole = file.seek(0, io.SEEK_END)
     require_within(whole, limit)
-    first, row, number, near = 0, 0, 0, min(size, _NEAR)
-    while whole - first > size:
-        file.seek(first + size - near)
+    first, row, number = 0, 0, 0
+    left = -(-whole // (size * workers)) * workers if workers > 1 and whole > size else 0
+    while left > 1 or (not left and whole - first > size):
+        wanted = -(-(whole - first) // left) if left else size
+        near = min(wanted, _NEAR)
+        file.seek(first + wanted - near)
         tail = file.read(near)
         end = tail.rfind(b"\n") + 1
         file.seek(first)
-        part = file.read(size - near + end) if end and len(tail) == near else b""
-        if not part or len(part) < size - near + end:
+        part = file.read(wanted - near + end) if end and len(tail) == near else b""
+        if not part or len(part) < wanted - near + end:
+            left = 0
             break  # a long line, or somebody cuts the file short: it is looked at closer
         yield Slice(part, row, number, last=False)
-        first, row, number = first + len(part), row + _line_ends(part), number + 1
+        first, row, number, left = first + len(part), row + _line_ends(part), number + 1, max(left - 1, 0)
     file.seek(first)
-    yield from _cut(within(file.read, limit, first), row, number, size, longest)
+    # The last of even slices has what the lines cut off the others before it.
+    yield from _cut(within(file.read, limit, first), row, number, max(size, left * (whole - first)), longest)
 
 
 def slices(read: Read, limit: int, size: int = SIZE, longest: int = LONGEST) -> Iterator[Slice]:

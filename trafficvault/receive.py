@@ -184,7 +184,7 @@ def _receive_slices(
     mark = delivered.mark()
     while True:
         with delivered.open() as file:
-            parts = slices_of(file, vault.settings.max_unpacked, pace.slice_bytes)
+            parts = slices_of(file, vault.settings.max_unpacked, pace.slice_bytes, workers=pace.workers)
             first = next(parts)
             if first.last:
                 reading = read_whole(vault, feed, source, first.data, arrived, blank().file)

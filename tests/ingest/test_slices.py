@@ -90,6 +90,33 @@ def test_a_file_that_can_be_read_again_has_the_same_slices(pieces: list[bytes], 
             assert list(slices_of(io.BytesIO(packed), 1 << 30, size)) == cut(packed, size)
 
 
+@given(st.integers(0, 3000), st.integers(100, 300), st.integers(2, 3))
+def test_each_worker_gets_as_many_slices(lines: int, size: int, workers: int) -> None:
+    """Cut for several workers a file is in whole lines as ever, and in as many even pieces for each."""
+    data = b"01\n" * lines
+    found = list(slices_of(io.BytesIO(data), 1 << 20, size, workers=workers))
+    assert b"".join(part.data for part in found) == data
+    assert [part.first_row for part in found] == [at // 3 for at in starts(found)]
+    assert [part.last for part in found] == [False] * (len(found) - 1) + [True]
+    if len(data) > size:
+        assert len(found) == -(-len(data) // (size * workers)) * workers
+        lengths = [len(part.data) for part in found]
+        assert max(lengths) - min(lengths) <= 2 * 3 * workers
+
+
+def starts(parts: list[Slice]) -> list[int]:
+    """Where in the file each of `parts` starts."""
+    return [sum(len(part.data) for part in parts[:number]) for number in range(len(parts))]
+
+
+def test_two_workers_share_a_file_of_a_slice_and_a_half() -> None:
+    """Where one worker would take the most of a file, each gets half."""
+    data = b"0123456789\n" * 1500
+    halves = [len(part.data) for part in slices_of(io.BytesIO(data), 1 << 20, 11_000, workers=2)]
+    assert len(halves) == 2
+    assert max(halves) - min(halves) <= 2 * 11
+
+
 def test_a_file_on_a_disk_that_is_cut_short_meanwhile(tmp_path: Path) -> None:
     """What was there is given, and the last slice says that it is the last."""
     path = tmp_path / "file"
