@@ -21,24 +21,26 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from ingest.record import COLUMNS
-from trafficvault.cli import app
+from trafficvault.cli import application
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 FORMAT = ROOT / "trafficvault" / "FORMAT.md"
 COMMAND = "trafficvault"
+APP = application()
+"""The whole command line."""
 _BLOCK = re.compile(
     r"^<!-- help: (?P<verb>[a-z -]+) -->\n(?:\n?```text\n(?P<text>.*?)```\n)?", re.MULTILINE | re.DOTALL
 )
 _TABLE = re.compile(r"(?<=<!-- columns -->\n).*?(?=<!-- /columns -->)", re.DOTALL)
 
 
-def verbs(cli: typer.Typer = app) -> tuple[str, ...]:
+def verbs(cli: typer.Typer = APP) -> tuple[str, ...]:
     """Every verb, groups included, in the order `--help` lists them; the command itself first."""
     return (COMMAND, *_names(get_command(cli), ""))
 
 
-def help_of(verb: str, cli: typer.Typer = app) -> str:
+def help_of(verb: str, cli: typer.Typer = APP) -> str:
     """What `trafficvault VERB --help` prints on a terminal of 80 columns or more."""
     words = [] if verb == COMMAND else verb.split()
     page = io.StringIO()
@@ -53,7 +55,7 @@ def written(text: str) -> dict[str, str]:
     return {found["verb"]: found["text"] or "" for found in _BLOCK.finditer(text)}
 
 
-def rewritten(text: str, cli: typer.Typer = app) -> str:
+def rewritten(text: str, cli: typer.Typer = APP) -> str:
     """`text` with the block behind each marker as it must be. Raises `ValueError` for a marker of no verb."""
     known = verbs(cli)
 

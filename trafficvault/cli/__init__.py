@@ -1,49 +1,49 @@
-"""The command line: verbs of at most some ten lines, each calling one act. `main` maps errors to exit codes."""
+"""The command line: verbs of at most some ten lines, each calling one act. `main` maps errors to exit codes.
+
+Only the modules of the verb that was typed are imported: what all of them need takes longer than most verbs do.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import resource
 import sys
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from trafficvault import __version__
-from trafficvault.cli import adopting as adopting  # adds its verbs to those of the policy
-from trafficvault.cli import (
-    compacting,
-    custody,
-    escrowing,
-    holding,
-    intake,
-    keeping,
-    orders,
-    proposing,
-    proving,
-    rights,
-    scheduling,
-    servicing,
-    setup,
-    stating,
-)
-from trafficvault.cli.door import Door, layout_of
 from trafficvault.durable import NO_SPACE
 from trafficvault.errors import SpaceError, VaultError
 
 _PR_SET_DUMPABLE = 4
 _INTERRUPTED = 130
-
-app = typer.Typer(
-    name="trafficvault",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+_ROOMS = {
+    "setup": ("init", "policy", "config", "doctor", "user", "demo"),
+    "intake": ("feeds", "sources", "ingest", "batch", "proposal"),
+    "servicing": ("service",),
+    "orders": ("warrant",),
+    "proposing": ("proposal",),
+    "adopting": ("policy", "proposal"),
+    "holding": ("hold", "proposal"),
+    "rights": ("rights",),
+    "compacting": ("compact",),
+    "keeping": ("expire", "verify", "status", "audit"),
+    "scheduling": ("schedule",),
+    "stating": ("statement",),
+    "proving": ("certificate", "inventory", "audit"),
+    "custody": ("keys", "backup", "restore"),
+    "escrowing": ("escrow",),
+}
+"""The modules and the verbs that take them, in the order in which `--help` lists them. A proposal is carried out by the
+module that made it.
+"""
+_TAKE_A_VALUE = ("--vault", "--keys", "--user")
 
 
 def _show_version(wanted: bool) -> None:
@@ -52,7 +52,6 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def root(
     context: typer.Context,
     vault: Annotated[Path, typer.Option(envvar="TRAFFICVAULT_VAULT", help="The vault directory.")] = Path("vault"),
@@ -68,23 +67,39 @@ def root(
     ] = False,
 ) -> None:
     """Keeps telecom traffic data encrypted, discloses it under a warrant, and forgets it on time."""
+    from trafficvault.cli.door import Door, layout_of  # not before help and version, which need no vault
+
     context.obj = Door(layout_of(vault, keys), user)
 
 
-setup.add_to(app)
-intake.add_to(app)
-servicing.add_to(app)
-orders.add_to(app)
-proposing.add_to(app)
-holding.add_to(app)
-rights.add_to(app)
-compacting.add_to(app)
-keeping.add_to(app)
-scheduling.add_to(app)
-stating.add_to(app)
-proving.add_to(app)
-custody.add_to(app)
-escrowing.add_to(app)
+def application(words: Sequence[str] = ()) -> typer.Typer:
+    """The command line with the verb that `words` ask for; with every verb where they name none."""
+    app = typer.Typer(
+        name="trafficvault",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(root)
+    wanted = _verb(words)
+    for name in [name for name, verbs in _ROOMS.items() if wanted in verbs] or _ROOMS:
+        import_module(f"trafficvault.cli.{name}").add_to(app)
+    return app
+
+
+def _verb(words: Sequence[str]) -> str | None:
+    """The first of `words` that is no option and no value of one; None where help is asked for before it."""
+    left = iter(words)
+    for word in left:
+        if word in _TAKE_A_VALUE:
+            next(left, None)
+        elif not word.startswith("-"):
+            return word
+        elif "=" not in word:
+            return None
+    return None
 
 
 def main() -> None:
@@ -96,13 +111,15 @@ def main() -> None:
     except BrokenPipeError:
         # The reader of our output went away (`| head`): not our failure, and nothing left to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    # DuckDB complains on stderr of what is left when Python ends.
+    gc.unfreeze()
     sys.exit(code)
 
 
 def _run() -> int | str | None:
     """Runs the verb of the command line, tells its error, and returns the exit code."""
     try:
-        app()
+        _started(sys.argv[1:])()
     except SystemExit as leaving:
         # Typer always leaves by this, with a code of its own (1) when the reader of our output went away.
         return 0 if isinstance(leaving.__context__, BrokenPipeError) else leaving.code
@@ -122,6 +139,16 @@ def _run() -> int | str | None:
         print(f"trafficvault: internal error: {type(error).__name__} at {_place(error)}", file=sys.stderr)
         return 1
     return 0
+
+
+def _started(words: Sequence[str]) -> typer.Typer:
+    """The application, with all that it imports kept out of the way of the garbage collector: modules stay."""
+    gc.disable()
+    try:
+        return application(words)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def harden() -> None:

@@ -10,7 +10,10 @@ from trafficvault.cli.door import AsJson, door
 from trafficvault.cli.screen import print_lines, print_object, print_table
 from trafficvault.cli.setup import policy_verbs
 
-proposing.CARRIERS[adoption.KIND] = adoption.carry_out
+
+def add_to(app: typer.Typer) -> None:
+    """Says how its proposals are carried out; its verbs stand among those of the policy."""
+    proposing.CARRIERS[adoption.KIND] = adoption.carry_out
 
 
 @policy_verbs.command("plan")

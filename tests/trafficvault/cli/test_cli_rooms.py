@@ -1,0 +1,76 @@
+"""Which modules a verb brings along: its own, and none of those that only others need."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from docs.help import help_of, verbs
+from trafficvault.cli import application, proposing
+
+ROOT = Path(__file__).resolve().parents[3]
+PATHS = [verb for verb in verbs() if verb != "trafficvault"]
+
+
+def _verbs_of(cli: typer.Typer) -> set[str]:
+    command = get_command(cli)
+    assert isinstance(command, TyperGroup)
+    return set(command.commands)
+
+
+@pytest.mark.parametrize("verb", [path for path in PATHS if " " not in path])
+def test_a_verb_is_whole_by_itself(verb: str) -> None:
+    """What its modules alone tell of a verb is what all modules tell, the verbs below it included."""
+    alone = application([verb])
+
+    below = {path for path in verbs(alone) if path.split()[0] == verb}
+
+    assert below == {path for path in PATHS if path.split()[0] == verb}
+    assert all(help_of(path, alone) == help_of(path) for path in below)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--vault", "expire", "--user=status", "warrant", "run"],
+        ["--keys", "k", "--user", "init", "warrant"],
+    ],
+)
+def test_a_value_is_no_verb(words: list[str]) -> None:
+    """The value of an option that stands before the verb is not taken for one."""
+    assert _verbs_of(application(words)) == {"warrant"}
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h", "warrant"], ["--version"], ["nosuch"], ["--vault"]])
+def test_without_a_verb_there_are_all(words: list[str]) -> None:
+    """No verb, an unknown one, and help before it: every verb is there to be listed."""
+    assert _verbs_of(application(words)) == {path for path in PATHS if " " not in path}
+
+
+def test_a_proposal_finds_who_carries_it_out() -> None:
+    """The verb that approves proposals brings along all that makes them."""
+    application([])
+    everything = set(proposing.CARRIERS)
+    proposing.CARRIERS.clear()
+    application(["proposal"])
+    assert "hold-extend" in proposing.CARRIERS
+    assert set(proposing.CARRIERS) <= everything
+
+
+def test_a_question_imports_no_other_act() -> None:
+    """`warrant` brings no schedule, no expiry and no demonstration along: a cold process waits for its imports."""
+    program = (
+        "import sys; from trafficvault.cli import application; application(['warrant']); "
+        "print(*[name for name in sys.argv[1:] if name in sys.modules])"
+    )
+    others = ["apscheduler", "rfc3161_client", "trafficvault.expire", "trafficvault.demo", "trafficvault.verify"]
+
+    done = subprocess.run([sys.executable, "-c", program, *others], capture_output=True, text=True, cwd=ROOT, check=True)
+
+    assert done.stdout.split() == []
