@@ -10,6 +10,7 @@ while the first rows are still being looked for.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +35,13 @@ _CLOSED = {
 # Global: each answer has a connection of its own. Locked last: no setting can be changed after it.
 _LOCKS = ("SET GLOBAL TimeZone = 'UTC'", "SET enable_external_access = false", "SET lock_configuration = true")
 _OUR_MISTAKES = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException, duckdb.SyntaxException)
+
+
+_WORD = re.compile(r"[a-z_][a-z0-9_]*")
+_SELECTS: set[str] = set()
+"""The questions that were found to be one SELECT each."""
+_SHAPES: dict[tuple[str, pa.Schema], pa.Schema] = {}
+"""What each stream has answered in this process: its columns, by its text and the columns of the rows it was given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +147,16 @@ def _answer(
     parameters: dict[str, object],
     limits: Limits,
 ) -> pa.Table:
-    connection.register("records", _withheld(records, grant))
+    given = _withheld(records, grant)
+    shape = _SHAPES.get((question.text, records.schema)) if question.kind == "stream" else None
+    connection.register("records", given if shape is None else _telling(given, question))
     connection.register("wanted", wanted)
     answer = _ask(connection, question, parameters, limits)
     connection.unregister("records")
+    if shape is not None:
+        answer = _filled_up(answer, shape)
+    elif question.kind == "stream":
+        _SHAPES[question.text, records.schema] = answer.schema
     return answer.select([name for name in answer.column_names if _is_shown(name, question, records.schema, grant)])
 
 
@@ -206,6 +220,36 @@ def _withheld(records: pa.Table, grant: Grant) -> pa.Table:
     )
 
 
+def _telling(records: pa.Table, question: Question) -> pa.Table:
+    """`records` without the columns that hold nothing and that the question does not name.
+
+    A stream passes them on as they are, and most columns of most answers are such: DuckDB would plan, join and sort
+    each of them. `_filled_up` puts them back.
+    """
+    named = _named(question.text)
+    rows = records.num_rows
+    return records.select(
+        [
+            name
+            for name, column in zip(records.column_names, records.columns, strict=True)
+            if name in named or column.null_count < rows
+        ]
+    )
+
+
+@lru_cache(maxsize=64)
+def _named(text: str) -> frozenset[str]:
+    """Every word of a question: whatever it calls by name is among them."""
+    return frozenset(_WORD.findall(text.lower()))
+
+
+def _filled_up(answer: pa.Table, shape: pa.Schema) -> pa.Table:
+    """`answer` with every column of `shape`; what it lacks is null."""
+    there = dict(zip(answer.column_names, answer.columns, strict=True))
+    columns = [there[field.name] if field.name in there else _nothing(answer.num_rows, field.type) for field in shape]
+    return pa.table(columns, schema=shape)
+
+
 def _ask(
     connection: duckdb.DuckDBPyConnection, question: Question, parameters: dict[str, object], limits: Limits
 ) -> pa.Table:
@@ -213,9 +257,11 @@ def _ask(
     watchdog = threading.Timer(limits.seconds, connection.interrupt)
     watchdog.daemon = True
     try:
-        statements = connection.extract_statements(question.text)
-        if len(statements) != 1 or statements[0].type is not duckdb.StatementType.SELECT:
-            raise QuestionError(f"asking {question.name}: a question is exactly one SELECT")
+        if question.text not in _SELECTS:
+            statements = connection.extract_statements(question.text)
+            if len(statements) != 1 or statements[0].type is not duckdb.StatementType.SELECT:
+                raise QuestionError(f"asking {question.name}: a question is exactly one SELECT")
+            _SELECTS.add(question.text)
         watchdog.start()
         return connection.sql(question.text, params=parameters or None).to_arrow_table()
     except duckdb.InterruptException:

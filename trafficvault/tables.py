@@ -21,7 +21,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from trafficvault import signing
+from trafficvault import row_forms
 
 SEAL = "seal"
 """The column of every table that holds the row's MAC."""
@@ -327,8 +327,7 @@ def row_name(table: sa.Table, row: Mapping[str, object]) -> str:
 
 def seal_of(mac_key: bytes, table: sa.Table, row: Mapping[str, object]) -> str:
     """The MAC that belongs to the row: over the table's name and every column but the seal."""
-    plain = {name: value for name, value in row.items() if name != SEAL}
-    return hmac.digest(mac_key, signing.canonical({"table": table.name, "row": plain}), "sha256").hex()
+    return hmac.digest(mac_key, row_forms.canonical(table, row, SEAL), "sha256").hex()
 
 
 def is_sealed(mac_key: bytes, table: sa.Table, row: Mapping[str, object]) -> bool:
