@@ -205,8 +205,7 @@ def sequence_modulus(vault: Vault, source_name: str) -> int | None:
     source = vault.sources.get(source_name)
     if source is not None and source.sequence_modulus is not None:
         return source.sequence_modulus
-    feed = vault.feeds.get(source.feed if source is not None else source_name)
-    return None if feed is None or feed.sequence is None else feed.sequence.modulus
+    return vault.feeds.modulus(source.feed if source is not None else source_name)
 
 
 def gap_sentences(vault: Vault) -> list[str]:

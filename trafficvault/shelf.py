@@ -23,6 +23,7 @@ class FeedShelf(Mapping[str, Feed]):
         self._paths = {path.stem: path for directory in (SHIPPED, own) for path in sorted(directory.glob("*.toml"))}
         self._zone, self._region = zone, region
         self._loaded: dict[str, Feed] = {}
+        self._numbered: dict[str, int | None] = {}
 
     def __getitem__(self, name: str) -> Feed:
         """The feed `name`. Raises `KeyError` when there is none, `UsageError` when it does not load."""
@@ -42,6 +43,22 @@ class FeedShelf(Mapping[str, Feed]):
         except FeedError as problem:
             raise _unfit(problem) from problem
         return self._loaded[name]
+
+    def modulus(self, name: str) -> int | None:
+        """Where the file numbers of the feed `name` start again; None when they never do, or when there is no such feed.
+
+        It is not loaded for this: to run its examples takes longer than most questions. Raises `UsageError` when its
+        file can't be read.
+        """
+        if name not in self._paths:
+            return None
+        if name not in self._numbered:
+            try:
+                feed = self._loaded.get(name) or feed_at(self._paths[name])
+            except (FeedError, OSError) as problem:
+                raise UsageError(f"reading how feed {name} numbers its files: {problem}") from problem
+            self._numbered[name] = None if feed.sequence is None else feed.sequence.modulus
+        return self._numbered[name]
 
     def __contains__(self, name: object) -> bool:
         """Whether there is a feed `name`; it is not loaded to find out."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ingest.feed import Feed
 from ingest.source import Source
 from trafficvault.audit import AuditLog
 from trafficvault.catalogue import Catalogue
@@ -18,6 +17,7 @@ from trafficvault.layout import Layout
 from trafficvault.openings import Openings
 from trafficvault.policy import Policy
 from trafficvault.settings import Settings
+from trafficvault.shelf import FeedShelf
 
 
 @dataclass(slots=True)
@@ -34,7 +34,7 @@ class Vault:
     layout: Layout
     settings: Settings
     policy: Policy
-    feeds: Mapping[str, Feed]
+    feeds: FeedShelf
     sources: Mapping[str, Source]
     disk: Disk
     clock: Clock

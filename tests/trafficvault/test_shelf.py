@@ -107,3 +107,23 @@ def test_an_unknown_feed_is_a_missing_key(tmp_path: Path) -> None:
     assert feeds.get("nosuch") is None
     with pytest.raises(KeyError):
         _ = feeds["nosuch"]
+
+
+def test_how_files_are_numbered_is_known_without_loading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The modulus is the feed's, whether it was loaded or not; of an unknown feed and one without numbers it is None."""
+    whole = shelf_of(tmp_path)
+    wanted = {name: rule.modulus if (rule := feed.sequence) else None for name, feed in whole.items()}
+    assert {whole.modulus(name) for name in whole} == set(wanted.values())
+    monkeypatch.setattr(shelf, "load_feed", lambda *_: pytest.fail("it was loaded"))
+    feeds = shelf_of(tmp_path)
+
+    assert {name: feeds.modulus(name) for name in feeds} == wanted
+    assert {feeds.modulus("mvno_pipe"), feeds.modulus("native_csv")} == {wanted["mvno_pipe"], None}
+    assert feeds.modulus("nosuch") is None
+
+
+def test_a_feed_that_is_none_has_no_numbers(tmp_path: Path) -> None:
+    """A file that defines no feed is named by what asks how its files are numbered."""
+    (tmp_path / "mine.toml").write_text("feed = ")
+    with pytest.raises(UsageError, match="reading how feed mine numbers its files"):
+        shelf_of(tmp_path).modulus("mine")
