@@ -45,7 +45,7 @@ class FeedShelf(Mapping[str, Feed]):
         return self._loaded[name]
 
     def modulus(self, name: str) -> int | None:
-        """Where the file numbers of the feed `name` start again; None when they never do, or when there is no such feed.
+        """Where the file numbers of the feed `name` start again; None when they never do, or there is no such feed.
 
         It is not loaded for this: to run its examples takes longer than most questions. Raises `UsageError` when its
         file can't be read.

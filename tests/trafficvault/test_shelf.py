@@ -110,7 +110,7 @@ def test_an_unknown_feed_is_a_missing_key(tmp_path: Path) -> None:
 
 
 def test_how_files_are_numbered_is_known_without_loading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The modulus is the feed's, whether it was loaded or not; of an unknown feed and one without numbers it is None."""
+    """The modulus is the feed's, whether it was loaded or not; of an unknown feed, or one without numbers, None."""
     whole = shelf_of(tmp_path)
     wanted = {name: rule.modulus if (rule := feed.sequence) else None for name, feed in whole.items()}
     assert {whole.modulus(name) for name in whole} == set(wanted.values())
