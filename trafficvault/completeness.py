@@ -112,7 +112,8 @@ def look(
         parts = vault.holdings.rows(tx, "partitions")
         batches = vault.holdings.rows(tx, "batches")
     tombs = {(row["record_class"], row["day"]) for row in parts if row["state"] != "live"}
-    lost = {(row["record_class"], row["day"]): holdings.lost(row) for row in parts}
+    # Of most days nothing is lost.
+    lost = {(row["record_class"], row["day"]): holdings.lost(row) for row in parts if row["gone"] or row["going"]}
     ever = {row["record_class"] for row in parts}
     days = sorted({day for start, end in document.windows for day in days_of(start, end)})
     window = [day.isoformat() for day in days]
