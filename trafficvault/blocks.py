@@ -29,8 +29,10 @@ from trafficvault.block_form import DIRECTORY, FIRST_KEY_BYTES, MAGIC, POSTINGS,
 from trafficvault.errors import FaultError, RefusedError, UsageError
 from trafficvault.sealed_parquet import Place, polars_type
 
-_TAIL = 64 * 1024
-"""What is read of a file's end at first: mostly its whole directory."""
+_LEAST_TAIL, _TAIL_SHARE = 4096, 160
+"""What is read of a file's end at first, and one part of how many if that is more: its whole directory, which has some
+44 bytes a block and 12 a chunk, while a block has some 18,000.
+"""
 _TRAILER = SALT_BYTES + 4 + len(MAGIC)
 _BATCH = 512
 """Blocks that are looked into at once."""
@@ -156,7 +158,8 @@ class BlockFile:
         try:
             with _handle(path) as handle:
                 size = os.fstat(handle).st_size
-                tail = os.pread(handle, _TAIL, max(0, size - _TAIL))
+                first = max(_LEAST_TAIL, size // _TAIL_SHARE)
+                tail = os.pread(handle, first, max(0, size - first))
                 length, salt = _trailer(tail)
                 begin = size - length - _TRAILER
                 if length + _TRAILER > len(tail):

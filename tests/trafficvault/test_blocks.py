@@ -385,7 +385,8 @@ def test_a_file_of_another_form_is_as_good_as_none(tmp_path: Path, monkeypatch: 
 
 def test_a_large_directory_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also one that is longer than the end that is read at first."""
-    monkeypatch.setattr(blocks, "_TAIL", 100)
+    monkeypatch.setattr(blocks, "_LEAST_TAIL", 100)
+    monkeypatch.setattr(blocks, "_TAIL_SHARE", 10**9)
     rows = busy(3000)
 
     assert_frame_equal(pl.concat(opened(tmp_path / "x.blocks", rows).every(rows.columns)), rows)
