@@ -49,7 +49,7 @@ class Sections:
         self.rows: Whole = first["rows"].astype(np.int64)
         self._entries: Whole = first["entries"].astype(np.int64)
         self._tag_width = self._heads["tag_width"].astype(np.int64)
-        self._absent: list[bool] = (~(self._tag_width.any(axis=0) | self._heads["least"].any(axis=0))).tolist()
+        self._absent: Mask = ~np.logical_or(self._tag_width.any(axis=0), self._heads["least"].any(axis=0))
         self._width = self._heads["width"].astype(np.int64)
         streams = np.stack([self._size(self._tag_width), self._size(self._width)], axis=2).reshape(len(packed), -1)
         ends = np.cumsum(streams, axis=1)
@@ -77,7 +77,7 @@ class Sections:
 
     def is_absent(self, column: str) -> bool:
         """Whether the column is null in every row."""
-        return self._absent[self._names[column]]
+        return bool(self._absent[self._names[column]])
 
     def read(self, column: str, section: Whole, row: Whole) -> pa.Array:
         """The values of `column` in those rows, of the record's type."""

@@ -5,19 +5,23 @@ terminal only.
 from __future__ import annotations
 
 import json
+import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-
-from rich.console import Console
-from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
-from rich.table import Table
+from typing import TYPE_CHECKING
 
 from trafficvault.progress import Progress
 
+# Rich is imported where something is drawn: a verb that answers in JSON, or that no terminal shows, draws nothing.
+if TYPE_CHECKING:
+    from rich.console import Console
+
 _PIPE_COLUMNS = 200
 _WORD = 32
+_DRAWS = {"FORCE_COLOR", "TTY_COMPATIBLE"}
+"""With one of these in the environment, Rich may take a file or a pipe for a terminal."""
 
 
 def print_object(value: dict[str, object]) -> None:
@@ -33,6 +37,8 @@ def print_lines(lines: Iterable[str]) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Prints a table; an empty one says so."""
+    from rich.table import Table
+
     console = _wide()
     table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), pad_edge=False)
     numbers = [True] * len(columns)
@@ -68,6 +74,8 @@ def plain(value: object) -> str:
 
 def _wide() -> Console:
     """The terminal; where output goes to a file or a pipe, lines wide enough for `grep`."""
+    from rich.console import Console
+
     console = Console()
     return console if console.is_terminal else Console(width=_PIPE_COLUMNS)
 
@@ -84,6 +92,13 @@ def progress(title: str, total: int | None = None) -> Iterator[Callable[[str | P
     What is told by `Progress` has its rows, their rate, the share done and the time left; what is told by a word alone
     counts the words, out of `total` where that is known.
     """
+    if not (sys.stderr.isatty() or _DRAWS & os.environ.keys()):
+        yield lambda news: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
     console = Console(stderr=True)
     bar = Bar(
         SpinnerColumn(),

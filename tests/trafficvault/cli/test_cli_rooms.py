@@ -69,7 +69,14 @@ def test_a_question_imports_no_other_act() -> None:
         "import sys; from trafficvault.cli import application; application(['warrant']); "
         "print(*[name for name in sys.argv[1:] if name in sys.modules])"
     )
-    others = ["apscheduler", "rfc3161_client", "trafficvault.expire", "trafficvault.demo", "trafficvault.verify"]
+    others = [
+        "apscheduler",
+        "rfc3161_client",
+        "rich",
+        "trafficvault.expire",
+        "trafficvault.demo",
+        "trafficvault.verify",
+    ]
 
     told = subprocess.check_output([sys.executable, "-c", program, *others], text=True, cwd=ROOT)
 
