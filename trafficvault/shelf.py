@@ -55,7 +55,7 @@ class FeedShelf(Mapping[str, Feed]):
         if name not in self._numbered:
             try:
                 feed = self._loaded.get(name) or feed_at(self._paths[name])
-            except (FeedError, OSError) as problem:
+            except FeedError as problem:
                 raise UsageError(f"reading how feed {name} numbers its files: {problem}") from problem
             self._numbered[name] = None if feed.sequence is None else feed.sequence.modulus
         return self._numbered[name]
