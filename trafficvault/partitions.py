@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -168,14 +168,22 @@ def read_released(
     file_id: str,
     columns: Sequence[str],
     only: pl.Expr | None = None,
-) -> pl.DataFrame:
-    """The `columns` of a file, of the rows for which `only` holds, under the keys that a warrant opened.
+    among: Collection[int] | None = None,
+) -> Iterator[tuple[int, pl.DataFrame]]:
+    """The `columns` of a file, of the rows for which `only` holds, under the keys that a warrant opened: row group by
+    row group, those `among` which are given or all, each with its number.
 
     `released` holds the `frame` key of the file's class and day and one for each category wanted; `only` may use no
     other category either. A column that the file has not reads as null. Raises `RefusedError` for a column outside.
     """
     place, keys = released_keys(released, file_id)
-    return _read(layout, place, keys, columns, only)
+    path, opened, asked = _opened(layout, place, keys, columns, only)
+    offset = 0
+    for number, rows in enumerate(opened.groups):
+        if among is None or number in among:
+            lazy = sealed_parquet.scan(path, opened, asked).slice(offset, rows)
+            yield number, sealed_parquet.collect(_filtered(lazy, only).select(columns), place)
+        offset += rows
 
 
 def released_keys(released: Sequence[Released], file_id: str) -> tuple[Place, dict[str, bytes]]:
@@ -263,15 +271,23 @@ def file_keys(custody: Custody, place: Place) -> dict[str, bytes]:
 def _read(
     layout: Layout, place: Place, keys: Mapping[str, bytes], columns: Sequence[str], only: pl.Expr | None
 ) -> pl.DataFrame:
+    path, opened, asked = _opened(layout, place, keys, columns, only)
+    return sealed_parquet.collect(_filtered(sealed_parquet.scan(path, opened, asked), only).select(columns), place)
+
+
+def _opened(
+    layout: Layout, place: Place, keys: Mapping[str, bytes], columns: Sequence[str], only: pl.Expr | None
+) -> tuple[Path, sealed_parquet.DataKeys, list[str]]:
+    """The file, what opens `columns` and those of `only`, and these. Raises `RefusedError` for one without a key."""
     asked = list(dict.fromkeys([*columns, *(only.meta.root_names() if only is not None else ())]))
     for name in asked:
         sealed_parquet.require_granted(name, place.record_class, keys)
     path = layout.record_file(place.record_class, place.day, place.file_id)
-    opened = sealed_parquet.unwrap(path, place, keys, asked)
-    lazy = sealed_parquet.scan(path, opened, asked)
-    if only is not None:
-        lazy = lazy.filter(only)
-    return sealed_parquet.collect(lazy.select(columns), place)
+    return path, sealed_parquet.unwrap(path, place, keys, asked), asked
+
+
+def _filtered(rows: pl.LazyFrame, only: pl.Expr | None) -> pl.LazyFrame:
+    return rows if only is None else rows.filter(only)
 
 
 def slices(layout: Layout, place: Place, keys: Mapping[str, bytes], columns: Sequence[str]) -> Iterator[pl.DataFrame]:

@@ -42,6 +42,12 @@ Lookup = Callable[[Collection[str]], Wanted | None]
 Found = dict[str, tuple[bytes, list[int]]]
 """The blocks that may hold what was looked for, by file; with the salt of the block file they are in."""
 NOTHING: Found = {}
+_BLOCKS = 512
+"""As many blocks are unpacked at once."""
+
+
+class CrowdError(Exception):
+    """There are more rows than were to be read at once: no answer yet, and no failure."""
 
 
 class Reader:
@@ -81,24 +87,52 @@ class Reader:
                 self._find(opened, wanted, found)
         return found
 
-    def rows(self, files: Iterable[StoredFile], only: Filter, lookup: Lookup, found: Found = NOTHING) -> pl.DataFrame:
+    def rows(
+        self,
+        files: Iterable[StoredFile],
+        only: Filter,
+        lookup: Lookup,
+        found: Found = NOTHING,
+        most: int | None = None,
+    ) -> pl.DataFrame:
         """The granted columns of the rows for which `only` holds, with `record_class` and `FILE_DAY`, file by file.
 
-        `found` is what `find` told of the same `lookup`, of these files or more: what it lacks is found now.
+        `found` is what `find` told of the same `lookup`, of these files or more: what it lacks is found now. Raises
+        `CrowdError` as soon as there are more than `most`.
         """
         frames = [nothing()]
         for group in _alike(files):
-            of_class = [frame for frame in self._of_class(group, only, lookup, found) if frame.height]
+            of_class = []
+            for frame in self._of_class(group, only, lookup, found):
+                of_class += [frame] if frame.height else []
+                if most is not None:
+                    most -= frame.height
+                    if most < 0:
+                        raise CrowdError
             if of_class:
                 rows = of_class[0] if len(of_class) == 1 else pl.concat(of_class, how="diagonal_relaxed")
-                record_class = group[0].record_class
-                rows = self._within_term(rows, record_class)
-                gone = self._ended.mask(record_class, rows, self._now)
-                rows = rows.filter(~gone) if gone.any() else rows
-                frames.append(rows.with_columns(record_class=pl.lit(record_class)))
+                frames.append(self._living(rows, group[0].record_class))
         if len(frames) == 2 and frames[0].schema.items() <= frames[1].schema.items():
             return frames[1]
         return pl.concat(frames, how="diagonal_relaxed")
+
+    def groups(
+        self, file: StoredFile, only: Filter, among: Collection[int] | None = None
+    ) -> Iterator[tuple[int, pl.DataFrame]]:
+        """As `rows`, of one file as it lies on disk: row group by row group, each with its number, those `among` which
+        are given, or all. A row group none of whose rows is left is passed over.
+        """
+        for number, rows in self._scanned(file, only, among):
+            living = self._living(rows, file.record_class) if rows.height else rows
+            if living.height:
+                yield number, living
+
+    def _living(self, rows: pl.DataFrame, record_class: str) -> pl.DataFrame:
+        """`rows` of one class without those past their term, with its name."""
+        rows = self._within_term(rows, record_class)
+        gone = self._ended.mask(record_class, rows, self._now)
+        rows = rows.filter(~gone) if gone.any() else rows
+        return rows.with_columns(record_class=pl.lit(record_class))
 
     def _of_class(self, files: list[StoredFile], only: Filter, lookup: Lookup, found: Found) -> Iterator[pl.DataFrame]:
         blocked = [file for file in files if file.has_blocks]
@@ -115,7 +149,7 @@ class Reader:
             scanned += closed
             yield from (rows.filter(filtered) for rows in self._looked_up(opened, wanted, columns, scanned, found))
         for file in scanned:
-            yield self._scanned(file, only)
+            yield from (rows for _, rows in self._scanned(file, only))
 
     def _there(self, files: Iterable[StoredFile]) -> list[str]:
         """The granted columns that one of `files`, of one class, has."""
@@ -187,14 +221,19 @@ class Reader:
             for part in (opened[:half], opened[half:]):
                 yield from self._looked_up(part, wanted, columns, scanned, found)
 
-    def _scanned(self, file: StoredFile, only: Filter) -> pl.DataFrame:
+    def _scanned(
+        self, file: StoredFile, only: Filter, among: Collection[int] | None = None
+    ) -> Iterator[tuple[int, pl.DataFrame]]:
+        """The rows of a file, a row group at a time, with its number."""
         columns = self._granted_of(file)
         asked = only(columns)
         if not set(asked.meta.root_names()) <= set(columns):
-            return pl.DataFrame()
+            return
         released = self._release(file, self._needed(file.record_class, columns))
-        rows = partitions.read_released(self._vault.layout, released, file.file_id, columns, asked)
-        return _dated(rows, [file.day], [rows.height])
+        groups = partitions.read_released(self._vault.layout, released, file.file_id, columns, asked, among)
+        for number, rows in groups:
+            yield number, _dated(rows, [file.day], [rows.height])
+            self._vault.keys.require_unrenewed()
 
     def _granted_of(self, file: StoredFile) -> tuple[str, ...]:
         key = file.record_class, file.columns, file.lost

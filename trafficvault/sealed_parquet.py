@@ -127,6 +127,8 @@ class DataKeys:
     present: tuple[str, ...]
     """All columns the file has, in order."""
     rows: int
+    groups: tuple[int, ...] = ()
+    """How many rows each row group has, in order."""
     told: Mapping[str, str] = field(default_factory=dict)
     """What the footer says besides, by name."""
 
@@ -225,6 +227,8 @@ def unwrap(path: Path, place: Place, file_keys: Mapping[str, bytes], columns: It
         with pq.ParquetFile(path, decryption_properties=properties) as file:
             present = tuple(file.schema_arrow.names)
             rows = int(file.metadata.num_rows)
+            # Of a row group, and never of a column in it.
+            groups = tuple(file.metadata.row_group(index).num_rows for index in range(file.num_row_groups))
             more = {name.decode(): text.decode() for name, text in (file.metadata.metadata or {}).items()}
             told = {name: text for name, text in more.items() if name.startswith(TOLD)}
             ids = _key_ids(file.schema_arrow, place)
@@ -236,7 +240,7 @@ def unwrap(path: Path, place: Place, file_keys: Mapping[str, bytes], columns: It
                 next(file.iter_batches(batch_size=1, row_groups=[0], columns=wanted, use_threads=False))
         leaves = [leaf for name in wanted for leaf in leaf_paths(SCHEMA.field(name))]
         keys = {leaf: kms.data_keys[ids[leaf]] for leaf in leaves}
-        return DataKeys(kms.data_keys[place.footer_id()], keys, present, rows, told)
+        return DataKeys(kms.data_keys[place.footer_id()], keys, present, rows, groups, told)
     except (pa.ArrowException, OSError, KeyError, StopIteration) as problem:
         raise FaultError(f"opening {place}: it is missing, damaged, or not a file of this vault") from problem
 

@@ -6,14 +6,15 @@ neighbouring days; those files are opened only when there is such a call. Rows p
 whatever day they are on.
 
 A stretch is as many whole days as give some number of rows: one day of a target that fills it, or all days of one that
-hardly appears. What comes of a day does not depend on its stretch: each row says to which day's answer it is given.
+hardly appears. What comes of a day does not depend on its stretch: each row says to which day's answer it is given. A
+day with more matches than are to be held is given to a stream in portions (`trafficvault.portions`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from itertools import accumulate, takewhile
+from itertools import accumulate, groupby, takewhile
 
 import polars as pl
 import pyarrow as pa
@@ -27,8 +28,9 @@ from trafficvault.block_form import ROWS
 from trafficvault.holdings import StoredFile
 from trafficvault.keys import SignedWarrant
 from trafficvault.policy import DISCLOSING, Policy
+from trafficvault.portions import PORTION_ROWS, Portions
 from trafficvault.progress import Progress, Watch
-from trafficvault.reading import FILE_DAY, Found, Reader, nothing
+from trafficvault.reading import FILE_DAY, CrowdError, Found, Reader, nothing
 from trafficvault.slicing import slices
 from trafficvault.vault import Vault
 
@@ -104,23 +106,30 @@ class Search:
         places = reader.find(self._files, self._lookup)
         weights = self._weights(places)
         given = sorted({day + step for day in self._days for step in (-_DAY, timedelta(0), _DAY)})
+        # Only a stream is given neighbours, and only it can be asked again and again.
+        most = PORTION_ROWS if with_neighbours else None
         found, read, count = nothing(), 0, 0
+        crowded: dict[date, Portions] = {}
         while given:
             # A day's answer takes the day after it too, whose calls may have begun on this one.
-            while read < len(self._days) and (found.height < STRETCH_ROWS or self._days[read] <= given[0] + _DAY):
+            while read < len(self._days) and (
+                (found.height < STRETCH_ROWS and not crowded) or self._days[read] <= given[0] + _DAY
+            ):
                 days = self._days[read : read + self._next(weights, read, count, found.height)]
-                rows = self._matched(reader, days, places)
+                days, rows, portions = self._read(reader, days, places, most)
+                if portions is not None:
+                    crowded[days[0]] = portions
                 found = pl.concat([found, rows], how="diagonal_relaxed") if found.height else rows
-                read, count = read + len(days), count + rows.height
+                read, count = read + len(days), count + (rows.height if portions is None else portions.rows)
                 progress(Progress(days[-1].isoformat(), count, read, len(self._days), "days"))
             stretch = [day for day in given if read == len(self._days) or day + _DAY < self._days[read]]
-            rows = self._given(reader, found, stretch, with_neighbours=with_neighbours)
             given = given[len(stretch) :]
+            for rows in self._given(reader, found, stretch, crowded, with_neighbours=with_neighbours):
+                if rows.height:
+                    parts = slices(rows, SLICE_ROWS) if with_neighbours else [rows]
+                    yield from (part.to_arrow() for part in parts)
             found = _left(found, stretch[-1]) if given else found.clear()
-            if rows.height:
-                # Only a stream is given neighbours, and only it can be asked again and again.
-                parts = slices(rows, SLICE_ROWS) if with_neighbours else [rows]
-                yield from (part.to_arrow() for part in parts)
+            crowded = {day: portions for day, portions in crowded.items() if day >= stretch[-1]}
 
     def _weights(self, places: Found) -> list[int]:
         """How many blocks are to be read of each day; of a file without any, as many as its rows would fill."""
@@ -145,10 +154,27 @@ class Search:
     def _lookup(self, columns: Collection[str]) -> blocks.Wanted | None:
         return blocks.wanted(self._scope.targets, columns)
 
-    def _matched(self, reader: Reader, days: Sequence[date], places: Found) -> pl.DataFrame:
-        """The rows of `days` that may hold a target."""
+    def _read(
+        self, reader: Reader, days: Sequence[date], places: Found, most: int | None
+    ) -> tuple[Sequence[date], pl.DataFrame, Portions | None]:
+        """As many of `days` as are read, with the rows of them that may hold a target; of a day that has more than
+        `most`, its portions and no row.
+        """
+        try:
+            return days, self._matched(reader, days, places, most), None
+        except CrowdError:
+            if len(days) > 1:
+                return self._read(reader, days[:1], places, most)
+        near = [file for file in self._near if abs(file.day - days[0]) <= _DAY]
+        return days, nothing(), Portions(reader, self._scope, near, days[0], PORTION_ROWS)
+
+    def _matched(self, reader: Reader, days: Sequence[date], places: Found, most: int | None) -> pl.DataFrame:
+        """The rows of `days` that may hold a target. Raises `CrowdError` when there are more than `most`."""
         files = [file for file in self._files if days[0] <= file.day <= days[-1]]
-        rows = reader.rows(files, lambda columns: scope.prefilter(self._scope, columns), self._lookup, places)
+        if not self._held.dates().isdisjoint(days):
+            # What a hold kept is one file a day, and is held whole; so is the day that it is put together with.
+            most = None
+        rows = reader.rows(files, lambda columns: scope.prefilter(self._scope, columns), self._lookup, places, most)
         if not self._held.carves:
             return rows
         held = self._held.rows(days[0], days[-1], self.grant().columns)
@@ -158,13 +184,38 @@ class Search:
         return both.group_by("record_class", *_ROW, maintain_order=True).agg(pl.all().drop_nulls().first())
 
     def _given(
-        self, reader: Reader, found: pl.DataFrame, stretch: Sequence[date], *, with_neighbours: bool
+        self,
+        reader: Reader,
+        found: pl.DataFrame,
+        stretch: Sequence[date],
+        crowded: Mapping[date, Portions],
+        *,
+        with_neighbours: bool,
+    ) -> Iterator[pl.DataFrame]:
+        """The rows in scope of the days of `stretch`, of which, and of those beside them, `found` has every match but
+        those of the days that are `crowded`.
+        """
+        for is_crowded, days in groupby(stretch, key=lambda day: (day in crowded, day in crowded and day)):
+            several = list(days)
+            calls = self._calls(found, several, crowded)
+            if is_crowded[0]:
+                yield from crowded[several[0]].given(calls)
+            else:
+                yield self._of_stretch(reader, found, several, calls, with_neighbours=with_neighbours)
+
+    def _of_stretch(
+        self,
+        reader: Reader,
+        found: pl.DataFrame,
+        stretch: Sequence[date],
+        calls: pl.DataFrame,
+        *,
+        with_neighbours: bool,
     ) -> pl.DataFrame:
-        """The rows in scope of the days of `stretch`, of which, and of those beside them, `found` has every match."""
+        """The rows in scope of the days of `stretch`, which are not crowded, with the parts of `calls`."""
         own = _of_days(found, stretch[0], stretch[-1])
         day = pl.col(FILE_DAY).alias(ANSWER_DAY)
         rows = own.select(pl.exclude(FILE_DAY), day, neighbour=pl.lit(False))
-        calls = self._calls(_of_days(found, stretch[0] - _DAY, stretch[-1] + _DAY), stretch)
         if calls.height:
             rows = pl.concat([rows, *self._parts(reader, calls)], how="diagonal_relaxed")
             rows = rows.unique([ANSWER_DAY, *_ROW], keep="first")
@@ -173,11 +224,17 @@ class Search:
         rows = scope.select(rows, self._scope)
         return rows if with_neighbours or calls.is_empty() else rows.filter(~pl.col("neighbour"))
 
-    def _calls(self, found: pl.DataFrame, stretch: Sequence[date]) -> pl.DataFrame:
+    def _calls(
+        self, found: pl.DataFrame, stretch: Sequence[date], crowded: Mapping[date, Portions]
+    ) -> pl.DataFrame:
         """The correlation ids of calls that touch a target, by each day of `stretch` whose answer they are part of:
         that of the matching row, and the days beside it.
         """
-        calls = scope.calls(found.with_columns(pl.col(FILE_DAY).alias(ANSWER_DAY)), self._scope)
+        first, last = stretch[0] - _DAY, stretch[-1] + _DAY
+        near = _of_days(found, first, last)
+        calls = scope.calls(near.with_columns(pl.col(FILE_DAY).alias(ANSWER_DAY)), self._scope)
+        if beside := [portions.calls for day, portions in crowded.items() if first <= day <= last]:
+            calls = pl.concat([calls, *beside])
         if calls.is_empty():
             return calls.select("correlation_id", ANSWER_DAY)
         days = [calls.with_columns(pl.col(ANSWER_DAY).dt.offset_by(f"{step}d")) for step in (-1, 0, 1)]

@@ -28,7 +28,7 @@ def slices(rows: pl.DataFrame, most: int) -> Iterator[pl.DataFrame]:
         yield rows
         return
     # Only what tells rows apart is sorted and joined: of the rows themselves there is one copy, slice by slice.
-    keys = rows.select(*(key for key in _KEYS if key in rows.columns), _moment(rows), "neighbour")
+    keys = rows.select(*(key for key in _KEYS if key in rows.columns), moment(rows), "neighbour")
     keys = keys.with_row_index(_INDEX)
     own = keys.filter(~pl.col("neighbour")).select(_INDEX, ANSWER_DAY, _MOMENT)
     own = own.sort(ANSWER_DAY, _MOMENT, nulls_last=True, maintain_order=True)
@@ -61,7 +61,7 @@ def _company(placed: pl.DataFrame, key: str, several: pl.Expr) -> pl.DataFrame:
     return pairs.filter(pl.col("_mine").ne_missing(pl.col(_SLICE))).select(_INDEX, _SLICE)
 
 
-def _moment(rows: pl.DataFrame) -> pl.Expr:
+def moment(rows: pl.DataFrame) -> pl.Expr:
     """The moment that decides a record's day, by which a stream is ordered."""
     interval, event = (
         pl.coalesce([*(name for name in names if name in rows.columns), pl.lit(None, pl.Datetime("us", "UTC"))])

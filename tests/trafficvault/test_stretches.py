@@ -113,6 +113,8 @@ def test_an_answer_does_not_depend_on_its_stretches(
             patch.setattr(search, "STRETCH_ROWS", size)
             patch.setattr(search, "SLICE_ROWS", rows)
             assert answer_of(busy, found, question) == whole
+            patch.setattr(search, "PORTION_ROWS", size)
+            assert answer_of(busy, found, question) == whole
 
 
 def test_days_are_given_one_by_one_where_each_fills_a_stretch(busy: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
