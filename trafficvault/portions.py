@@ -24,7 +24,7 @@ from queries import scope
 from queries.scope import ANSWER_DAY, Scope
 from trafficvault.holdings import StoredFile
 from trafficvault.reading import FILE_DAY, Filter, Reader, nothing
-from trafficvault.slicing import moment
+from trafficvault.slicing import moment, slices
 
 PORTION_ROWS = 131_072
 """About how many matches are held at once."""
@@ -69,18 +69,22 @@ class Portions:
         self._begins: _Numbers = np.unique(ordered[:: max(1, most)])[1:]
         self._records = [(hashes, self._portion(at)) for hashes, at in records]
 
-    def given(self, calls: pl.DataFrame) -> Iterator[pl.DataFrame]:
-        """The rows in scope, portion by portion in the order of time, each with its company marked `neighbour`.
+    def given(self, calls: pl.DataFrame, size: int) -> Iterator[pl.DataFrame]:
+        """The rows in scope, in slices of about `size` in the order of time, each with its company marked `neighbour`.
 
         `calls` are those of this day's answer, by their correlation id. Can be drawn once.
         """
-        several = self._several(calls)
-        company = self._versions(calls, several)
+        versions = self._versions(calls, self._several(calls))
         bounds = [None, *self._begins.tolist(), None]
         for span in zip(bounds, bounds[1:], strict=False):
-            rows = self._inside(calls, span)
-            beside = self._beside(rows, company, calls, span)
-            yield scope.select(pl.concat([rows, beside], how="diagonal_relaxed"), self._scope)
+            # Kept nowhere but there: the next portion is read when this one is gone.
+            yield from slices(self._selected(calls, versions, span), size)
+
+    def _selected(self, calls: pl.DataFrame, versions: pl.DataFrame, span: Span) -> pl.DataFrame:
+        """The rows in scope of a portion, and its company."""
+        rows = self._inside(calls, span)
+        beside = self._beside(rows, versions, calls, span)
+        return scope.select(pl.concat([rows, beside], how="diagonal_relaxed") if beside.height else rows, self._scope)
 
     def _matching(self, columns: Collection[str]) -> pl.Expr:
         return scope.prefilter(self._scope, columns)
@@ -126,8 +130,9 @@ class Portions:
             if among:
                 groups = self._reader.groups(file, _within(self._matching, file, span), among)
                 frames += [_own(rows, self._day) for _, rows in groups]
-        frames += self._parts(calls, span)
-        return pl.concat(frames, how="diagonal_relaxed").unique(_ROW, keep="first")
+        parts = list(self._parts(calls, span))
+        rows = pl.concat([*frames, *parts], how="diagonal_relaxed")
+        return rows.unique(_ROW, keep="first") if parts else rows
 
     def _beside(self, rows: pl.DataFrame, versions: pl.DataFrame, calls: pl.DataFrame, span: Span) -> pl.DataFrame:
         """What stands in other portions, and on the days beside, of the calls and records of which `rows` are."""
@@ -138,7 +143,7 @@ class Portions:
             ids = touched.filter((pl.col("part") != "only").fill_null(False))["correlation_id"].unique()
             frames += self._parts(calls.filter(pl.col("correlation_id").is_in(ids.implode())))
         beside = pl.concat(frames, how="diagonal_relaxed").unique(_ROW, keep="first")
-        begin, end = (bound for bound in span)
+        begin, end = span
         at = _moments(beside)
         inside = (at >= (-_NEVER if begin is None else begin)) & ((at < end) if end is not None else np.True_)
         return beside.filter(beside["neighbour"] | pl.Series(~inside)).with_columns(neighbour=pl.lit(True))

@@ -13,7 +13,9 @@ day with more matches than are to be held is given to a stream in portions (`tra
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from itertools import accumulate, groupby, takewhile
 
 import polars as pl
@@ -106,7 +108,6 @@ class Search:
         places = reader.find(self._files, self._lookup)
         weights = self._weights(places)
         given = sorted({day + step for day in self._days for step in (-_DAY, timedelta(0), _DAY)})
-        # Only a stream is given neighbours, and only it can be asked again and again.
         most = PORTION_ROWS if with_neighbours else None
         found, read, count = nothing(), 0, 0
         crowded: dict[date, Portions] = {}
@@ -124,10 +125,9 @@ class Search:
                 progress(Progress(days[-1].isoformat(), count, read, len(self._days), "days"))
             stretch = [day for day in given if read == len(self._days) or day + _DAY < self._days[read]]
             given = given[len(stretch) :]
-            for rows in self._given(reader, found, stretch, crowded, with_neighbours=with_neighbours):
-                if rows.height:
-                    parts = slices(rows, SLICE_ROWS) if with_neighbours else [rows]
-                    yield from (part.to_arrow() for part in parts)
+            # Only a stream is given neighbours, and only it can be asked again and again.
+            size = SLICE_ROWS if with_neighbours else None
+            yield from (part.to_arrow() for part in self._given(reader, found, stretch, crowded, size) if part.height)
             found = _left(found, stretch[-1]) if given else found.clear()
             crowded = {day: portions for day, portions in crowded.items() if day >= stretch[-1]}
 
@@ -160,13 +160,11 @@ class Search:
         """As many of `days` as are read, with the rows of them that may hold a target; of a day that has more than
         `most`, its portions and no row.
         """
-        try:
-            return days, self._matched(reader, days, places, most), None
-        except CrowdError:
-            if len(days) > 1:
-                return self._read(reader, days[:1], places, most)
+        for several in dict.fromkeys((tuple(days), tuple(days[:1]))):
+            with suppress(CrowdError):
+                return several, self._matched(reader, several, places, most), None
         near = [file for file in self._near if abs(file.day - days[0]) <= _DAY]
-        return days, nothing(), Portions(reader, self._scope, near, days[0], PORTION_ROWS)
+        return days[:1], nothing(), Portions(reader, self._scope, near, days[0], PORTION_ROWS)
 
     def _matched(self, reader: Reader, days: Sequence[date], places: Found, most: int | None) -> pl.DataFrame:
         """The rows of `days` that may hold a target. Raises `CrowdError` when there are more than `most`."""
@@ -189,19 +187,19 @@ class Search:
         found: pl.DataFrame,
         stretch: Sequence[date],
         crowded: Mapping[date, Portions],
-        *,
-        with_neighbours: bool,
+        size: int | None,
     ) -> Iterator[pl.DataFrame]:
         """The rows in scope of the days of `stretch`, of which, and of those beside them, `found` has every match but
-        those of the days that are `crowded`.
+        those of the days that are `crowded`; with a `size`, in slices of so many, and with neighbours.
         """
         for is_crowded, days in groupby(stretch, key=lambda day: (day in crowded, day in crowded and day)):
             several = list(days)
             calls = self._calls(found, several, crowded)
             if is_crowded[0]:
-                yield from crowded[several[0]].given(calls)
-            else:
-                yield self._of_stretch(reader, found, several, calls, with_neighbours=with_neighbours)
+                yield from crowded[several[0]].given(calls, size or PORTION_ROWS)
+                continue
+            whole = partial(self._of_stretch, reader, found, several, calls)
+            yield from [whole(with_neighbours=False)] if size is None else slices(whole(with_neighbours=True), size)
 
     def _of_stretch(
         self,

@@ -15,7 +15,7 @@ from ingest.record import INTERVAL_CLASSES
 from ingest.sound import EVENT_ANCHOR, INTERVAL_ANCHOR
 from queries.scope import ANSWER_DAY
 
-_SLICE, _INDEX = "_slice", "_index"
+_SLICE, _INDEX, _PLACE = "_slice", "_index", "_place"
 _MOMENT = "_moment"
 
 
@@ -31,8 +31,9 @@ def slices(rows: pl.DataFrame, most: int) -> Iterator[pl.DataFrame]:
     keys = rows.select(*(key for key in _KEYS if key in rows.columns), moment(rows), "neighbour")
     keys = keys.with_row_index(_INDEX)
     own = keys.filter(~pl.col("neighbour")).select(_INDEX, ANSWER_DAY, _MOMENT)
-    own = own.sort(ANSWER_DAY, _MOMENT, nulls_last=True, maintain_order=True)
-    at = pl.int_range(pl.len()).min().over(ANSWER_DAY, _MOMENT) // max(1, most)
+    own = own.sort(ANSWER_DAY, _MOMENT, nulls_last=True, maintain_order=True).with_row_index(_PLACE)
+    # Every row of a moment goes where its first one does.
+    at = pl.col(_PLACE).min().over(ANSWER_DAY, _MOMENT) // max(1, most)
     own = own.select(_INDEX, at.cast(pl.UInt32).alias(_SLICE))
     placed = keys.join(own, on=_INDEX, how="left")
     company = [
