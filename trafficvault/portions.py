@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -76,7 +77,7 @@ class Portions:
         """
         versions = self._versions(calls, self._several(calls))
         bounds = [None, *self._begins.tolist(), None]
-        for span in zip(bounds, bounds[1:], strict=False):
+        for span in pairwise(bounds):
             # Kept nowhere but there: the next portion is read when this one is gone.
             yield from slices(self._selected(calls, versions, span), size)
 

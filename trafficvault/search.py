@@ -116,8 +116,8 @@ class Search:
             while read < len(self._days) and (
                 (found.height < STRETCH_ROWS and not crowded) or self._days[read] <= given[0] + _DAY
             ):
-                days = self._days[read : read + self._next(weights, read, count, found.height)]
-                days, rows, portions = self._read(reader, days, places, most)
+                ahead = self._days[read : read + self._next(weights, read, count, found.height)]
+                days, rows, portions = self._read(reader, ahead, places, most)
                 if portions is not None:
                     crowded[days[0]] = portions
                 found = pl.concat([found, rows], how="diagonal_relaxed") if found.height else rows
@@ -222,9 +222,7 @@ class Search:
         rows = scope.select(rows, self._scope)
         return rows if with_neighbours or calls.is_empty() else rows.filter(~pl.col("neighbour"))
 
-    def _calls(
-        self, found: pl.DataFrame, stretch: Sequence[date], crowded: Mapping[date, Portions]
-    ) -> pl.DataFrame:
+    def _calls(self, found: pl.DataFrame, stretch: Sequence[date], crowded: Mapping[date, Portions]) -> pl.DataFrame:
         """The correlation ids of calls that touch a target, by each day of `stretch` whose answer they are part of:
         that of the matching row, and the days beside it.
         """

@@ -215,11 +215,16 @@ def test_without_the_days_keys_nothing_is_written(tmp_path: Path) -> None:
 # --- reading for a disclosure
 
 
+def disclosed(*arguments: Any) -> pl.DataFrame:
+    """The rows of all row groups that a disclosure reads of a file."""
+    return pl.concat(rows for _, rows in partitions.read_released(*arguments))
+
+
 def test_released_keys_read_their_categories(store: Store) -> None:
     """Who and when, of the rows that the filter keeps; the filter's own columns come only when asked for."""
     file = write(store, full_table(5))
     tokens = release(store, ("who", "when"))
-    found = partitions.read_released(
+    found = disclosed(
         store.layout, tokens, file.file_id, ["start", "a_number"], pl.col("b_number") == "marked-b_number-3"
     )
 
@@ -232,13 +237,11 @@ def test_a_column_outside_the_release_is_refused(store: Store) -> None:
     file = write(store, full_table(5))
     tokens = release(store, ("who", "when"))
     with pytest.raises(RefusedError, match="start_cell of mobile_usage: its category where was not opened"):
-        partitions.read_released(store.layout, tokens, file.file_id, ["start", "start_cell"])
+        disclosed(store.layout, tokens, file.file_id, ["start", "start_cell"])
     with pytest.raises(RefusedError, match="its category where"):
-        partitions.read_released(
-            store.layout, tokens, file.file_id, ["start"], pl.col("start_cell") == "marked-start_cell-1"
-        )
+        disclosed(store.layout, tokens, file.file_id, ["start"], pl.col("start_cell") == "marked-start_cell-1")
     with pytest.raises(UsageError, match="subject is not a column"):
-        partitions.read_released(store.layout, tokens, file.file_id, ["subject"])
+        disclosed(store.layout, tokens, file.file_id, ["subject"])
 
 
 def test_a_filter_on_absent_columns_finds_nothing_there(store: Store) -> None:
@@ -246,7 +249,7 @@ def test_a_filter_on_absent_columns_finds_nothing_there(store: Store) -> None:
     file = write(store, records([{"a_number": "+31612345678"}, {"a_number": "+31201234567"}]))
     tokens = release(store, ("who",))
     only = (pl.col("imsi") == "204990000000001") | (pl.col("a_number") == "+31201234567")
-    found = partitions.read_released(store.layout, tokens, file.file_id, ["a_number", "imsi"], only)
+    found = disclosed(store.layout, tokens, file.file_id, ["a_number", "imsi"], only)
 
     assert found.rows() == [("+31201234567", None)]
 
@@ -258,7 +261,7 @@ def test_keys_of_two_days_or_without_the_frame_do_not_read(store: Store) -> None
     others = release(store, ("who",), "internet")
     for wrong in (tokens[1:], [tokens[0], others[1]], []):
         with pytest.raises(RefusedError, match="not the frame key and others of one class and day"):
-            partitions.read_released(store.layout, wrong, file.file_id, ["a_number"])
+            disclosed(store.layout, wrong, file.file_id, ["a_number"])
 
 
 def test_a_file_of_another_partition_is_refused(store: Store) -> None:
@@ -269,7 +272,7 @@ def test_a_file_of_another_partition_is_refused(store: Store) -> None:
     store.layout.record_file("internet", DAY, file.file_id).rename(there)
 
     with pytest.raises(FaultError, match="exchanged, renamed or moved"):
-        partitions.read_released(store.layout, release(store, ("who",)), file.file_id, ["a_number"])
+        disclosed(store.layout, release(store, ("who",)), file.file_id, ["a_number"])
 
 
 def test_a_wrong_filter_shows_no_target(store: Store) -> None:
