@@ -11,7 +11,7 @@ Held whole are the calls of several parts and the versions that other portions h
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 
@@ -39,6 +39,7 @@ _ROW = ("source", "batch", "row", "occurrence")
 _NEVER = np.iinfo(np.int64).max
 """Rows without a moment come last."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_PART_BITS = 4
 _NEIGHBOUR = -1
 """The portion of what is of a day beside."""
 
@@ -97,15 +98,12 @@ class Portions:
             hashes, at = _records(rows, _moments(rows))
             beside = rows["neighbour"][0]
             found.append((hashes, np.full(len(at), _NEIGHBOUR, np.int32) if beside else self._portion(at)))
-        numbers = np.concatenate([np.empty(0, np.int32), *(portions for _, portions in found)])
-        hashes = np.concatenate([np.empty(0, np.uint64), *(hashes for hashes, _ in found)])
-        found.clear()
-        ordered = np.sort(hashes)
-        again = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-        if not len(again):
-            return pl.Series("hash", [], pl.UInt64)
-        those = np.isin(hashes, again)
-        placed = pl.DataFrame({"hash": hashes[those], "portion": numbers[those]}).unique()
+        again = _twice([hashes for hashes, _ in found])
+        frames = [pl.DataFrame(schema={"hash": pl.UInt64, "portion": pl.Int32})]
+        for hashes, portion in found if len(again) else []:
+            those = np.isin(hashes, again)
+            frames.append(pl.DataFrame({"hash": hashes[those], "portion": portion[those]}))
+        placed = pl.concat(frames).unique()
         return placed.group_by("hash").len().filter(pl.col("len") > 1)["hash"]
 
     def _portion(self, at: _Numbers) -> npt.NDArray[np.int32]:
@@ -212,6 +210,17 @@ def _records(rows: pl.DataFrame, at: _Numbers) -> tuple[_Hashes, _Numbers]:
     hashes = _hash(rows)
     there = at[hashes.is_not_null().to_numpy()] if hashes.null_count() else at
     return hashes.drop_nulls().to_numpy(), there
+
+
+def _twice(hashes: Sequence[_Hashes]) -> _Hashes:
+    """What stands more than once in all of `hashes`: part by part, so that they are not all there a second time."""
+    found = [np.empty(0, np.uint64)]
+    for part in range(1 << _PART_BITS):
+        least = np.uint64(64 - _PART_BITS)
+        ordered = np.concatenate([found[0], *(some[some >> least == part] for some in hashes)])
+        ordered.sort()
+        found.append(np.unique(ordered[1:][ordered[1:] == ordered[:-1]]))
+    return np.concatenate(found)
 
 
 def _calls(rows: pl.DataFrame, day: date, wanted: Scope) -> pl.DataFrame:
