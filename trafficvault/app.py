@@ -181,6 +181,22 @@ def add_person(
     vault.audit.flush()
 
 
+def disable_person(vault: Vault, name: str, acting: tuple[Person, ...]) -> None:
+    """Takes from `name` the right to act, for good; of an administrator by two."""
+    with refusals.logged(vault, "user-disable", acting[0].name, {"name": name}), vault.catalogue.transaction() as tx:
+        people.disable(tx, name, acting)
+        vault.audit.enter(tx, "user-disable", acting[0].name, {"name": name, "by": [item.name for item in acting]})
+    vault.audit.flush()
+
+
+def confirm_person(vault: Vault, name: str, acting: tuple[Person, ...]) -> None:
+    """Lets `name`, who was suspended when the vault was put back, act again; by whom adding such a person takes."""
+    with refusals.logged(vault, "user-confirm", acting[0].name, {"name": name}), vault.catalogue.transaction() as tx:
+        people.confirm(tx, name, acting)
+        vault.audit.enter(tx, "user-confirm", acting[0].name, {"name": name, "by": [item.name for item in acting]})
+    vault.audit.flush()
+
+
 def config_faults(layout: Layout) -> list[str]:
     """Every fault of settings, policy, sources and feeds, as sentences."""
     faults = settings.faults(_text_of(layout.settings))

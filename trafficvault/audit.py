@@ -161,6 +161,11 @@ class AuditLog:
         tx.set_meta(HEAD, signing.canonical({"seq": seq, "hash": json.loads(line)["hash"]}).decode())
         return seq
 
+    def go_on(self, tx: Transaction, end: Head, trusted: datetime) -> None:
+        """Takes `end` for the last entry: those up to it were put into the outbox. For `trafficvault.replay`."""
+        tx.set_meta(HEAD, signing.canonical({"seq": end.seq, "hash": end.hash}).decode())
+        tx.set_meta(TRUSTED_TIME, signing.instant(trusted))
+
     def next_entry(self, tx: Transaction) -> int:
         """The number that the next entry of `tx` will have."""
         return self._head(tx).seq + 1
@@ -248,7 +253,7 @@ class AuditLog:
             before = before or Head(seq - 1, chain.read_line(lines[seq])["prev"])
             entry = chain.follow(before, lines[seq], public_key)
             before = Head(seq, entry["hash"])
-            shown.append(self._opened(entry))
+            shown.append(self.opened(entry))
         return shown
 
     @property
@@ -398,7 +403,8 @@ class AuditLog:
                 return state, faults
         raise VaultError("verifying the audit log: others keep writing to it; try again when they are done")
 
-    def _opened(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+    def opened(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """A checked entry, with act, person and detail for its body. Raises `FaultError` for a changed one."""
         blob = base64.b64decode(entry["body"])
         content = json.loads(sealing.unseal(self._body_key(entry), blob, self._place(entry["seq"])))
         clock = {"clock": entry["clock"]} if "clock" in entry else {}

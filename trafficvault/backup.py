@@ -1,7 +1,8 @@
 """Backup: a copy of the vault directory, with the sealed ring and without any epoch key, that grows by what is new.
 
     DIR/pool/<path>             files that never change once they are there: records and all that is sealed beside
-    DIR/state-<n>/<path>        what changes: catalogue, audit segments, settings, policy, sources, feeds, the ring
+    DIR/state-<n>/<path>        what changes: catalogue, audit segments, their tree, settings, policy, sources, feeds,
+                                the ring
     DIR/state-<n>/manifest.json every file with its size and SHA-256, signed by the vault; the last file written
 
 Files of the pool are copied by name, once. A run first copies what it finds while others go on, then takes the rest
@@ -161,6 +162,7 @@ def pool_names(layout: Layout) -> list[str]:
 def state_names(layout: Layout) -> list[str]:
     """The files that change, but for the catalogue."""
     found = [layout.settings, layout.policy, layout.sources, *layout.feeds.glob("*"), *layout.audit.glob("*.log")]
+    found += layout.tree.glob("*.hashes")
     return sorted(str(path.relative_to(layout.vault)) for path in found if path.is_file() and PART not in path.name)
 
 

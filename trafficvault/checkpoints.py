@@ -18,10 +18,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from trafficvault import chain, merkle, notes, signing
-from trafficvault.audit import DROPPED
-from trafficvault.catalogue import Row, Transaction
+from trafficvault.audit import DROPPED, AuditLog
+from trafficvault.catalogue import Catalogue, Row, Transaction
 from trafficvault.chain import Dropped, Head
+from trafficvault.durable import Disk
 from trafficvault.errors import FaultError, RefusedError
+from trafficvault.layout import Layout
 from trafficvault.notes import Checkpoint
 from trafficvault.tree import Tree
 from trafficvault.vault import Vault
@@ -220,6 +222,23 @@ def _is_whole(stored: Tree, log: Tree, row: Row, first: int) -> bool:
         return False
 
 
+def mend(layout: Layout, disk: Disk, catalogue: Catalogue, audit: AuditLog) -> None:
+    """Makes the stored tree of the newest checkpoint anew, from the log, where it is not whole; for `restore`.
+
+    Raises `FaultError` when the log can't be read, or is not the one that was signed.
+    """
+    with catalogue.reading() as tx:
+        row, known, begin = latest(tx), frontier(tx), audit.dropped(tx)
+    if row is None:
+        return
+    log = Tree.without_disk(layout, begin.head.seq, known)
+    log.add(entry["hash"] for entry, _ in audit.entries(begin.head, row["size"]))
+    if _is_whole(Tree(layout, row["size"], known), log, row, begin.head.seq):
+        return
+    _require_root(log, row, "making the tree of the audit log again")
+    log.save(disk)
+
+
 def _grown(vault: Vault, before: Row | None, known: dict[tuple[int, int], bytes], head: Head) -> Tree:
     """The tree up to `head`: that of the checkpoint before and the entries since, or made anew where it is damaged."""
     if before is not None:
@@ -234,12 +253,17 @@ def _grown(vault: Vault, before: Row | None, known: dict[tuple[int, int], bytes]
     with vault.catalogue.reading() as tx:
         begin = vault.audit.dropped(tx)
     tree = _reread(vault, known, begin, head.seq)
-    if before is not None and tree.root(before["size"]).hex() != before["root"]:
+    if before is not None:
+        _require_root(tree, before, "making a checkpoint")
+    return tree
+
+
+def _require_root(tree: Tree, row: Row, doing: str) -> None:
+    if tree.root(row["size"]).hex() != row["root"]:
         raise FaultError(
-            f"making a checkpoint: the log is not the one whose first {before['size']} entries were signed before",
+            f"{doing}: the log is not the one whose first {row['size']} entries were signed before",
             hint="run `verify`; restore the newest copy of the vault",
         )
-    return tree
 
 
 def _reread(vault: Vault, known: dict[tuple[int, int], bytes], begin: Dropped, until: int) -> Tree:

@@ -93,6 +93,13 @@ def end(vault: Vault, person: Person) -> None:
         tx.set_meta(_META, "null")
 
 
+def forget(tx: Transaction) -> bool:
+    """Takes the escrow off without touching its copies; for a catalogue that was put back. Whether one was set."""
+    was_set = current(tx) is not None
+    tx.set_meta(_META, "null")
+    return was_set
+
+
 def refresh(vault: Vault) -> None:
     """Makes the copy of the living epoch key where it is missing, then removes all others. For who may write.
 

@@ -6,8 +6,8 @@ every warrant freezes its scope from its registration for `freeze_on_receipt` of
 it is being checked. What is held, and how, is the business of `trafficvault.carving`.
 
 States: `provisional` (a freeze), `active` (an approved order), `ended` (by itself, at `until`), `released` (by two
-persons, or by a refusal of the warrant). A hold that is over holds nothing more, whatever its row says: its key dies
-with the next expiry.
+persons, or by a refusal of the warrant), `lost` (its key had died when the vault was put back from a backup). A hold
+that is over holds nothing more, whatever its row says: its key dies with the next expiry.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from trafficvault.warrants import PRESERVE, WarrantDocument
 TABLE = "holds"
 BINDING = ("provisional", "active")
 """The states in which a hold keeps anything."""
+LOST = "lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +73,15 @@ def extend(tx: Transaction, hold_id: str, until: datetime) -> None:
 
 
 def finish(tx: Transaction, hold_id: str, state: str) -> None:
-    """Ends a binding hold as `ended` or `released`; one that is over already stays as it is."""
+    """Ends a binding hold as `ended`, `released` or `lost`; one that is over already stays as it is."""
     row = tx.get(TABLE, id=hold_id)
     if row is not None and row["state"] in BINDING:
         tx.put(TABLE, **row | {"state": state})
+
+
+def any_lost(tx: Transaction, now: datetime) -> bool:
+    """Whether a hold that would still bind was lost with its key."""
+    return any(row["state"] == LOST and now < datetime.fromisoformat(row["until"]) for row in tx.select(TABLE))
 
 
 def load(vault: Vault, hold_id: str) -> Hold:

@@ -20,10 +20,10 @@ from __future__ import annotations
 import json
 import os
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
@@ -41,6 +41,11 @@ PASSWORD_LENGTH = range(1, 1025)
 """Signs of a password, after normalisation (NFC)."""
 SHORTEST_TYPED = 8
 """What the door asks of a password that a person makes up (NIST SP 800-63B §5.1.1.1)."""
+ENABLED: Final = 0
+DISABLED: Final = 1
+"""For good."""
+SUSPENDED: Final = 2
+"""Until administrators confirm the person: the catalogue was put back, and nothing proves who may act since."""
 _SALT_BYTES = 16
 _SEED_BYTES = 32
 _SIGN_IN_REFUSED = "signing in: the name or the password is wrong, or the person may no longer act"
@@ -162,8 +167,40 @@ def create_person(
 def disable(tx: Transaction, name: str, by: Sequence[Person]) -> None:
     """Takes from `name` the right to act, for good. What they signed before stays signed. Raises `RefusedError`."""
     require_may_disable(listing(tx), by, name)
+    mark(tx, name, DISABLED)
+
+
+def suspend(tx: Transaction, keep: Collection[str]) -> list[str]:
+    """Takes from everybody who may act, but for `keep`, the right to, until they are confirmed. Returns their names."""
+    names = [item.name for item in listing(tx) if not item.disabled and item.name not in keep]
+    for name in names:
+        mark(tx, name, SUSPENDED)
+    return names
+
+
+def suspended(tx: Transaction) -> list[str]:
+    """Who waits to be confirmed, by name."""
+    return [row["name"] for row in tx.select("people") if row["disabled"] == SUSPENDED]
+
+
+def confirm(tx: Transaction, name: str, by: Sequence[Person]) -> None:
+    """Gives a suspended person the right to act back, with the roles and the password of before.
+
+    Takes whom adding such a person takes. Raises `RefusedError` when `by` may not, or `name` is not suspended.
+    """
+    existing = listing(tx)
+    target = next((item for item in existing if item.name == name), None)
+    if target is None or name not in suspended(tx):
+        raise RefusedError("confirming a person: nobody of that name is suspended; `user list` shows who is")
+    _require_administrators(existing, by, "confirming a person", takes_two=bool(target.roles & _TAKES_TWO))
+    mark(tx, name, ENABLED)
+
+
+def mark(tx: Transaction, name: str, state: int) -> None:
+    """Writes whether `name` may act: `ENABLED`, `DISABLED` or `SUSPENDED`. Who is disabled stays so."""
     for row in tx.select("people", name=name):
-        tx.put("people", **row | {"disabled": 1})
+        if row["disabled"] != DISABLED:
+            tx.put("people", **row | {"disabled": state})
 
 
 def authenticate(tx: Transaction, name: str, password: str, *, cost: Cost = DEFAULT_COST) -> Person:

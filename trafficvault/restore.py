@@ -1,12 +1,16 @@
 """Restore: a vault directory put back from a backup, beside the keys of today.
 
     every file copied and compared with the signed manifest → the catalogue brought to the keys' generation, what it
-    believes to live and whose keys have died marked as expiring, an entry → vault.toml, which makes it a vault
+    believes to live and whose keys have died marked as expiring, what nothing proves any more closed, an entry → the
+    tree of the log → vault.toml, which makes it a vault
 
 A restored vault expires again what had expired: its keys are gone, so the next `expire` drops the files and certifies
-them. Nothing that lives is destroyed here. A catalogue older than the keys, or than their memory of the audit log, is
-taken only when administrators say so (`accept`): all that was done since it was made is unknown to it. A run that was
-cut short is begun again and goes on; the directory must hold nothing else.
+them. Nothing that lives is destroyed here. A catalogue is the newest when it is of the keys' generation and ends at the
+entry of the audit log that the keys remember. Any other is taken only when administrators say so (`accept`): what was
+done since it was made is unknown to it. The audit log of the lost vault, where it survived, tells that: it is followed
+to its end (`trafficvault.replay`). Where it does not reach what the keys remember, people, proposals and escrow come
+back closed (`trafficvault.suspension`). A run that was cut short is begun again and goes on; the directory must hold
+nothing else.
 """
 
 from __future__ import annotations
@@ -20,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from trafficvault import backup as backups
-from trafficvault import expire, people, policy, providers, settings, signing
-from trafficvault.audit import HEAD, AuditLog
+from trafficvault import checkpoints, expire, people, policy, providers, replay, settings, signing, suspension
+from trafficvault.audit import AuditLog
 from trafficvault.backup import Backup
 from trafficvault.catalogue import GENERATION, Catalogue, Transaction
 from trafficvault.chain import Head
@@ -33,7 +37,9 @@ from trafficvault.layout import LEFTOVERS, Layout
 from trafficvault.memory import Memory, rolled_back
 from trafficvault.people import Person
 from trafficvault.provider import Ask, KeyProvider
+from trafficvault.replay import Replayed
 from trafficvault.ring import ring_generations
+from trafficvault.suspension import Suspended
 
 Accept = Callable[[Transaction], tuple[Person, ...]]
 """Signs in, against the restored catalogue, the administrators who accept that it is older than the keys."""
@@ -41,23 +47,80 @@ Accept = Callable[[Transaction], tuple[Person, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What was put back: the moment of the backup, the generations of its catalogue and of the keys, how many later
-    entries of the audit log the keys remember, what expires again, and how many keys are of days it does not know.
+    """What was put back: the moment of the backup, the generations of its catalogue and of the keys, and what of the
+    time between has no trace any more or must be done by somebody.
     """
 
     taken_at: str
     catalogue_generation: int
     generation: int
-    lost_entries: int
+    lost_entries: int | None
+    """How many later entries of the audit log the keys remember and nobody has; None when they remember nothing."""
+    followed_entries: int
+    """How many later entries the surviving log gave."""
+    to_do_again: dict[str, int]
+    """The acts of those entries that left nothing behind, and how often each is there."""
     expiring: tuple[str, ...]
+    """What expires again."""
     unknown_keys: int
+    """Keys of days that the backup does not know."""
+    suspended: tuple[str, ...]
+    """People who act again when an administrator confirms them."""
+    closed_proposals: tuple[str, ...]
+    escrow_off: bool
+    holds_lost: tuple[str, ...]
+    """Holds that ended here, for their keys have died."""
+    log_problem: str | None
+    """Why the tree of the audit log could not be made again: the log came damaged, and `verify` names it."""
+
+    def sentences(self) -> list[str]:
+        """What the person who restored must know, and what is left to be done."""
+        lost = "unknown: the keys remember none" if self.lost_entries is None else self.lost_entries
+        told = [
+            f"put back the vault of {self.taken_at}, with keys of generation {self.generation}",
+            f"later entries of the audit log that are lost: {lost}",
+            f"expired or rewritten since, and to be dropped by the next expire: {len(self.expiring)}",
+            f"keys of what this backup does not know, destroyed by the next expire: {self.unknown_keys}",
+        ]
+        if self.followed_entries:
+            again = ", ".join(f"{count} {act}" for act, count in self.to_do_again.items())
+            told += [
+                f"later entries taken over from the surviving log: {self.followed_entries}",
+                f"of them, acts whose outcome is lost and that somebody must do again: {again or 'none'}",
+            ]
+        if self.suspended:
+            told.append(
+                f"SUSPENDED, since nothing proves who may act by now: {', '.join(self.suspended)}; an administrator "
+                "lets each act again with `user confirm NAME`"
+            )
+        if self.closed_proposals:
+            told.append(f"CLOSED, since nothing proves that they still stand: {len(self.closed_proposals)} proposals")
+        if self.escrow_off:
+            told.append("TAKEN OFF, since nothing proves that it still stands: the escrow; `escrow set` sets it again")
+        if self.holds_lost:
+            told.append(
+                "LOST with its key: what a hold kept apart for an authority; an officer sees which (`hold list`) and "
+                "registers the order again"
+            )
+        if self.log_problem is not None:
+            told.append(f"DAMAGED: {self.log_problem}")
+        return told
 
 
-def restore(source: Path, layout: Layout, disk: Disk, clock: Clock, ask: Ask, accept: Accept | None = None) -> Restored:
-    """Puts the newest state in `source` back at `layout`, whose key directory is there already.
+def restore(
+    source: Path,
+    layout: Layout,
+    disk: Disk,
+    clock: Clock,
+    ask: Ask,
+    accept: Accept | None = None,
+    log: Path | None = None,
+) -> Restored:
+    """Puts the newest state in `source` back at `layout`, whose key directory is there already. `log` is the directory
+    of the lost vault's audit log, where that survived.
 
-    Raises `UsageError` without a whole backup, `RefusedError` when a vault stands there, or the catalogue is older than
-    the keys and nobody accepts it, `FaultError` for a backup that was changed or keys that are not its own.
+    Raises `UsageError` without a whole backup, `RefusedError` when a vault stands there, or the catalogue is not known
+    to be the newest and nobody accepts it, `FaultError` for a backup or a log that was changed, or keys of another.
     """
     state = backups.newest(source)
     marks = _marks(state)
@@ -80,59 +143,107 @@ def restore(source: Path, layout: Layout, disk: Disk, clock: Clock, ask: Ask, ac
         raise FaultError("restoring: the keys are not those of this backup's vault; name the right ones with --keys")
     catalogue = Catalogue.open(layout.catalogue, keys.custody("catalogue").key("catalogue"), disk)
     try:
-        told = _reconcile(state, layout, disk, clock, catalogue, keys, known, accept)
+        rules = policy.parse(layout.policy.read_text(encoding="utf-8"))
+        audit = AuditLog(layout, disk, catalogue, keys, known, rules, clock)
+        with catalogue.reading() as tx:
+            again = tx.meta(_RESTORED) == state.digest
+        if not again:
+            memory = Memory(layout, disk, known.id, lambda: keys.custody("audit").key("audit"))
+            _reconcile(_Case(state, layout, disk, clock, keys, catalogue, audit, memory), accept, log)
+        # After a run that was cut short behind its commit, too.
+        audit.flush()
+        told = _told(audit.show(1)[0]["detail"], _mended(layout, disk, catalogue, audit))
     finally:
         catalogue.close()
     disk.move(_pending(layout), layout.settings)
     return told
 
 
-def _reconcile(
-    state: Backup,
-    layout: Layout,
-    disk: Disk,
-    clock: Clock,
-    catalogue: Catalogue,
-    keys: KeyStore,
-    known: settings.Settings,
-    accept: Accept | None,
-) -> Restored:
-    memory = Memory(layout, disk, known.id, lambda: keys.custody("audit").key("audit"))
-    remembered = memory.recall()
-    with catalogue.reading() as tx:
-        generation = int(tx.meta(GENERATION) or 0)
-        end = Head(**json.loads(tx.meta(HEAD) or "{}"))
-        behind = None if remembered is None else rolled_back(remembered, end, None)
-        again = tx.meta(_RESTORED) == state.digest
-    lost = 0 if remembered is None else max(0, remembered.seq - end.seq)
-    if again:
-        # The transaction below was committed by a run that was cut short after it.
-        return Restored(state.manifest["taken_at"], generation, keys.generation, lost, (), 0)
-    persons: tuple[Person, ...] = ()
-    if generation != keys.generation or behind is not None:
-        persons = _accepted(catalogue, accept, generation, keys.generation, lost)
-        if behind is not None:
-            # The keys' memory names entries that are lost; the entry below says how far it went.
-            disk.remove(layout.head)
-    rules = policy.parse(layout.policy.read_text(encoding="utf-8"))
-    audit = AuditLog(layout, disk, catalogue, keys, known, rules, clock)
-    held = keys.key_ids()
-    with catalogue.transaction() as tx:
-        tx.set_meta(GENERATION, str(keys.generation))
-        expiring = expire.reconcile(tx, held, keys.generation)
-        unknown = len(expire.ownerless(tx, held))
-        tx.set_meta(_RESTORED, state.digest)
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What is put back, from which state of the backup, beside which keys."""
+
+    state: Backup
+    layout: Layout
+    disk: Disk
+    clock: Clock
+    keys: KeyStore
+    catalogue: Catalogue
+    audit: AuditLog
+    memory: Memory
+
+
+def _reconcile(case: _Case, accept: Accept | None, log: Path | None) -> None:
+    """Brings the catalogue to the keys of today, closes what nothing proves, and enters what was found: one commit."""
+    remembered, held = case.memory.recall(), case.keys.key_ids()
+    with case.catalogue.transaction() as tx:
+        generation, before = int(tx.meta(GENERATION) or 0), case.audit.settled(tx)
+        followed = Replayed(before, (), {}) if log is None else replay.replay(tx, case.audit, log)
+        lost = None if remembered is None else max(0, remembered.seq - followed.end.seq)
+        newest = generation == case.keys.generation and _is_level(remembered, before)
+        proven = newest or (remembered is not None and followed.passes(remembered))
+        persons: tuple[Person, ...] = ()
+        if not newest:
+            persons = _accepted(tx, accept, _doubt(generation, case.keys.generation, remembered, before))
+        closed = Suspended() if proven else suspension.suspend(tx, {one.name for one in persons})
+        lost_holds = suspension.lose_holds(tx, held, case.clock.now())
+        tx.set_meta(GENERATION, str(case.keys.generation))
+        expiring = expire.reconcile(tx, held, case.keys.generation)
+        tx.set_meta(_RESTORED, case.state.digest)
         detail = {
-            "backup": state.digest,
-            "taken_at": state.manifest["taken_at"],
-            "generation": [generation, keys.generation],
+            "backup": case.state.digest,
+            "taken_at": case.state.manifest["taken_at"],
+            "generation": [generation, case.keys.generation],
             "remembered": None if remembered is None else {"seq": remembered.seq, "hash": remembered.hash},
+            "lost_entries": lost,
+            "followed_entries": len(followed.hashes),
+            "to_do_again": followed.to_do_again,
             "expiring": expiring,
+            "unknown_keys": len(expire.ownerless(tx, held)),
+            "suspended": list(closed.people),
+            "closed_proposals": list(closed.proposals),
+            "escrow_off": closed.escrow,
+            "holds_lost": lost_holds,
             "by": [person.name for person in persons],
         }
-        audit.enter(tx, "restore", persons[0].name if persons else None, detail)
-    audit.flush()
-    return Restored(state.manifest["taken_at"], generation, keys.generation, lost, tuple(expiring), unknown)
+        if remembered is not None and not proven:
+            # The keys' memory names entries that are lost; the entry below tells how far it went.
+            case.disk.remove(case.layout.head)
+        case.audit.enter(tx, "restore", persons[0].name if persons else None, detail)
+
+
+def _is_level(remembered: Head | None, end: Head) -> bool:
+    """Whether the catalogue has the remembered entry; a crash may have kept later ones from being remembered."""
+    if remembered is None:
+        return False
+    return rolled_back(remembered, end, end.hash if remembered.seq == end.seq else None) is None
+
+
+def _mended(layout: Layout, disk: Disk, catalogue: Catalogue, audit: AuditLog) -> str | None:
+    """Makes the tree of the log whole. A log that was damaged before the backup stops no restore: it is told."""
+    try:
+        checkpoints.mend(layout, disk, catalogue, audit)
+    except FaultError as fault:
+        return str(fault)
+    return None
+
+
+def _told(detail: dict[str, Any], log_problem: str | None) -> Restored:
+    """What the entry of a restore says."""
+    return Restored(
+        detail["taken_at"],
+        *detail["generation"],
+        detail["lost_entries"],
+        detail["followed_entries"],
+        detail["to_do_again"],
+        tuple(detail["expiring"]),
+        detail["unknown_keys"],
+        tuple(detail["suspended"]),
+        tuple(detail["closed_proposals"]),
+        detail["escrow_off"],
+        tuple(detail["holds_lost"]),
+        log_problem,
+    )
 
 
 _MARK = "# put back from the backup "
@@ -141,21 +252,31 @@ _RESTORED = "restored"
 """The `meta` row with the digest of the backup that this vault was last restored from."""
 
 
-def _accepted(catalogue: Catalogue, accept: Accept | None, generation: int, ours: int, lost: int) -> tuple[Person, ...]:
-    told = (
+def _doubt(generation: int, ours: int, remembered: Head | None, end: Head) -> str:
+    """Why the catalogue is not known to be the newest."""
+    if remembered is None:
+        return (
+            "restoring: the keys remember nothing of the audit log (those from an escrow copy never do), so whether "
+            "this backup is the newest can't be known"
+        )
+    return (
         f"restoring: the catalogue is older than the keys: it is of generation {generation}, the keys of {ours}, which "
-        f"remember {lost} later entries of the audit log; what was done since is lost"
+        f"remember {max(0, remembered.seq - end.seq)} later entries of the audit log; what was done since is lost"
     )
+
+
+def _accepted(tx: Transaction, accept: Accept | None, doubt: str) -> tuple[Person, ...]:
     if accept is None:
         raise RefusedError(
-            f"{told}; nothing was destroyed", hint="restore the newest backup; if none is newer, add --accept-older"
+            f"{doubt}; nothing was destroyed",
+            hint="restore the newest backup; if none is newer, add --accept-older, and --log where the audit log of "
+            "the lost vault survived",
         )
-    with catalogue.reading() as tx:
-        persons = accept(tx)
-        listed = {item.name for item in people.listing(tx) if "administrator" in item.roles and not item.disabled}
+    persons = accept(tx)
+    listed = {item.name for item in people.listing(tx) if "administrator" in item.roles and not item.disabled}
     acting = {person.name for person in persons} & listed
-    if len(acting) < min(2, len(listed)):
-        raise RefusedError(f"{told}; accepting that takes {min(2, len(listed))} administrators")
+    if len(acting) < min(2, len(listed)) or not acting:
+        raise RefusedError(f"{doubt}; accepting that takes {min(2, len(listed))} administrators")
     return persons
 
 

@@ -12,6 +12,7 @@ from trafficvault import (
     escrow,
     expire,
     holdings,
+    holds,
     pending,
     people,
     registers,
@@ -101,6 +102,7 @@ def status(vault: Vault) -> Status:
         files, batches = tx.select("files"), tx.select("batches")
         parts = tx.select("partitions")
         ran = {run.job: run for run in runs.listing(tx)}
+        suspended, lost = people.suspended(tx), holds.any_lost(tx, now)
         administrators = [item for item in people.listing(tx) if "administrator" in item.roles and not item.disabled]
         meta = {name: tx.meta(name) for name in (expire.LAST, LAST_VERIFY)}
         unanswered = rights.overdue(tx, now)
@@ -142,6 +144,16 @@ def status(vault: Vault) -> Status:
     attention = list(wrong)
     if len(administrators) == 1:
         attention.append("there is one administrator, who alone can grant every role; add a second with `user add`")
+    if suspended:
+        attention.append(
+            f"{', '.join(suspended)}: suspended since the vault was put back from a backup, for nothing proves who may "
+            "act by now; `user confirm NAME` lets each act again"
+        )
+    if lost:
+        attention.append(
+            "what a hold kept apart for an authority was lost with its key before the vault was put back; an officer "
+            "sees which (`hold list`) and registers the order again"
+        )
     if vault.shortens:
         attention.append(
             f"policy.toml differs from the policy in force and does not rule: {'; '.join(vault.shortens)}; "

@@ -63,7 +63,7 @@ people = _table(
     _text("kdf"),  # JSON: Argon2id with salt and cost
     _text("added_by"),
     _text("added_at"),
-    _number("disabled"),  # 0 or 1
+    _number("disabled"),  # 0, 1 for good, 2 until the person is confirmed
 )
 """Staff who may act, with their roles and keys."""
 
@@ -160,7 +160,7 @@ holds = _table(
     "holds",
     ("id",),
     _text("id"),  # that of its warrant
-    _text("state"),  # provisional, active, ended, released
+    _text("state"),  # provisional, active, ended, released, lost
     _text("since"),
     _text("until"),
 )

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 from tests.scenarios.test_backup_proof import expired
 from tests.support import NOW, Usage, every_byte, ingest, new_vault, opened, signed_in, usage
 from tests.trafficvault.key_choices import answering, choice
+from tests.trafficvault.test_backup import ada
 from tests.trafficvault.test_rotation import Stopped, StoppingDisk
 from trafficvault import app, backup, escrow, expire, locks, restore, rotation, status, verify
 from trafficvault.clock import SetClock
@@ -98,9 +99,11 @@ def test_a_lost_key_directory_comes_back_with_a_backup(vault: Vault, to: Path, t
     ask = answering({escrow.VARIABLE: "its passphrase"})
 
     assert escrow.open_(next(to.iterdir()), tmp_path / f"{which}.pem", where, Disk(), ask) == 2
-    told = restore.restore(tmp_path / "backup", where, Disk(), SetClock(LATE), from_environment)
+    with pytest.raises(RefusedError, match="remember nothing of the audit log"):
+        restore.restore(tmp_path / "backup", where, Disk(), SetClock(LATE), from_environment)
+    told = restore.restore(tmp_path / "backup", where, Disk(), SetClock(LATE), from_environment, ada)
     again = app.open_vault(where, Disk(), SetClock(LATE), writer=True)
-    assert (told.lost_entries, told.expiring) == (0, ())
+    assert (told.lost_entries, told.expiring, told.escrow_off) == (None, (), True)
     assert again.keys.key_ids() == late.keys.key_ids()
     assert {fault.kind for fault in verify.verify(again).faults} == set()
     assert rotation.rotate(again, signed_in(again, "ada"), answering()) == 3

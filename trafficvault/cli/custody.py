@@ -144,6 +144,12 @@ def restore(
         str | None,
         typer.Option("--with", help="The second administrator; password by prompt or TRAFFICVAULT_SECOND_PASSWORD."),
     ] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            "--log", help="The audit directory of the lost vault, where it survived: what was done since is taken over."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Put a vault back from a backup, beside its key directory; what had expired expires again."""
@@ -155,15 +161,10 @@ def restore(
             persons.append(sign_in(tx, with_, "TRAFFICVAULT_SECOND_PASSWORD"))
         return tuple(persons)
 
-    told = restoring.restore(directory, layout, Disk(), SystemClock(), ask_secret, accept if accept_older else None)
+    accepted = accept if accept_older else None
+    told = restoring.restore(directory, layout, Disk(), SystemClock(), ask_secret, accepted, log)
     if as_json:
-        print_object({**asdict(told), "expiring": list(told.expiring)})
-        return
-    print_lines(
-        [
-            f"put back the vault of {told.taken_at}, with keys of generation {told.generation}",
-            f"later entries of the audit log that are lost: {told.lost_entries}",
-            f"expired since, and to be dropped by the next expire: {len(told.expiring)}",
-            f"keys of what this backup does not know, destroyed by the next expire: {told.unknown_keys}",
-        ]
-    )
+        # Whose hold it was is for who may see holds: the audit log and `hold list` tell it.
+        print_object({**asdict(told), "holds_lost": bool(told.holds_lost)})
+    else:
+        print_lines(told.sentences())

@@ -18,11 +18,19 @@ from trafficvault.cli.screen import print_lines, print_object, print_table
 from trafficvault.clock import SystemClock
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError, UsageError
+from trafficvault.people import Person
 from trafficvault.providers import Choice
+from trafficvault.vault import Vault
 
 policy_verbs = typer.Typer(no_args_is_help=True, help="The policy: what is kept, how long, and why.")
 config_verbs = typer.Typer(no_args_is_help=True, help="The vault's settings, policy, sources and feeds.")
 user_verbs = typer.Typer(no_args_is_help=True, help="People and their roles.")
+
+PersonName = Annotated[str, typer.Argument(help="The person's name; `user list` shows them.")]
+Second = Annotated[
+    str | None,
+    typer.Option("--with", help="The second administrator; password by prompt or TRAFFICVAULT_SECOND_PASSWORD."),
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -130,22 +138,46 @@ def user_add(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="The new person's name.")],
     role: Annotated[list[str], typer.Option(help="officer, approver, operator, auditor or administrator.")],
-    with_: Annotated[
-        str | None,
-        typer.Option("--with", help="The second administrator; password by prompt or TRAFFICVAULT_SECOND_PASSWORD."),
-    ] = None,
+    with_: Second = None,
     as_json: AsJson = False,
 ) -> None:
     """Add a person (role administrator; officer and approver take both administrators where there are two)."""
     vault = door(context).open()
-    acting = [door(context).person(vault)]
-    if with_ is not None:
-        acting.append(authenticate(vault, with_, "TRAFFICVAULT_SECOND_PASSWORD"))
-    house.add_person(vault, name, tuple(role), new_password(name), tuple(acting))
+    acting = _acting(context, vault, with_)
+    house.add_person(vault, name, tuple(role), new_password(name), acting)
     if as_json:
         print_object({"name": name, "roles": sorted(role)})
     else:
         print_lines([f"added {name} as {', '.join(sorted(role))}"])
+
+
+@user_verbs.command("disable")
+def user_disable(context: typer.Context, name: PersonName, with_: Second = None, as_json: AsJson = False) -> None:
+    """Take from a person the right to act, for good (role administrator; of an administrator by two)."""
+    vault = door(context).open()
+    house.disable_person(vault, name, _acting(context, vault, with_))
+    _print_person(name, "disabled", as_json)
+
+
+@user_verbs.command("confirm")
+def user_confirm(context: typer.Context, name: PersonName, with_: Second = None, as_json: AsJson = False) -> None:
+    """Let a person act again who was suspended when the vault was put back (role administrator; as for `add`)."""
+    vault = door(context).open()
+    house.confirm_person(vault, name, _acting(context, vault, with_))
+    _print_person(name, "enabled", as_json)
+
+
+def _acting(context: typer.Context, vault: Vault, second: str | None) -> tuple[Person, ...]:
+    """The acting person, and the second administrator where one is named."""
+    first = door(context).person(vault)
+    return (first,) if second is None else (first, authenticate(vault, second, "TRAFFICVAULT_SECOND_PASSWORD"))
+
+
+def _print_person(name: str, state: str, as_json: bool) -> None:
+    if as_json:
+        print_object({"name": name, "state": state})
+    else:
+        print_lines([f"{name} is {state}"])
 
 
 @user_verbs.command("list")
@@ -153,13 +185,18 @@ def user_list(context: typer.Context, as_json: AsJson = False) -> None:
     """List people and their roles."""
     vault = door(context).open()
     with vault.catalogue.reading() as tx:
-        found = people.listing(tx)
+        found, waiting = people.listing(tx), people.suspended(tx)
+    states = {item.name: "disabled" if item.disabled else "enabled" for item in found}
+    states |= dict.fromkeys(waiting, "suspended")
     if as_json:
-        rows = [{"name": item.name, "roles": sorted(item.roles), "disabled": item.disabled} for item in found]
+        rows = [
+            {"name": item.name, "roles": sorted(item.roles), "disabled": item.disabled, "state": states[item.name]}
+            for item in found
+        ]
         print_object({"users": rows})
     else:
-        columns = ("name", "roles", "disabled")
-        print_table("people", columns, [(item.name, ", ".join(sorted(item.roles)), item.disabled) for item in found])
+        columns = ("name", "roles", "state")
+        print_table("people", columns, [(one.name, ", ".join(sorted(one.roles)), states[one.name]) for one in found])
 
 
 def demo(
