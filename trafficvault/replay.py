@@ -23,8 +23,8 @@ from trafficvault.catalogue import Transaction
 from trafficvault.chain import Head
 from trafficvault.errors import UsageError
 
-_CLOSED = {"user-disable", "warrant-refuse", "hold-release", "hold-end", "hold-extend", "user-confirm"}
-_WITHOUT_TRACE = {"sign-in-refused", "sweep", "backup", "restore", "compact", "expire-intent", "disclose-intent"}
+_CLOSED = {"user-disable", "warrant-refuse", "hold-release", "hold-end", "hold-extend", "user-confirm", "restore"}
+_WITHOUT_TRACE = {"sign-in-refused", "sweep", "backup", "compact", "expire-intent", "disclose-intent"}
 """Acts that leave nothing to do again."""
 
 
@@ -106,6 +106,16 @@ def _close(tx: Transaction, act: str, detail: dict[str, Any]) -> None:
             if row is not None:
                 tx.put("warrants", **row | {"state": "refused"})
             holds.finish(tx, detail["warrant"], "released")
+        case "restore":
+            # What an earlier restore closed stays so, but for who was confirmed in a later entry.
+            for name in detail.get("suspended", ()):
+                people.mark(tx, name, people.SUSPENDED)
+            for proposal_id in detail.get("closed_proposals", ()):
+                _drop(tx, proposal_id)
+            for hold_id in detail.get("holds_lost", ()):
+                holds.finish(tx, hold_id, holds.LOST)
+            if detail.get("escrow_off"):
+                escrow.forget(tx)
         case "hold-release":
             holds.finish(tx, detail["hold"], "released")
         case "hold-end":

@@ -232,7 +232,8 @@ def _told(detail: dict[str, Any], log_problem: str | None) -> Restored:
     """What the entry of a restore says."""
     return Restored(
         detail["taken_at"],
-        *detail["generation"],
+        detail["generation"][0],
+        detail["generation"][1],
         detail["lost_entries"],
         detail["followed_entries"],
         detail["to_do_again"],

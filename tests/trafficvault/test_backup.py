@@ -139,7 +139,7 @@ def test_a_restored_older_vault_expires_again_what_had_expired(vault: Vault, tmp
 
     assert {tuple(name.split("/")[1:]) for name in told.expiring if name.startswith("records")} == days
     assert (told.catalogue_generation, told.generation) == (1, 2)
-    assert told.lost_entries > 0
+    assert (told.lost_entries or 0) > 0
     app.confirm_person(again, "olga", ada_in(again))
     app.confirm_person(again, "piet", ada_in(again))
     may = Order(start="2026-05-01T00:00:00+02:00", end="2026-06-01T00:00:00+02:00")

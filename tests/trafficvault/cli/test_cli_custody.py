@@ -116,6 +116,31 @@ def test_a_backup_and_its_restore(line: CommandLine, tmp_path: Path) -> None:
     assert NOW.isoformat()[:10] in accepted.out
 
 
+def test_people_are_confirmed_after_an_older_backup(line: CommandLine, tmp_path: Path) -> None:
+    """The run says who is suspended, `user list` and `status` too; a surviving log makes that needless."""
+    target = tmp_path / "copies" / "backup"
+    line("backup", target)
+    assert line("user", "disable", "otto", user="ada").out == "otto is disabled\n"
+    shutil.copytree(line.layout.audit, tmp_path / "survived")
+    shutil.move(line.layout.vault, tmp_path / "lost")
+    told = line("restore", target, "--accept-older", user="ada")
+    assert (told.code, "SUSPENDED" in told.out) == (0, True), told.err
+    assert "suspended since" in line("status").out
+    states = {one["name"]: one["state"] for one in line("user", "list", "--json").object["users"]}
+    assert (states["ada"], states["olga"]) == ("enabled", "suspended")
+    assert line("user", "confirm", "olga", "--json", user="ada").object == {"name": "olga", "state": "enabled"}
+    assert line("user", "confirm", "olga", user="ada").code == 3
+
+    shutil.move(line.layout.vault, tmp_path / "lost too")
+    words = ("restore", target, "--accept-older", "--log", tmp_path / "lost too" / "audit", "--json")
+    proved = line(*words, user="ada")
+    assert (proved.code, proved.object["suspended"], proved.object["holds_lost"]) == (0, [], False), proved.err
+    assert proved.object["to_do_again"] == {}
+    states = {one["name"]: one["state"] for one in line("user", "list", "--json").object["users"]}
+    assert (states["olga"], states["piet"], states["otto"]) == ("enabled", "suspended", "suspended")
+    assert line("verify").code == 0
+
+
 def test_a_changed_backup_fails_its_check(line: CommandLine, tmp_path: Path) -> None:
     """Exit code 5, and the file is named."""
     line("backup", tmp_path / "backup")
