@@ -9,11 +9,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from tests.scenarios.test_backup_proof import expired as expired_by
 from tests.support import NOW, opened, signed_in
+from tests.trafficvault.key_choices import SECRETS, answering
 from tests.trafficvault.proof_house import expired
-from trafficvault import expire, rewrite
-from trafficvault.against import against
+from trafficvault import expire, providers, rewrite
+from trafficvault.against import Attempt, Trial, against
 from trafficvault.errors import FaultError, UsageError
+from trafficvault.provider import from_environment
 from trafficvault.rewrite import Why
 from trafficvault.thinning import Going
 from trafficvault.vault import Vault
@@ -25,9 +28,14 @@ def copied(stored: Vault, tmp_path: Path) -> Path:
     return Path(shutil.copytree(stored.layout.vault, tmp_path / "copy"))
 
 
+def trial(vault: Vault, copy: Path) -> tuple[Attempt, ...]:
+    """Each file of the copy, tried."""
+    return against(vault, copy, from_environment).files
+
+
 def test_every_living_file_opens(stored: Vault, copied: Path) -> None:
     """As it should: the copy is of today, and each is opened by its own day's key."""
-    tried = against(stored, copied)
+    tried = trial(stored, copied)
     assert {one.state for one in tried} == {"living"}
     assert all(one.opened_by is not None and one.opened_by.endswith("/frame") for one in tried)
     assert not any(one.is_fault for one in tried)
@@ -38,7 +46,7 @@ def test_an_expired_file_opens_with_no_key(stored: Vault, copied: Path) -> None:
     late = opened(stored, NOW + timedelta(days=173, hours=2))
     expire.expire(late, signed_in(late, "otto"))
     steps: list[object] = []
-    tried = {one.file.split("/")[2]: one for one in against(late, copied, steps.append)}
+    tried = {one.file.split("/")[2]: one for one in against(late, copied, from_environment, steps.append).files}
 
     assert (tried["2026-11-10"].state, tried["2026-11-10"].opened_by) == ("expired", None)
     assert tried["2026-11-12"].state == "living"
@@ -51,11 +59,11 @@ def test_a_file_that_rows_were_removed_from_is_expected_to_be_unreadable(stored:
     dead = stored.keys.custody("verify").key("mobile_usage/2026-11-10/frame")
     everything = Going(("start",), lambda record_class, rows: pl.repeat(True, rows.height, eager=True))
     rewrite.remove(stored, [("mobile_usage", date(2026, 11, 10))], everything, Why("test", "a test", None, {}))
-    tried = {one.file.split("/")[2]: one for one in against(stored, copied)}
+    tried = {one.file.split("/")[2]: one for one in trial(stored, copied)}
     assert (tried["2026-11-10"].state, tried["2026-11-10"].opened_by) == ("expired", None)
     stored.keys._random = lambda size: dead
     stored.keys.ensure(["voip/2027-06-01/who"])
-    assert [one.file.split("/")[2] for one in against(stored, copied) if one.is_fault] == ["2026-11-10"]
+    assert [one.file.split("/")[2] for one in trial(stored, copied) if one.is_fault] == ["2026-11-10"]
 
 
 def test_a_key_that_came_back_is_found(stored: Vault, copied: Path) -> None:
@@ -64,7 +72,7 @@ def test_a_key_that_came_back_is_found(stored: Vault, copied: Path) -> None:
     late, _ = expired(stored)
     late.keys._random = lambda size: dead
     late.keys.ensure(["voip/2027-06-01/who"])
-    faults = [one for one in against(late, copied) if one.is_fault]
+    faults = [one for one in trial(late, copied) if one.is_fault]
     assert [one.opened_by for one in faults] == ["voip/2027-06-01/who"]
 
 
@@ -75,10 +83,97 @@ def test_a_file_that_says_nothing_is_not_taken_for_unreadable(stored: Vault, cop
     for content in (whole[:-1], b"", whole[:4] + b"\x00\x00\x00\x04" + b"\x04\x00\x00\x00PARE"):
         path.write_bytes(content)
         with pytest.raises(FaultError, match="reading"):
-            against(stored, copied)
+            trial(stored, copied)
     path.write_bytes(whole.replace(b'"wrappedDEK":"', b'"wrappedDEK":"!'))
     with pytest.raises(FaultError, match="reading"):
-        against(stored, copied)
+        trial(stored, copied)
     for wrong in (copied / "audit", copied / "nothing"):
         with pytest.raises(UsageError, match="against today's keys"):
-            against(stored, wrong)
+            trial(stored, wrong)
+
+
+def of_kind(directory: Path, kind: str) -> tuple[Vault, Path]:
+    """A vault of that provider, an expiry later, and the copy of both its directories from before."""
+    vault = expired_by(directory, kind)
+    return vault, directory / "image"
+
+
+def tried(vault: Vault, copy: Path, secrets: dict[str, str] = SECRETS) -> Trial:
+    """The copy, tried by who knows `secrets`."""
+    return against(vault, copy, answering(secrets))
+
+
+@pytest.mark.parametrize("kind", providers.KINDS)
+def test_without_the_keys_of_then_a_copy_stays_shut(tmp_path: Path, kind: str) -> None:
+    """With each provider: the living file opens, the expired one doesn't, and the sentences say how it was tried."""
+    vault, copy = of_kind(tmp_path, kind)
+    shutil.rmtree(copy / "vault.keys")
+    found = tried(vault, copy)
+
+    assert (found.faults, found.copied) == ((), ())
+    assert {one.state: one.opened_by is not None for one in found.files} == {"expired": False, "living": True}
+    told = "\n".join(found.sentences())
+    assert "of days that have expired, or from which rows were removed: 0 of 1 files readable" in told
+    assert "of days that are alive: 1 of 1 files readable" in told
+    assert "verdict: none of the files that should be unreadable could be opened" in told
+    assert ("the token's maker" in told) == (kind == "pkcs11")
+
+
+@pytest.mark.parametrize("kind", providers.KINDS)
+def test_a_key_directory_in_the_copy_is_tried_too(tmp_path: Path, kind: str) -> None:
+    """Of files it opens what lived then, and the verdict says so; of a token it opens nothing any more."""
+    vault, copy = of_kind(tmp_path, kind)
+    found = tried(vault, copy)
+    told = "\n".join(found.sentences())
+
+    assert [one.place for one in found.copied] == ["vault.keys"]
+    if kind == "pkcs11":
+        assert (found.faults, found.copied[0].keys) == ((), 0)
+        assert "none could be taken" in told
+        return
+    assert [(one.state, one.opened_by, one.opened_by_copied) for one in found.faults] == [
+        ("expired", None, "vault.keys: mobile_usage/2026-05-21/frame")
+    ]
+    assert "verdict: FAILED: keys that lie in the copy open 1 files" in told
+    assert "verdict: none" not in told
+
+
+def test_a_key_directory_without_its_secret_is_told(tmp_path: Path) -> None:
+    """Who lacks the passphrase takes nothing from it; today's keys are tried all the same."""
+    vault, copy = of_kind(tmp_path, "passphrase")
+    found = tried(vault, copy, {})
+    assert found.faults == ()
+    assert "passphrase" in str(found.copied[0].reason)
+
+
+def test_the_ring_of_a_backup_and_an_escrow_copy_open_nothing(tmp_path: Path) -> None:
+    """The one lacks its epoch key since the expiry; the other is sealed to a key that lies elsewhere."""
+    vault, copy = of_kind(tmp_path, "local")
+    backup = tmp_path / "backup" / "state-1"
+    backup.mkdir(parents=True)
+    shutil.copytree(copy / "vault" / "records", tmp_path / "backup" / "pool" / "records")
+    shutil.copy(copy / "vault.keys" / "ring-1", backup / "ring-1")
+    (backup / f"escrow-{vault.settings.id}-1.json").write_text("{}")
+    found = tried(vault, tmp_path / "backup")
+
+    assert found.faults == ()
+    assert [(one.place, one.keys) for one in found.copied] == [
+        ("state-1", 0),
+        (f"state-1/escrow-{vault.settings.id}-1.json", 0),
+    ]
+    assert "epoch key 1" in str(found.copied[0].reason)
+
+
+def test_a_key_of_today_that_opens_too_much_fails_it(stored: Vault, copied: Path) -> None:
+    """The verdict names how many; a directory with a root key and no ring is told as such."""
+    (copied / "keys").mkdir()
+    (copied / "keys" / "root.key").write_bytes(stored.layout.root_key.read_bytes())
+    (copied / "keys" / "root.key").chmod(0o600)
+    dead = stored.keys.custody("verify").key("mobile_usage/2026-11-10/frame")
+    late, _ = expired(stored)
+    late.keys._random = lambda size: dead
+    late.keys.ensure(["voip/2027-06-01/who"])
+    found = tried(late, copied)
+    told = "\n".join(found.sentences())
+    assert "verdict: FAILED: a key of today opens 1 files that should be unreadable" in told
+    assert "keys: none could be taken: no ring lies there" in told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,7 @@ from trafficvault import expire as expiring
 from trafficvault import locked as dropping
 from trafficvault import status as standing
 from trafficvault import verify as verifying
-from trafficvault.cli.door import AsJson, door
+from trafficvault.cli.door import AsJson, ask_secret, door
 from trafficvault.cli.files import read_text
 from trafficvault.cli.screen import plain, print_lines, print_object, print_table, progress
 from trafficvault.clock import SystemClock
@@ -127,7 +128,8 @@ def _item(item: Item) -> dict[str, object]:
 def verify(
     context: typer.Context,
     against: Annotated[
-        Path | None, typer.Option(help="An old copy of record files: try today's keys on each, and on nothing else.")
+        Path | None,
+        typer.Option(help="An old copy of record files: try today's keys on each, and keys that lie in the copy."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -148,21 +150,17 @@ def verify(
 def _verify_against(context: typer.Context, copy: Path, as_json: bool) -> None:
     vault = door(context).open()
     with progress("verify") as step:
-        tried = old_copy.against(vault, copy, step)
+        found = old_copy.against(vault, copy, ask_secret, step)
     if as_json:
-        rows = [{"file": one.file, "state": one.state, "opened_by": one.opened_by} for one in tried]
-        print_object({"files": rows, "keys": "today's"})
+        told = {**asdict(found), "verdict": "failed" if found.faults else "unreadable", "told": found.sentences()}
+        print_object(told)
     else:
-        print_table(
-            "old copy", ("file", "its day", "readable"), [(one.file, one.state, one.opened_by or "no") for one in tried]
-        )
-        expired = sum(1 for one in tried if one.state != "living" and not one.is_fault)
-        print_lines([f"{expired} files of days that are not alive: no key of today opens any of them"])
-    wrong = [one for one in tried if one.is_fault]
-    if wrong:
-        raise FaultError(
-            f"holding {copy} against today's keys: {wrong[0].file} is readable (and {len(wrong) - 1} more)"
-        )
+        wrong = [(one.file, one.state, one.opened_by or one.opened_by_copied) for one in found.faults]
+        if wrong:
+            print_table("readable", ("file", "its day", "by the key"), wrong)
+        print_lines(found.sentences())
+    if found.faults:
+        raise FaultError(f"trying keys on {copy}: {len(found.faults)} files are readable that should not be")
 
 
 @contextmanager

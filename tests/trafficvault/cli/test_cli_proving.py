@@ -137,5 +137,8 @@ def test_an_old_copy_is_tried(expired: CommandLine) -> None:
     done = expired("verify", "--against", expired.directory / "copy", "--json").object
     assert {one["state"] for one in done["files"]} == {"expired"}
     assert {one["opened_by"] for one in done["files"]} == {None}
-    assert "no key of today opens any" in expired("verify", "--against", expired.directory / "copy").out
+    assert (
+        "verdict: none of the files that should be unreadable could be opened"
+        in expired("verify", "--against", expired.directory / "copy").out
+    )
     assert expired("verify", "--against", expired.directory / "nothing").code == 2
