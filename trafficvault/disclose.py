@@ -12,6 +12,7 @@ Called by the command line (`warrant run`).
 
 from __future__ import annotations
 
+import re
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,9 +26,10 @@ from queries.questions import Question, QuestionError, questions
 from queries.scope import targets_table
 from trafficvault import completeness, delivery, docket, locks, people, refusals, rights, search, signing, warrants
 from trafficvault.annotation import Carried
+from trafficvault.database import RESTORE
 from trafficvault.docket import Docketed
 from trafficvault.durable import NO_SPACE
-from trafficvault.errors import RefusedError, UsageError
+from trafficvault.errors import FaultError, RefusedError, UsageError, VaultError
 from trafficvault.keys import SignedWarrant
 from trafficvault.people import Person, require_role
 from trafficvault.progress import Watch
@@ -108,8 +110,20 @@ def run(
         if isinstance(problem, QuestionError):
             raise RefusedError(str(problem)) from problem
         if isinstance(problem, OSError) and problem.errno not in NO_SPACE:
-            raise UsageError(f"writing the package {out.name}: {problem.strerror}; name another directory") from problem
+            raise _told(vault, out, problem) from problem
         raise
+
+
+def _told(vault: Vault, out: Path, problem: OSError) -> VaultError:
+    """What could not be read or written: a file of the vault, by its name, or the package."""
+    reason = problem.strerror or type(problem).__name__
+    # Libraries tell the path in their text alone.
+    words = str(problem.filename or problem)
+    if str(vault.layout.vault) in words:
+        found = re.search(r"[0-9a-f]{32}[0-9a-z.]*", words)
+        name = found[0] if found else "a file of the vault"
+        return FaultError(f"reading {name} for the answer: {reason}; no package was made", hint=RESTORE)
+    return UsageError(f"writing the package {out.name}: {reason}; name another directory")
 
 
 def _answer(

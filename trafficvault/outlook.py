@@ -10,9 +10,8 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
 
-from trafficvault import retention
+from trafficvault import retention, wording
 from trafficvault.policy import Term
-from trafficvault.zones import zone_of
 
 _DAY = timedelta(days=1)
 _INSTANT = timedelta(microseconds=1)
@@ -40,17 +39,17 @@ def sentences(
     gone = [day for day in days if day < gone_before]
     told = []
     if gone:
-        told.append(f"{what}: {_runs(gone)} past the term of {term} and can't be answered")
+        told.append(f"{what}: {_runs(gone)} past the term ({term.words('en')}) and can't be answered")
     if deadline is not None and deadline > now:
         going_before = first_living(term, zone, deadline)
         if going := [day for day in days if gone_before <= day < going_before]:
             first = retention.expires_at(datetime.combine(going[0], time(), UTC), term, zone)
-            soonest = max(first, now).astimezone(zone_of(zone)).isoformat(timespec="minutes")
+            soonest = wording.moment(max(first, now), zone)
             told.append(
                 f"{what}: {_runs(going)} expiring before the deadline, the first from {soonest} on; run it before"
             )
     if days and not gone:
-        told.append(f"{what}: every day of the windows is within the term of {term}")
+        told.append(f"{what}: every day of the windows is within the term ({term.words('en')})")
     return told
 
 

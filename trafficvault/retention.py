@@ -243,7 +243,7 @@ def _what(part: Partition, categories: tuple[str, ...] = CATEGORIES) -> str:
 
 
 def _reason(part: Partition, what: str, rule: str, term: Term, until: datetime, zone: str, now: datetime) -> str:
-    rule += f" {term.lasts}"
+    rule += f" for {term.lasts.words('en')}"
     if term.until is not None:
         rule += f", the cap of its term until {term.until}"
     since = "" if part.kind == "records" else ", counted from the day they came"

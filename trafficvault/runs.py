@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from trafficvault import signing
+from trafficvault import signing, wording
 from trafficvault.catalogue import Row, Transaction
 
 TABLE = "runs"
@@ -37,6 +37,22 @@ class Run:
             "next": self.next.isoformat(),
             "told": self.told,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A job that never ran, and when it is to."""
+
+    job: str
+    next: datetime
+    state: str = "waiting"
+    started: None = None
+    told: str = "never ran yet"
+
+    def as_dict(self) -> dict[str, object]:
+        """The form of `--json`, as that of a run."""
+        never = dict.fromkeys(("started", "ended", "succeeded"))
+        return {"job": self.job, "state": self.state, **never, "next": self.next.isoformat(), "told": self.told}
 
 
 def begin(tx: Transaction, job: str, now: datetime, every: timedelta) -> None:
@@ -79,14 +95,16 @@ def due(known: Mapping[str, Run], job: str, every: timedelta, now: datetime) -> 
     return last.started + every
 
 
-def complaints(known: Mapping[str, Run], now: datetime) -> list[str]:
+def complaints(known: Mapping[str, Run], now: datetime, zone: str) -> list[str]:
     """What of the schedule wants attention, a sentence each; nothing where it was never used."""
     found = []
     for run in known.values():
         if run.state == "failed":
-            found.append(f"job {run.job} failed at {run.started.isoformat()}: {run.told}")
+            found.append(f"job {run.job} failed at {wording.moment(run.started, zone)}: {run.told}")
         if run.next + SLACK < now:
-            found.append(f"job {run.job} was to run at {run.next.isoformat()} and did not; is `schedule run` running?")
+            found.append(
+                f"job {run.job} was to run at {wording.moment(run.next, zone)} and did not; is `schedule run` running?"
+            )
     return found
 
 

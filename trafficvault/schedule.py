@@ -26,7 +26,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 from trafficvault import canary, compact, expire, locks, publishing, runs, verify
 from trafficvault.errors import BusyError, VaultError
 from trafficvault.layout import Layout
-from trafficvault.runs import Run
+from trafficvault.runs import Run, Waiting
 from trafficvault.settings import Settings
 from trafficvault.vault import Vault
 
@@ -74,6 +74,14 @@ def jobs(settings: Settings) -> list[Job]:
     }
     acts = {"expire": _expire, "compact": _compact, "verify": _verify, "canary": _canary, "checkpoint": _checkpoint}
     return [Job(name, every, acts[name]) for name, every in times.items() if every > timedelta()]
+
+
+def listing(vault: Vault) -> list[Run | Waiting]:
+    """Every job by name: its last run, or since when one that never ran is due; those that are off and ran once too."""
+    known, now = _known(vault), vault.clock.now()
+    timed = {job.name: job.every for job in jobs(vault.settings)}
+    waiting = {name: Waiting(name, runs.due(known, name, every, now)) for name, every in timed.items()}
+    return [known.get(name) or waiting[name] for name in sorted({*known, *timed})]
 
 
 def run_due(house: House) -> list[Run]:

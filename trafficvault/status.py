@@ -21,6 +21,7 @@ from trafficvault import (
     runs,
     signing,
     witness,
+    wording,
 )
 from trafficvault.catalogue import Row
 from trafficvault.errors import DecisionError, FaultError, SpaceError
@@ -117,7 +118,7 @@ def status(vault: Vault) -> Status:
         if row["status"] != "refused":
             received[row["source"]] = row["received_at"]
     silent = overdue(vault.sources, received, now)
-    wrong = [f"{_named(item)} was due {item.due} and still lives; run expire" for item in late]
+    wrong = [f"{_named(item)} was due at {_told(vault, item)} and still lives; run expire" for item in late]
     wrong += [clock] if clock else []
     overripe = [one for one in registers.plan(vault) if now - one.due > MOST_LATE]
     wrong += [
@@ -134,12 +135,13 @@ def status(vault: Vault) -> Status:
         f"class {name} is stored and no entry of the policy covers it; add one, so that it ends"
         for name in sorted({item.record_class for item in items if item.due is None})
     ]
-    wrong += runs.complaints(ran, now)
+    wrong += runs.complaints(ran, now, vault.policy.zone)
     wrong += [f"request {request} of a customer is past its deadline; answer or refuse it" for request in unanswered]
     free = vault.disk.free_bytes(vault.layout.vault)
     space = None
     if free < vault.policy.min_free:
-        space = f"{free} bytes are free and min_free is {vault.policy.min_free}: no file is taken in; make room"
+        least = wording.size(vault.policy.min_free)
+        space = f"{wording.size(free)} are free and min_free is {least}: no file is taken in; make room"
         wrong.append(space)
     attention = list(wrong)
     if len(administrators) == 1:
@@ -198,6 +200,10 @@ def note_verified(vault: Vault) -> None:
     """Keeps that `verify` found no fault just now; the caller holds the writer's lock."""
     with vault.catalogue.transaction() as tx:
         tx.set_meta(LAST_VERIFY, signing.instant(vault.clock.now()))
+
+
+def _told(vault: Vault, item: retention.Item) -> str:
+    return "" if item.due is None else wording.moment(item.due, vault.policy.zone)
 
 
 def _named(item: retention.Item) -> str:

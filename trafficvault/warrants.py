@@ -18,12 +18,11 @@ from typing import Any
 from ingest.record import CLASSES, DISCLOSABLE, WHEN
 from queries.questions import Question
 from queries.scope import Scope
-from trafficvault import outlook, signing, targets
+from trafficvault import outlook, signing, targets, wording
 from trafficvault.errors import RefusedError, UsageError
 from trafficvault.period import Period
 from trafficvault.policy import Term
 from trafficvault.toml_table import Table, parse_table
-from trafficvault.zones import zone_of
 
 KINDS = ("produce", "preserve", "standing")
 """What a warrant can order: records that are there, to keep them, records still to come. The last is not handled."""
@@ -188,7 +187,6 @@ def check_words(
     policy's, `gaps` are sentences about missing files.
     """
     document = warrant.document
-    local = zone_of(zone)
     types = Counter(item["type"] for item in document["targets"])
     told = ", ".join(f"{count} {type_}" for type_, count in sorted(types.items()))
     sentences = [
@@ -196,15 +194,14 @@ def check_words(
         f"{document['kind_of_order']}",
         f"it names {len(document['targets'])} target{'s' if len(document['targets']) != 1 else ''} ({told})",
         f"it covers the categories {', '.join(document['categories'])} of the classes {', '.join(warrant.classes)}",
-        f"it holds them for {document['hold_for']} from its approval"
+        f"it holds them for {Period.parse(document['hold_for']).words('en')} from its approval"
         if document["kind_of_order"] == PRESERVE
         else f"it may be asked {', '.join(document['questions'])}",
     ]
     for number, item in enumerate(document["targets"], start=1):
         start, end = _moment(item["from"]), _moment(item["to"])
         sentences.append(
-            f"target {number} ({item['type']}): from {start.astimezone(local).isoformat()} "
-            f"to {end.astimezone(local).isoformat()}"
+            f"target {number} ({item['type']}): from {wording.moment(start, zone)} to {wording.moment(end, zone)}"
         )
         if end > now:
             sentences.append(

@@ -7,11 +7,12 @@ from datetime import timedelta
 import pytest
 
 from tests.support import NOW
-from trafficvault import runs
+from trafficvault import runs, wording
 from trafficvault.runs import Run
 from trafficvault.vault import Vault
 
 HOUR = timedelta(hours=1)
+ZONE = "Europe/Amsterdam"
 
 
 def told(vault: Vault) -> dict[str, Run]:
@@ -40,7 +41,7 @@ def test_a_run_is_remembered(stored: Vault) -> None:
         NOW + HOUR,
     )
     assert runs.due(told(stored), "expire", HOUR, NOW) == NOW + HOUR
-    assert runs.complaints(told(stored), NOW) == []
+    assert runs.complaints(told(stored), NOW, ZONE) == []
 
 
 def test_a_failure_keeps_the_last_success(stored: Vault) -> None:
@@ -49,7 +50,9 @@ def test_a_failure_keeps_the_last_success(stored: Vault) -> None:
     ran(stored, failed=True)
     run = told(stored)["expire"]
     assert (run.state, run.succeeded) == ("failed", NOW)
-    assert runs.complaints(told(stored), NOW) == [f"job expire failed at {NOW.isoformat()}: the disk is full"]
+    assert runs.complaints(told(stored), NOW, ZONE) == [
+        f"job expire failed at {wording.moment(NOW, ZONE)}: the disk is full"
+    ]
 
 
 def test_a_run_that_was_cut_short_is_done_again(stored: Vault) -> None:
@@ -67,10 +70,10 @@ def test_a_run_that_was_cut_short_is_done_again(stored: Vault) -> None:
 def test_a_schedule_that_stands_still_is_told(stored: Vault) -> None:
     """A job that did not run an hour after its time is named; no job ever is where the schedule was never used."""
     ran(stored)
-    assert runs.complaints(told(stored), NOW + 2 * HOUR) == []
-    late = runs.complaints(told(stored), NOW + 3 * HOUR)
+    assert runs.complaints(told(stored), NOW + 2 * HOUR, ZONE) == []
+    late = runs.complaints(told(stored), NOW + 3 * HOUR, ZONE)
     assert len(late) == 1 and "did not; is `schedule run` running?" in late[0]
-    assert runs.complaints({}, NOW) == []
+    assert runs.complaints({}, NOW, ZONE) == []
 
 
 def test_what_never_began_does_not_end(stored: Vault) -> None:

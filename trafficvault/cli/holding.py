@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from trafficvault import carving, holding, holds
+from trafficvault import carving, holding, holds, wording
 from trafficvault.cli.door import AsJson, door
+from trafficvault.cli.naming import full_id
 from trafficvault.cli.orders import require_reader
 from trafficvault.cli.proposing import CARRIERS, told
 from trafficvault.cli.screen import print_lines, print_object, print_table
@@ -17,7 +18,9 @@ from trafficvault.proposals import Proposal
 from trafficvault.vault import Vault
 
 hold_verbs = typer.Typer(no_args_is_help=True, help="Holds: records kept apart for an authority while their days die.")
-HoldId = Annotated[str, typer.Argument(help="A hold id, which is that of its warrant; `hold list` shows them.")]
+HoldId = Annotated[
+    str, typer.Argument(help="A hold id, which is that of its warrant, or its beginning; `hold list` shows them.")
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -37,7 +40,9 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
         print_object({"holds": rows})
     else:
         names = ("hold", "reference", "state", "since", "until", "days", "records")
-        print_table("holds", names, [tuple(row.values()) for row in rows])
+        zone = vault.policy.zone
+        told = [row | {name: wording.moment(str(row[name]), zone) for name in ("since", "until")} for row in rows]
+        print_table("holds", names, [tuple(row.values()) for row in told])
 
 
 @hold_verbs.command("extend")
@@ -49,7 +54,8 @@ def extend(
 ) -> None:
     """Propose that a hold binds longer (role officer; an approver approves it)."""
     with door(context).writing() as vault:
-        made = holding.propose_extension(vault, door(context).person(vault), hold, until)
+        person = door(context).person(vault)
+        made = holding.propose_extension(vault, person, full_id(vault, "hold", hold, person), until)
     _print_proposal(made, as_json)
 
 
@@ -57,13 +63,14 @@ def extend(
 def release(context: typer.Context, hold: HoldId, as_json: AsJson = False) -> None:
     """Propose to let go of what a hold keeps (role officer; an approver approves it)."""
     with door(context).writing() as vault:
-        made = holding.propose_release(vault, door(context).person(vault), hold)
+        person = door(context).person(vault)
+        made = holding.propose_release(vault, person, full_id(vault, "hold", hold, person))
     _print_proposal(made, as_json)
 
 
 def _extend(vault: Vault, person: Person, proposal: Proposal) -> list[str]:
     until = holding.extend(vault, person, proposal.proposal_id)
-    return [f"hold {proposal.body['hold']} binds until {until.isoformat()}"]
+    return [f"hold {proposal.body['hold']} binds until {wording.moment(until, vault.policy.zone)}"]
 
 
 def _release(vault: Vault, person: Person, proposal: Proposal) -> list[str]:

@@ -11,6 +11,7 @@ import typer
 from trafficvault import completeness, replacement, rereading, withdrawal
 from trafficvault import intake as taking
 from trafficvault.cli.door import AsJson, door
+from trafficvault.cli.naming import full_id
 from trafficvault.cli.proposing import CARRIERS, told
 from trafficvault.cli.screen import plain, print_lines, print_object, print_table, progress
 from trafficvault.errors import BatchError, UsageError
@@ -178,10 +179,13 @@ def batch_list(context: typer.Context, as_json: AsJson = False) -> None:
 
 @batch_verbs.command("show")
 def batch_show(
-    context: typer.Context, batch: Annotated[str, typer.Argument(help="A batch id.")], as_json: AsJson = False
+    context: typer.Context,
+    batch: Annotated[str, typer.Argument(help="A batch id, or its beginning.")],
+    as_json: AsJson = False,
 ) -> None:
     """Show one batch: its receipt, and why rows were rejected or ignored."""
     vault = door(context).open()
+    batch = full_id(vault, "batch", batch)
     receipt, rejected = taking.batch(vault, batch), taking.rejected_rows(vault, batch)
     if as_json:
         print_object({**asdict(receipt), "rejections": rejected})
@@ -194,26 +198,27 @@ def batch_show(
 @batch_verbs.command("accept")
 def batch_accept(
     context: typer.Context,
-    batch: Annotated[str, typer.Argument(help="The id of a held batch.")],
+    batch: Annotated[str, typer.Argument(help="The id of a held batch, or its beginning.")],
     as_json: AsJson = False,
 ) -> None:
     """Store a held batch although its control totals disagree (role operator); every later answer names it."""
     with door(context).writing() as vault:
         person = door(context).person(vault)
         require_role(person, "operator")
-        receipt = taking.accept(vault, person.name, batch)
+        receipt = taking.accept(vault, person.name, full_id(vault, "batch", batch))
     show_receipts([receipt], as_json=as_json)
 
 
 @batch_verbs.command("withdraw")
 def batch_withdraw(
     context: typer.Context,
-    batch: Annotated[str, typer.Argument(help="A batch id.")],
+    batch: Annotated[str, typer.Argument(help="A batch id, or its beginning.")],
     reason: Annotated[str, typer.Option(help="Why it was wrong to take it in.")],
     as_json: AsJson = False,
 ) -> None:
     """Propose to remove a batch's rows, rejections and held file for good (role operator); another person approves."""
     with door(context).writing() as vault:
+        batch = full_id(vault, "batch", batch)
         found = withdrawal.propose(vault, door(context).person(vault), batch, reason)
     if as_json:
         print_object({"proposal_id": found.proposal_id, "kind": found.kind, "batch_id": batch})
@@ -224,12 +229,13 @@ def batch_withdraw(
 @batch_verbs.command("reread")
 def batch_reread(
     context: typer.Context,
-    batch: Annotated[str, typer.Argument(help="The id of a batch whose delivered bytes are kept.")],
+    batch: Annotated[str, typer.Argument(help="The id, or its beginning, of a batch whose bytes are kept.")],
     reason: Annotated[str, typer.Option(help="Why it was wrongly read.")],
     as_json: AsJson = False,
 ) -> None:
     """Propose to read a batch's kept bytes again, as its feed is now (role operator); another person approves."""
     with door(context).writing() as vault:
+        batch = full_id(vault, "batch", batch)
         found = rereading.propose(vault, door(context).person(vault), batch, reason)
     if as_json:
         print_object({"proposal_id": found.proposal_id, "kind": found.kind, "batch_id": batch})
@@ -251,6 +257,7 @@ def _propose_replacement(
         raise UsageError(f"replacing batch {replaces}: one file takes its place, and {len(files)} were named")
     with door(context).writing() as vault:
         person = door(context).person(vault)
+        replaces = full_id(vault, "batch", replaces)
         receipt, found = replacement.propose(vault, person, replaces, feed, source, files[0], reason)
     if as_json:
         print_object({"proposal_id": found.proposal_id, "kind": found.kind, "receipts": [asdict(receipt)]})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,7 @@ import typer
 from ingest.record import CATEGORIES
 from trafficvault import against as old_copy
 from trafficvault import app as house
-from trafficvault import checkpoints, locks, segments, textfile
+from trafficvault import checkpoints, locks, segments, textfile, wording
 from trafficvault import expire as expiring
 from trafficvault import locked as dropping
 from trafficvault import status as standing
@@ -86,7 +87,8 @@ def expire(
         print_object({"certificates": list(done.certificates), **ended})
         return
     if clock is not None:
-        print_lines([f"accepted the clock at {clock['now']}; the last trusted time was {clock['trusted']}"])
+        accepted, trusted = (wording.moment(clock[name] or "", vault.policy.zone) for name in ("now", "trusted"))
+        print_lines([f"accepted the clock at {accepted}; the last trusted time was {trusted}"])
     rows = [
         (item["what"], item["class"], item["day"], _categories(item["categories"]), item["records"], item["id"])
         for item in done.certificates
@@ -216,23 +218,42 @@ def status(
         if _print_locked(door(context).layout, as_json):
             told = "showing the status: the vault is locked, and something is due or waits for its keys to be destroyed"
             raise FaultError(told, hint=problem.hint) from problem
-        raise
+        raise LockedError(
+            "showing the status: the vault is locked; without the key provider's secret only this can be told: nothing "
+            "is due, and nothing waits for its keys to be destroyed",
+            hint=problem.hint,
+        ) from problem
     state = standing.status(vault)
     if to is not None:
         textfile.write(vault.disk, vault.layout, to, state)
     if as_json:
         print_object(state.as_dict())
     else:
-        print_table("status", ("what", "value"), [item for item in state.facts.items() if item[0] != "schedule"])
-        print_table("classes", ("class", "days", "records", "oldest day", "due now", "kept until"), state.classes)
+        zone = vault.policy.zone
+        facts = [(name, _fact(name, value, zone)) for name, value in state.facts.items() if name != "schedule"]
+        print_table("status", ("what", "value"), facts)
+        classes = [(*row[:-1], None if row[-1] is None else wording.moment(row[-1], zone)) for row in state.classes]
+        print_table("classes", ("class", "days", "records", "oldest day", "due now", "kept until"), classes)
         late = [
-            (item.what, item.record_class, item.day, _categories(item.categories), item.due, item.lateness)
+            (
+                *(item.what, item.record_class, item.day, _categories(item.categories)),
+                *(wording.moment(item.due, zone), wording.span(item.lateness)),
+            )
             for item in state.late
         ]
         print_table("late", ("what", "class", "day", "categories", "due", "late by"), late)
         print_table("attention", ("what",), [(sentence,) for sentence in state.attention])
     if check:
         state.require_true()
+
+
+def _fact(name: str, value: object, zone: str) -> object:
+    """A fact of the status as a person reads it; `--json` has bytes, seconds and UTC."""
+    if isinstance(value, int) and name.endswith("bytes"):
+        return wording.size(value)
+    if isinstance(value, int) and name.endswith("_seconds"):
+        return wording.span(timedelta(seconds=value))
+    return wording.moment(value, zone) if isinstance(value, str) and name.startswith("last_") else value
 
 
 def _print_locked(layout: Layout, as_json: bool) -> list[str]:

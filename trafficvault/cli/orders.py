@@ -9,13 +9,14 @@ import typer
 
 from trafficvault import disclose, docket
 from trafficvault.cli.door import AsJson, door
+from trafficvault.cli.naming import full_id
 from trafficvault.cli.screen import plain, print_lines, print_object, print_table, progress
 from trafficvault.errors import RefusedError, UsageError
 from trafficvault.people import Person
 
 warrant_verbs = typer.Typer(no_args_is_help=True, help="Warrants: registered by one person, approved by another.")
 _READERS = frozenset({"officer", "approver", "auditor"})
-WarrantId = Annotated[str, typer.Argument(help="A warrant id; `warrant list` shows them.")]
+WarrantId = Annotated[str, typer.Argument(help="A warrant id, or its beginning; `warrant list` shows them.")]
 WarrantFile = Annotated[Path, typer.Argument(help="A warrant in TOML.", exists=True, dir_okay=False)]
 
 
@@ -49,7 +50,9 @@ def add(context: typer.Context, file: WarrantFile, as_json: AsJson = False) -> N
 def approve(context: typer.Context, warrant: WarrantId, as_json: AsJson = False) -> None:
     """Approve a registered warrant (role approver, not its registrar)."""
     vault = door(context).open()
-    docket.approve(vault, door(context).person(vault), warrant)
+    person = door(context).person(vault)
+    warrant = full_id(vault, "warrant", warrant, person)
+    docket.approve(vault, person, warrant)
     if as_json:
         print_object({"warrant_id": warrant, "state": "approved"})
     else:
@@ -65,7 +68,9 @@ def refuse(
 ) -> None:
     """Refuse a registered warrant (role approver); what it had frozen is held no longer."""
     vault = door(context).open()
-    docket.refuse(vault, door(context).person(vault), warrant, reason)
+    person = door(context).person(vault)
+    warrant = full_id(vault, "warrant", warrant, person)
+    docket.refuse(vault, person, warrant, reason)
     if as_json:
         print_object({"warrant_id": warrant, "state": "refused"})
     else:
@@ -86,7 +91,7 @@ def run(
     vault = door(context).open()
     person = door(context).person(vault)
     with progress("searching") as step:
-        done = disclose.run(vault, person, warrant, out, question, step)
+        done = disclose.run(vault, person, full_id(vault, "warrant", warrant, person), out, question, step)
     if as_json:
         print_object(
             {
@@ -111,6 +116,7 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
         {
             "warrant_id": item.warrant_id,
             "reference": item.document.document["reference"],
+            "kind": item.document.document["kind_of_order"],
             "state": item.state,
             "registered_by": item.registered.person,
             "approved_by": item.approved.person if item.approved else None,
@@ -122,7 +128,7 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
     else:
         print_table(
             "warrants",
-            ("warrant", "reference", "state", "registered by", "approved by"),
+            ("warrant", "reference", "kind", "state", "registered by", "approved by"),
             [tuple(row.values()) for row in rows],
         )
 
@@ -131,8 +137,9 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
 def show(context: typer.Context, warrant: WarrantId, as_json: AsJson = False) -> None:
     """Show one warrant with its targets and signatures (role officer, approver or auditor)."""
     vault = door(context).open()
-    require_reader(door(context).person(vault))
-    item = docket.load(vault, warrant)
+    person = door(context).person(vault)
+    require_reader(person)
+    item = docket.load(vault, full_id(vault, "warrant", warrant, person))
     value: dict[str, object] = {
         "warrant_id": item.warrant_id,
         "state": item.state,
@@ -146,7 +153,7 @@ def show(context: typer.Context, warrant: WarrantId, as_json: AsJson = False) ->
     else:
         hidden = ("targets", "kind", "v")
         facts = [(name, plain(part)) for name, part in item.document.document.items() if name not in hidden]
-        print_table(f"warrant {warrant}: {item.state}", ("what", "value"), facts)
+        print_table(f"warrant {item.warrant_id}: {item.state}", ("what", "value"), facts)
         targets = [(row["type"], row["value"], row["from"], row["to"]) for row in item.document.document["targets"]]
         print_table("targets", ("type", "value", "from", "to"), targets)
 

@@ -9,6 +9,7 @@ import typer
 
 from trafficvault import proposals
 from trafficvault.cli.door import AsJson, door
+from trafficvault.cli.naming import full_id
 from trafficvault.cli.screen import plain, print_lines, print_object, print_table
 from trafficvault.errors import RefusedError
 from trafficvault.people import Person
@@ -16,7 +17,7 @@ from trafficvault.proposals import Proposal
 from trafficvault.vault import Vault
 
 proposal_verbs = typer.Typer(no_args_is_help=True, help="Proposals: made by one person, approved by another.")
-ProposalId = Annotated[str, typer.Argument(help="A proposal id; `proposal list` shows them.")]
+ProposalId = Annotated[str, typer.Argument(help="A proposal id, or its beginning; `proposal list` shows them.")]
 
 CARRIERS: dict[str, Callable[[Vault, Person, Proposal], list[str]]] = {}
 """By kind: what carries an approved proposal out, and tells in sentences what it did."""
@@ -51,6 +52,7 @@ def show(context: typer.Context, proposal: ProposalId, as_json: AsJson = False) 
     """Show what a proposal would do, and who vouches for it."""
     vault = door(context).open()
     person = door(context).person(vault)
+    proposal = full_id(vault, "proposal", proposal, person)
     found = proposals.load(vault, proposal)
     if not _may_read(person, found):
         raise RefusedError(
@@ -68,6 +70,7 @@ def approve(context: typer.Context, proposal: ProposalId, as_json: AsJson = Fals
     """Approve a proposal that another person made, and carry it out."""
     with door(context).writing() as vault:
         person = door(context).person(vault)
+        proposal = full_id(vault, "proposal", proposal, person)
         found = proposals.approve(vault, person, proposal)
         lines = CARRIERS[found.kind](vault, person, found)
     if as_json:
@@ -80,7 +83,9 @@ def approve(context: typer.Context, proposal: ProposalId, as_json: AsJson = Fals
 def drop(context: typer.Context, proposal: ProposalId, as_json: AsJson = False) -> None:
     """Take back a proposal that nobody approved yet."""
     with door(context).writing() as vault:
-        proposals.drop(vault, door(context).person(vault), proposal)
+        person = door(context).person(vault)
+        proposal = full_id(vault, "proposal", proposal, person)
+        proposals.drop(vault, person, proposal)
     if as_json:
         print_object({"proposal_id": proposal, "state": "dropped"})
     else:

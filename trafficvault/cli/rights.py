@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from trafficvault import answering, rights, rights_rules
+from trafficvault import answering, rights, rights_rules, wording
 from trafficvault.cli.door import AsJson, door
 from trafficvault.cli.files import read_text
+from trafficvault.cli.naming import full_id
 from trafficvault.cli.screen import plain, print_lines, print_object, print_table
 from trafficvault.errors import RefusedError, UsageError
 from trafficvault.people import Person
@@ -20,7 +21,7 @@ from trafficvault.terms import Words
 from trafficvault.vault import Vault
 
 rights_verbs = typer.Typer(no_args_is_help=True, help="Customers' requests: access, rectification, erasure and others.")
-RequestId = Annotated[str, typer.Argument(help="A request id; `rights list` shows them.")]
+RequestId = Annotated[str, typer.Argument(help="A request id, or its beginning; `rights list` shows them.")]
 _READERS = frozenset({"officer", "operator", "approver", "auditor"})
 
 
@@ -62,14 +63,17 @@ def add(
     if as_json:
         print_object(_facts(found, vault))
     else:
-        print_lines([f"registered request {found.request_id}, due {found.due.isoformat()}; another person decides"])
+        due = wording.moment(found.due, vault.policy.zone)
+        print_lines([f"registered request {found.request_id}, due {due}; another person decides"])
 
 
 @rights_verbs.command("approve")
 def approve(context: typer.Context, request: RequestId, as_json: AsJson = False) -> None:
     """Grant a request (role approver, who did not register it)."""
     vault = door(context).open()
-    rights.approve(vault, door(context).person(vault), request)
+    person = door(context).person(vault)
+    request = full_id(vault, "request", request, person)
+    rights.approve(vault, person, request)
     if as_json:
         print_object({"request_id": request, "state": "approved"})
     else:
@@ -87,11 +91,13 @@ def answer(
 ) -> None:
     """Carry out an approved request, and print what the person is told (role officer, who did not approve it)."""
     vault = door(context).open()
+    person = door(context).person(vault)
+    request = full_id(vault, "request", request, person)
     if rights.load(vault, request).right == ERASE:
         with door(context).writing() as writable:
-            done = answering.answer(writable, door(context).person(writable), request, out)
+            done = answering.answer(writable, person, request, out)
     else:
-        done = answering.answer(vault, door(context).person(vault), request, out)
+        done = answering.answer(vault, person, request, out)
     if as_json:
         print_object(
             {
@@ -118,7 +124,9 @@ def refuse(
 ) -> None:
     """Refuse a request on a fixed ground (role approver, who did not register it); print what the person is told."""
     vault = door(context).open()
-    _told(rights.refuse(vault, door(context).person(vault), request, ground), vault, as_json)
+    person = door(context).person(vault)
+    request = full_id(vault, "request", request, person)
+    _told(rights.refuse(vault, person, request, ground), vault, as_json)
 
 
 @rights_verbs.command("extend")
@@ -130,14 +138,18 @@ def extend(
 ) -> None:
     """Take two further months, once (role officer or operator), and print what the person is told."""
     vault = door(context).open()
-    _told(rights.extend(vault, door(context).person(vault), request, reason), vault, as_json)
+    person = door(context).person(vault)
+    request = full_id(vault, "request", request, person)
+    _told(rights.extend(vault, person, request, reason), vault, as_json)
 
 
 @rights_verbs.command("lift")
 def lift(context: typer.Context, request: RequestId, as_json: AsJson = False) -> None:
     """End a restriction, after its subject was told (role approver, who did not register it)."""
     vault = door(context).open()
-    rights.lift(vault, door(context).person(vault), request)
+    person = door(context).person(vault)
+    request = full_id(vault, "request", request, person)
+    rights.lift(vault, person, request)
     if as_json:
         print_object({"request_id": request, "state": "lifted"})
     else:
@@ -154,15 +166,18 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
         print_object({"requests": rows})
     else:
         names = ("request", "kind", "state", "received", "due", "overdue", "restricts")
-        print_table("requests", names, [tuple(map(plain, row.values()))[: len(names)] for row in rows])
+        zone = vault.policy.zone
+        shown = [row | {name: wording.moment(str(row[name]), zone) for name in ("received", "due")} for row in rows]
+        print_table("requests", names, [tuple(map(plain, row.values()))[: len(names)] for row in shown])
 
 
 @rights_verbs.command("show")
 def show(context: typer.Context, request: RequestId, as_json: AsJson = False) -> None:
     """Show one request, whom it concerns, and on which grounds it can be refused (roles as for `list`)."""
     vault = door(context).open()
-    _require_reader(door(context).person(vault))
-    found = rights.load(vault, request)
+    person = door(context).person(vault)
+    _require_reader(person)
+    found = rights.load(vault, full_id(vault, "request", request, person))
     value = _facts(found, vault) | {
         "document": found.document,
         "grounds": list(rights_rules.GROUNDS[found.right]),
@@ -172,7 +187,7 @@ def show(context: typer.Context, request: RequestId, as_json: AsJson = False) ->
         print_object(value)
     else:
         facts = [(name, plain(part)) for name, part in value.items() if name != "document"]
-        print_table(f"request {request}", ("what", "value"), facts)
+        print_table(f"request {found.request_id}", ("what", "value"), facts)
         rows = [(one["type"], one["value"], one["from"], one["to"]) for one in found.document["targets"]]
         print_table("identifiers", ("type", "value", "from", "to"), rows)
 
@@ -200,7 +215,7 @@ def _told(found: Request, vault: Vault, as_json: bool) -> None:
     if as_json:
         print_object(_facts(found, vault) | {"sentences": _texts(sentences)})
     else:
-        told = f"request {found.request_id}: {found.state}, due {found.due.isoformat()}"
+        told = f"request {found.request_id}: {found.state}, due {wording.moment(found.due, vault.policy.zone)}"
         print_lines([told, *_said(sentences)])
 
 

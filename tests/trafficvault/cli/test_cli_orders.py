@@ -193,6 +193,7 @@ def test_the_docket_is_read_by_officer_approver_and_auditor(line: CommandLine, p
             {
                 "warrant_id": prepared.warrant,
                 "reference": "PV-2026-000123",
+                "kind": "produce",
                 "state": "approved",
                 "registered_by": "olga",
                 "approved_by": "piet",
