@@ -10,15 +10,15 @@ from datetime import datetime, timedelta
 
 from trafficvault.zones import zone_of
 
-_UNITS = ("bytes", "kB", "MB", "GB", "TB")
+_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
 def size(count: int) -> str:
-    """`count` bytes, in units of a thousand: `999 bytes`, `1.2 kB`, `77.8 GB`."""
+    """`count` bytes, in the units that the policy has: `999 bytes`, `1.2 KiB`, `72.4 GiB`."""
     value, unit = float(count), 0
-    # What would be told as 1000.0 of a unit is 1.0 of the next.
-    while unit < len(_UNITS) - 1 and round(value, 1) >= 1000:
-        value, unit = value / 1000, unit + 1
+    # What would be told as 1024.0 of a unit is 1.0 of the next.
+    while unit < len(_UNITS) - 1 and round(value, 1) >= 1024:
+        value, unit = value / 1024, unit + 1
     return f"{count} byte{'' if count == 1 else 's'}" if unit == 0 else f"{value:.1f} {_UNITS[unit]}"
 
 

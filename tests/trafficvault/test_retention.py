@@ -254,7 +254,7 @@ def test_a_reason_names_the_rule_and_both_dates(telecom: Policy) -> None:
         datetime(2026, 7, 11, 22, tzinfo=UTC),
         "expire",
         "voip records of 2026-01-10 were due at 2026-07-12 00:00 and it is 2026-07-12 11:00 (Europe/Amsterdam): "
-        "entry 'voip' keeps voip P6M",
+        "entry 'voip' keeps voip for 6 months",
     )
 
 

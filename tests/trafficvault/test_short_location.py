@@ -278,7 +278,7 @@ def test_a_warrant_is_answered_inside_the_term_of_its_purpose(tmp_path: Path) ->
     assert "2026-11-10" in manifest["days_partly_expired"]["mobile_usage"]
     assert expire.expire(opened(vault, end)).certificates == ()
     told = docket.check(opened(vault, GONE), Order(classes=("mobile_usage",)).toml())
-    assert any("2026-11-10" in text and "past the term of P1M" in text for text in told)
+    assert any("2026-11-10" in text and "past the term (1 month)" in text for text in told)
 
     vault.layout.policy.write_text(head + both)
     rows, manifest = asked(opened(vault, FIRST), tmp_path / "never")

@@ -267,7 +267,7 @@ def test_an_order_to_preserve() -> None:
     """It asks nothing, says how long it holds, and is never run: a warrant that names it is."""
     warrant = read(PRESERVE)
     assert (warrant.document["questions"], warrant.document["hold_for"]) == ([], "P90D")
-    assert "it holds them for P90D from its approval" in warrants.check_words(warrant, lambda _: None, ZONE, [], NOW)
+    assert "it holds them for 90 days from its approval" in warrants.check_words(warrant, lambda _: None, ZONE, [], NOW)
     assert (
         "disclosed by a warrant that names it" in warrants.authorises(warrant, questions()["activity"], NOW).reasons[0]
     )
@@ -318,9 +318,9 @@ def test_check_says_what_it_covers() -> None:
         "it names 2 targets (1 imsi, 1 msisdn)",
         "it covers the categories who, when of the classes telephony, email",
         "it may be asked activity",
-        "target 1 (msisdn): from 2026-06-01T00:00:00+02:00 to 2026-09-01T00:00:00+02:00",
-        "target 2 (imsi): from 2026-06-01T00:00:00+02:00 to 2026-09-01T00:00:00+02:00",
-        "class telephony: every day of the windows is within the term of P6M",
+        "target 1 (msisdn): from 2026-06-01 00:00 +02:00 to 2026-09-01 00:00 +02:00",
+        "target 2 (imsi): from 2026-06-01 00:00 +02:00 to 2026-09-01 00:00 +02:00",
+        "class telephony: every day of the windows is within the term (6 months)",
         "class email: the policy keeps none",
         "it has no deadline",
         "no source has a gap",
@@ -333,7 +333,9 @@ def test_check_says_what_is_gone_and_going() -> None:
     target = swap("2026-06-01T00:00:00", "2026-05-18T12:00:00", TARGET)
     told = words(head, target, gaps=["source mvno lacks files 7 to 9"])
 
-    assert "class telephony: 2026-05-18 to 2026-05-19 (2 days) are past the term of P6M and can't be answered" in told
+    assert (
+        "class telephony: 2026-05-18 to 2026-05-19 (2 days) are past the term (6 months) and can't be answered" in told
+    )
     assert (
         "class telephony: 2026-05-20 to 2026-06-03 (15 days) are expiring before the deadline, the first from "
         "2026-11-20T11:00+01:00 on; run it before"
@@ -366,9 +368,10 @@ def test_check_of_scattered_days() -> None:
     head = HEAD + 'classes = ["voip"]'
 
     assert (
-        "class voip: 2026-01-01 to 2026-01-02 and 2026-03-01 (3 days) are past the term of P6M and can't be answered"
+        "class voip: 2026-01-01 to 2026-01-02 and 2026-03-01 (3 days) are past the term (6 months) and can't be "
+        "answered"
     ) in words(head, first + second)
-    assert "class voip: 2026-03-01 (1 day) is past the term of P6M and can't be answered" in words(head, second)
+    assert "class voip: 2026-03-01 (1 day) is past the term (6 months) and can't be answered" in words(head, second)
     assert not any(sentence.startswith("class voip") for sentence in words(head, third))
 
 

@@ -16,16 +16,16 @@ from trafficvault import wording
     [
         (0, "0 bytes"),
         (1, "1 byte"),
-        (999, "999 bytes"),
-        (1000, "1.0 kB"),
-        (999_949, "999.9 kB"),
-        (999_950, "1.0 MB"),
-        (77_789_614_080, "77.8 GB"),
-        (5 * 10**15, "5000.0 TB"),
+        (1023, "1023 bytes"),
+        (1024, "1.0 KiB"),
+        (2**20 - 52, "1023.9 KiB"),
+        (2**20 - 51, "1.0 MiB"),
+        (77_789_614_080, "72.4 GiB"),
+        (5000 * 2**40, "5000.0 TiB"),
     ],
 )
 def test_a_size_has_a_unit(count: int, told: str) -> None:
-    """Of a thousand each; none is told as a thousand of a unit that has a next."""
+    """None is told as 1024 of a unit that has a next."""
     assert wording.size(count) == told
 
 
@@ -35,7 +35,7 @@ def test_a_larger_size_is_never_told_as_a_smaller_one(one: int, other: int) -> N
 
     def read(text: str) -> float:
         number, unit = text.split(" ")
-        return float(number) * {"b": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}[unit[0]]
+        return float(number) * {"b": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}[unit[0]]
 
     smaller, larger = sorted((one, other))
     assert read(wording.size(smaller)) <= read(wording.size(larger))

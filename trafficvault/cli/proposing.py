@@ -30,8 +30,8 @@ def add_to(app: typer.Typer) -> None:
 
 def told(found: Proposal) -> str:
     """What the proposer is told."""
-    identity = found.proposal_id
-    return f"proposed {found.kind} {identity}; another person approves it with: proposal approve {identity}"
+    identity, roles = found.proposal_id, " or ".join(sorted(proposals.KINDS[found.kind].approvers))
+    return f"proposed {found.kind} {identity}; another person ({roles}) approves it with: proposal approve {identity}"
 
 
 @proposal_verbs.command("list")

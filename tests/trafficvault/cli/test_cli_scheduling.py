@@ -28,6 +28,16 @@ def test_what_is_due_runs_once(line: CommandLine) -> None:
     assert sorted(line("status", "--json").object["schedule"]) == JOBS
 
 
+def test_what_never_ran_is_listed_with_when_it_is_due(line: CommandLine) -> None:
+    """Before the first run each job waits, and is due now."""
+    listed = line("schedule", "list", "--json").object["jobs"]
+    assert [(job["job"], job["state"], job["started"]) for job in listed] == [(name, "waiting", None) for name in JOBS]
+    assert {job["next"] for job in listed} == {line.now.isoformat()}
+    shown = line("schedule", "list").out
+    assert "2026-11-20 11:00 +01:00" in shown
+    assert "never ran yet" in shown
+
+
 def test_a_failure_is_an_exit_code(line: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A job that failed is named on stderr with exit code 5, and `status --check` fails until it goes well again."""
     job = Job("compact", timedelta(hours=1), lambda house: str(1 // 0))
