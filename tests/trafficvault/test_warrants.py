@@ -338,7 +338,7 @@ def test_check_says_what_is_gone_and_going() -> None:
     )
     assert (
         "class telephony: 2026-05-20 to 2026-06-03 (15 days) are expiring before the deadline, the first from "
-        "2026-11-20T11:00+01:00 on; run it before"
+        "2026-11-20 11:00 +01:00 on; run it before"
     ) in told
     assert "its deadline is 2026-12-04T23:00:00.000000Z" in told
     assert "missing: source mvno lacks files 7 to 9" in told and "no source has a gap" not in told

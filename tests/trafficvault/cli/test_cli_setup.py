@@ -170,7 +170,7 @@ def test_an_administrator_adds_people(line: CommandLine) -> None:
 
     assert done.code == 0
     assert "added gerda as auditor, operator" in done.out
-    assert {"name": "gerda", "roles": ["auditor", "operator"], "disabled": False} in (
+    assert {"name": "gerda", "roles": ["auditor", "operator"], "disabled": False, "state": "enabled"} in (
         line("user", "list", "--json").object["users"]
     )
     entries = line("audit", "show", "--json", user="gerda", password=OTHER_PASSWORD).object["entries"]
