@@ -1,0 +1,85 @@
+"""Every act that destroys, carves, wraps or writes anew, broken off at its steps by SIGKILL or for want of space: the
+next run completes it, and the vault is as after one run.
+
+What is held against each other: `verify` (the audit chain with it), each record that can be read, the keys in the ring,
+certificates, carves, days, and the files in both directories. In between nothing is lost that stays. A few steps of
+each act are tried; `CRASH_STEPS=all` tries every one, in an hour.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.scenarios import broken
+from tests.scenarios.acts import ACTS, BY_NAME, Act
+from trafficvault.audit import AuditLog
+
+ALL = os.environ.get("CRASH_STEPS") == "all"
+SAMPLE = 2
+ELSEWHERE = ("restore", "replace", "reread")
+"""Acts in the middle of which records are away: they are in a backup, or in bytes that are to be read."""
+
+
+def chosen(steps: Sequence[int], act: Act) -> Sequence[int]:
+    """The steps to break off at: other ones for each act, so that together they are of every kind."""
+    if ALL or len(steps) <= SAMPLE:
+        return steps
+    shift = ACTS.index(act) * 7 % (len(steps) // SAMPLE)
+    return [steps[len(steps) * number // SAMPLE + shift] for number in range(SAMPLE)]
+
+
+def differences(act: Act, found: broken.State, expected: broken.State) -> dict[str, object]:
+    """What a vault is like that was broken off and what it should be like, where these differ."""
+    wanted = {name: value for name, value in expected.items() if name not in ("steps", "writing", "before")}
+    told: dict[str, object] = {name: (found[name], value) for name, value in wanted.items() if found[name] != value}
+    lost = set(expected["rows"]) & set(expected["before"]) - set(found["found"])
+    return told | ({"lost in between": sorted(lost)} if lost and act.name not in ELSEWHERE else {})
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200 if ALL else 120)
+@pytest.mark.parametrize("act", ACTS, ids=[act.name for act in ACTS])
+def test_an_act_that_was_broken_off_is_completed(act: Act, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever step it was, killed or for want of space."""
+    if act.entries is not None:
+        assert AuditLog.__init__.__kwdefaults__ is not None
+        monkeypatch.setitem(AuditLog.__init__.__kwdefaults__, "entries_per_segment", act.entries)
+    base = tmp_path / "base"
+    expected = broken.whole(act, base)
+    assert expected["faults"] == []
+    assert (len(expected["rows"]), len(expected["certificates"])) == (act.records, act.certificates)
+
+    told: dict[str, object] = {}
+    kills = chosen(range(1, expected["steps"] + 1), act)
+    broken.imaged(act, base, kills)
+    for how, at in [("killed", at) for at in kills] + [("full", at) for at in chosen(expected["writing"], act)]:
+        place = tmp_path / f"base-imaged-killed-{at}"
+        if how == "full":
+            place = tmp_path / f"full-{at}"
+            broken.copy(base, place)
+            broken.filled_up(act, place, at)
+        try:
+            wrong = differences(act, broken.again(act, place), expected)
+        except Exception as problem:
+            problem.add_note(f"{act.name}, {how} at step {at} of {expected['steps']}")
+            raise
+        if wrong:
+            told[f"{how} at {at}"] = wrong
+        shutil.rmtree(place)
+    assert told == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["withdraw", "expire", "rotate"])
+def test_a_kill_in_earnest_leaves_no_more(name: str, tmp_path: Path) -> None:
+    """A process that dies by SIGKILL, at a step in the middle, where its files are half exchanged."""
+    act, base, place = BY_NAME[name], tmp_path / "base", tmp_path / "killed"
+    expected = broken.whole(act, base)
+    broken.copy(base, place)
+    broken.kill(act, place, expected["steps"] // 2)
+    assert differences(act, broken.again(act, place), expected) == {}
