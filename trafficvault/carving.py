@@ -81,6 +81,14 @@ def commitment(carves: Iterable[Row], nonce: str) -> str:
     return signing.digest({"kind": "carves", "v": 1, "nonce": nonce, "carves": sorted(content)})
 
 
+def state_of(vault: Vault, record_class: str, day: date) -> str:
+    """Names what lies on `day` and the days beside it: what a carve of a day that lives on was made from. A cause that
+    holds it tells that carve from one that is to have what came since.
+    """
+    files = _files(vault, record_class, (day - _DAY, day, day + _DAY))
+    return signing.digest({"kind": "carved-from", "v": 1, "files": sorted(row["id"] for row in files)})[:16]
+
+
 def rows_of(vault: Vault, key: bytes, rows: Iterable[Row]) -> pl.DataFrame:
     """The records of the carves `rows` of one hold, each once, under `key`, with `record_class` and `file_day`.
 

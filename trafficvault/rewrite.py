@@ -98,10 +98,8 @@ def remove(
             thinned.append(one)
     pending = [_pending(one, why.rule) for one in thinned]
     # Whose rows they are may be asked to be kept: that is done before any of them goes.
-    carving.carve(
-        vault,
-        [(it["class"], date.fromisoformat(it["day"]), f"{why.act}, generation {it['generation']}") for it in pending],
-    )
+    # A removal that broke off may have carved less: of files that came since, nothing.
+    carving.carve(vault, [_dying(vault, one, why) for one in pending])
     with vault.catalogue.transaction() as tx:
         vault.audit.require_in_step(tx)
         for one in thinned:
@@ -208,6 +206,11 @@ def _pending(one: _Thinned, rule: str) -> dict[str, Any]:
         "keys": [day_key_id(record_class, day, category, now) for category in CATEGORIES],
         "destroyed": None,
     }
+
+
+def _dying(vault: Vault, one: dict[str, Any], why: Why) -> carving.Part:
+    place = one["class"], date.fromisoformat(one["day"])
+    return *place, f"{why.act}, generation {one['generation']}, of {carving.state_of(vault, *place)}"
 
 
 def _commit_generation(vault: Vault, number: int, *, leases_ended: bool) -> None:

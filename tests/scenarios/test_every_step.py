@@ -11,13 +11,21 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.scenarios import broken
-from tests.scenarios.acts import ACTS, BY_NAME, Act
+from tests.scenarios.acts import ACTS, BY_NAME, Act, House
+from tests.support import NOW, ingest, signed_in
+from tests.trafficvault.kept_files import AT, calls
+from trafficvault import carving, proposals, withdrawal
 from trafficvault.audit import AuditLog
+from trafficvault.durable import Disk
+from trafficvault.layout import hold_key_id
+from trafficvault.verify import verify
 
 ALL = os.environ.get("CRASH_STEPS") == "all"
 SAMPLE = 2
@@ -83,3 +91,37 @@ def test_a_kill_in_earnest_leaves_no_more(name: str, tmp_path: Path) -> None:
     broken.copy(base, place)
     broken.kill(act, place, expected["steps"] // 2)
     assert differences(act, broken.again(act, place), expected) == {}
+
+
+@pytest.mark.slow
+def test_what_a_killed_removal_carved_is_not_taken_for_another(tmp_path: Path) -> None:
+    """A withdrawal that was killed before it counted had carved for a hold; a batch that came after it is withdrawn:
+    the hold has its record as well.
+    """
+    act, base = BY_NAME["withdraw"], tmp_path / "base"
+    steps = broken.whole(act, base)["steps"]
+    broken.imaged(act, base, range(1, steps + 1))
+    places = [broken.remains(tmp_path / "base-imaged", at) for at in range(1, steps + 1)]
+    place, carved = next((place, found) for place in places if (found := _carved(place)))
+    assert [row["rows"] for row in carved] == [4]
+    vault = House(place, act.now, Disk()).opened()
+    with vault.catalogue.reading() as tx:
+        assert tx.meta("rewriting") is None
+    late = ingest(vault, "kamailio_flatstore", calls(1, AT + timedelta(hours=5)), "late")
+    made = withdrawal.propose(vault, signed_in(vault, "otto"), late.batch_id, "the wrong file too")
+    ada = signed_in(vault, "ada")
+    assert withdrawal.carry_out(vault, ada, proposals.approve(vault, ada, made.proposal_id)).rows == 1
+    with vault.catalogue.reading() as tx:
+        rows = tx.select("carves")
+    (hold,) = {row["hold"] for row in rows}
+    kept = carving.rows_of(vault, vault.keys.custody("hold").key(hold_key_id(hold)), rows)
+    assert late.batch_id in kept["batch"].to_list()
+    assert verify(vault).faults == ()
+
+
+def _carved(place: Path) -> list[dict[str, Any]]:
+    vault = House(place, NOW, Disk()).opened()
+    with vault.catalogue.reading() as tx:
+        rows = tx.select("carves")
+    vault.catalogue.close()
+    return rows
