@@ -105,7 +105,9 @@ def kept(directory: Path) -> Vault:
     """Two files of a proxy's calls of one day, each with a bad row; both are kept as they came, for a week."""
     vault = new_vault(directory)
     for number, caller in enumerate((SUBSCRIBER, OTHER)):
-        ingest(vault, "kamailio_flatstore", calls(2, AT + number * timedelta(hours=1), caller) + "broken\n", f"{number}")
+        ingest(
+            vault, "kamailio_flatstore", calls(2, AT + number * timedelta(hours=1), caller) + "broken\n", f"{number}"
+        )
     return vault
 
 

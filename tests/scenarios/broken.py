@@ -1,5 +1,5 @@
-"""What is left of an act that breaks off at a step: killed there, or on a disk that is full from it on; and what a vault
-is like after the next run.
+"""What is left of an act that breaks off at a step: killed there, or on a disk that is full from it on; and what a
+vault is like after the next run.
 
 A process that is killed leaves what the kernel has of its files at that moment, and nothing else: no buffer of its own
 and no lock. So one run gives the remains of every kill, by a copy of its directories at each step, made by another

@@ -6,7 +6,11 @@ He knows the product: he derives keys as it does, and tries each that he can ope
 
 from __future__ import annotations
 
+import itertools
+import json
 import shutil
+import sqlite3
+from contextlib import closing, suppress
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -130,6 +134,17 @@ def unsealed(layout: Layout, kind: str, keys: dict[tuple[str, str], bytes]) -> i
     return count
 
 
+def delivered(layout: Layout, keys: dict[tuple[str, str], bytes]) -> set[str]:
+    """The names of delivered files that the pages of a catalogue give up to who tries all of `keys`."""
+    with closing(sqlite3.connect(layout.catalogue)) as connection:
+        rows = connection.execute("SELECT id, sealed FROM batches").fetchall()
+    found: set[str] = set()
+    for (batch, sealed), key in itertools.product(rows, keys.values()):
+        with suppress(VaultError):
+            found.add(json.loads(sealing.unseal(key, bytes.fromhex(sealed), f"batch {batch}"))["file"])
+    return found
+
+
 def test_an_expired_day_is_nowhere_and_opens_with_nothing_of_today(tmp_path: Path) -> None:
     """In clear it never was. With today's keys neither today's vault nor an old copy of it gives a value of the day up;
     with the keys of then the copy does, until the moment that the certificate names.
@@ -156,16 +171,20 @@ def test_an_expired_day_is_nowhere_and_opens_with_nothing_of_today(tmp_path: Pat
 
 
 def test_rejected_rows_and_held_files_open_with_nothing_after_their_term(tmp_path: Path) -> None:
-    """An old copy of them opens with the keys of then, and with none of today once they have expired."""
+    """An old copy of them, and of the pages with the names of their files, opens with the keys of then; with those of
+    today it does not once they have expired.
+    """
     vault, _ = planted(tmp_path)
     before = image(vault, tmp_path / "before")
     then = pool(vault.settings.id, before)
     assert (unsealed(before, "rejections", then), unsealed(before, "held", then)) == (1, 1)
+    assert "marker-bestand-015-held" in delivered(before, then)
 
     late = opened(vault, NOW + timedelta(days=200))
     expire.expire(late, signed_in(late, "otto"))
     today = pool(late.settings.id, image(late, tmp_path / "after"))
     assert (unsealed(before, "rejections", today), unsealed(before, "held", today)) == (0, 0)
+    assert delivered(before, today) == delivered(late.layout, today) == set()
     assert in_clear(late.layout.vault, late.layout.keys) == set()
 
 
