@@ -113,8 +113,9 @@ def kept(directory: Path) -> Vault:
 
 def held(vault: Vault, hold_for: str = "P60D") -> str:
     """A hold of what the first subscriber had."""
-    window = {"start": "2026-05-01T00:00:00Z", "end": "2026-12-01T00:00:00Z"}
-    return approved(vault, Order(**window, reference="PV-9", hold_for=hold_for, legal_basis="126ni Sv"))
+    since, until = "2026-05-01T00:00:00Z", "2026-12-01T00:00:00Z"
+    order = Order(start=since, end=until, reference="PV-9", hold_for=hold_for, legal_basis="126ni Sv")
+    return approved(vault, order)
 
 
 def batch_of(vault: Vault, status: str = "committed") -> str:

@@ -46,15 +46,17 @@ State = dict[str, Any]
 
 class FullDisk(Disk):
     """Has no room from the `at`-th step on, for a file or for the catalogue; what needs none goes on. Without `at` it
-    notes the steps that write.
+    notes the steps that write, and those behind a commit of the catalogue.
     """
 
     def __init__(self, at: int = 0) -> None:
-        self.at, self.steps, self.writing = at, 0, list[int]()
+        self.at, self.steps, self.writing, self.commits = at, 0, list[int](), list[int]()
 
     def step(self, name: str) -> None:
         """One step further."""
         self.steps += 1
+        if name == "after commit":
+            self.commits.append(self.steps)
         if name.startswith(_WRITES):
             self.writing.append(self.steps)
             if 0 < self.at <= self.steps:
@@ -86,7 +88,7 @@ def remains(house: Path, at: int) -> Path:
 
 def whole(act: Act, base: Path) -> State:
     """Prepares the vault of `act` in `base` and does the act to a copy: the state after it, with the records `before`,
-    the number of `steps` and those that are `writing`.
+    the number of `steps`, those that are `writing` and those behind `commits`.
     """
     base.mkdir()
     act.prepare(base).catalogue.close()
@@ -100,6 +102,7 @@ def whole(act: Act, base: Path) -> State:
         "before": before,
         "steps": disk.steps,
         "writing": disk.writing,
+        "commits": disk.commits,
     }
 
 

@@ -142,8 +142,8 @@ def in_records(layout: Layout, record_class: str, day: date, keys: Collection[by
     found: set[str] = set()
     for path, place in places(layout, record_class, day, ".parquet"):
         derived = [sealing.derive(key, "file", place.file_id) for key in keys]
-        frame = next((key for key in derived if _opens(path, place, {FRAME: key}, [])), None)
-        for category in CATEGORIES if frame is not None else ():
+        frames = [key for key in derived if _opens(path, place, {FRAME: key}, [])]
+        for frame, category in itertools.product(frames, CATEGORIES):
             columns = names_of(category, record_class)
             tries = [{category: key} | {FRAME: frame} for key in derived]
             tried = next((one for one in tries if _opens(path, place, one, columns)), None)
@@ -237,8 +237,8 @@ def test_no_column_of_an_expired_day_is_anywhere(planted: Vault, tmp_path: Path,
     late = opened(planted, LATE)
     assert sum(one["what"] == "records" for one in expire.expire(late).certificates) == len(CLASSES)
     after = image(late, tmp_path / "after")
-    for place in (first, before, after):
-        assert in_clear(place.vault, place.keys, temporary) == set()
+    for imaged in (first, before, after):
+        assert in_clear(imaged.vault, imaged.keys, temporary) == set()
 
     then, today = pool(late.settings.id, before), pool(late.settings.id, after)
     for record_class in CLASSES:
@@ -249,9 +249,9 @@ def test_no_column_of_an_expired_day_is_anywhere(planted: Vault, tmp_path: Path,
             (after, OLD, new, False),
             (after, LIVING, new, True),
         ):
-            told, place = set(keys.values()), (layout, record_class, day)
-            assert in_records(*place, told) == (FILLED if opens else set()), place
-            assert in_blocks(*place, told) == (FILLED | {"directory"} if opens else set()), place
+            told, which = set(keys.values()), (layout, record_class, day)
+            assert in_records(*which, told) == (FILLED if opens else set()), which
+            assert in_blocks(*which, told) == (FILLED | {"directory"} if opens else set()), which
         # Of an old day compaction leaves no seen block; the file as it was delivered had one.
         for layout, day, keys, found in (
             (first, OLD, old, 1),
