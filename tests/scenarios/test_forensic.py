@@ -22,7 +22,7 @@ from tests.scenarios.test_markers import MARKERS, encodings, marked
 from tests.support import NOW, Order, answer, every_byte, ingest, new_vault, opened, signed_in
 from tests.trafficvault.prepared_vault import HELD_FILE, bundled
 from tests.trafficvault.test_withdrawal import withdrawn
-from trafficvault import expire, providers, sealed_parquet, sealing
+from trafficvault import expire, intake, providers, sealed_parquet, sealing
 from trafficvault.durable import Disk
 from trafficvault.errors import VaultError
 from trafficvault.layout import Layout
@@ -202,6 +202,17 @@ def test_a_withdrawn_batch_opens_with_nothing_of_today(tmp_path: Path) -> None:
     assert FIRST_ROW in readable(before, OLD, today)
     assert SECOND_ROW in readable(before, LIVING, pool(vault.settings.id, before))
     assert verify(vault).faults == ()
+
+
+def test_a_withdrawn_held_file_opens_with_nothing_after_the_next_expiry(tmp_path: Path) -> None:
+    """Nothing else lay under its key, which dies then; what was rejected that day keeps its own until its term."""
+    vault, _ = planted(tmp_path)
+    before = image(vault, tmp_path / "before")
+    withdrawn(vault, next(one.batch_id for one in intake.batches(vault) if one.status == "held"))
+    expire.expire(vault)
+    today = pool(vault.settings.id, image(vault, tmp_path / "after"))
+    assert (unsealed(before, "held", today), unsealed(before, "rejections", today)) == (0, 1)
+    assert unsealed(before, "held", pool(vault.settings.id, before)) == 1
 
 
 def test_an_old_ring_opens_with_no_key_of_today(tmp_path: Path) -> None:
