@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from trafficvault import refusals, signing
 from trafficvault.catalogue import Transaction
-from trafficvault.durable import Disk
+from trafficvault.durable import PART, Disk
 from trafficvault.errors import FaultError, RefusedError, UsageError
 from trafficvault.layout import Layout
 from trafficvault.people import Person, require_role
@@ -126,7 +126,7 @@ def problems(vault: Vault) -> list[str]:
     told = []
     if vault.keys.generation not in found:
         told.append(f"the escrow in {wanted.to} has no copy of the living epoch key; see that it can be written")
-    old = sorted(found.keys() - {vault.keys.generation})
+    old = [*sorted(found.keys() - {vault.keys.generation}), *_parts(vault, wanted)]
     if old:
         told.append(f"the escrow in {wanted.to} still has {len(old)} copies of destroyed epoch keys; remove them")
     return told
@@ -179,9 +179,14 @@ def _write(vault: Vault, wanted: Escrow) -> None:
 
 
 def _remove(vault: Vault, escrow: Escrow, keep: Path | None) -> None:
-    for path in _copies(vault, escrow).values():
+    for path in (*_copies(vault, escrow).values(), *_parts(vault, escrow)):
         if path != keep:
             vault.disk.remove(path)
+
+
+def _parts(vault: Vault, escrow: Escrow) -> list[Path]:
+    """What a killed run had not named yet: as good a copy as any, and of a key that may have been destroyed since."""
+    return sorted(escrow.to.glob(f"escrow-{vault.settings.id}-*.json{PART}*"))
 
 
 def _copies(vault: Vault, escrow: Escrow) -> dict[int, Path]:

@@ -33,9 +33,11 @@ def sweep(vault: Vault) -> int:
         expired = _expired(vault, tx)
     roots = [vault.layout.root_of(kind) for kind in ("records", *LEFTOVERS)]
     found = [path for root in roots for path in sorted(root.glob("*/*/*"))]
+    # Settings and the like, which are written in the open: only what had no name yet is nobody's.
+    unnamed = [path for root in (vault.layout.vault, vault.layout.audit) for path in sorted(root.glob(f"*{PART}*"))]
     orphans = [
         path
-        for path in [*found, *sorted(vault.layout.holds.glob("*/*"))]
+        for path in [*found, *sorted(vault.layout.holds.glob("*/*")), *unnamed]
         if path.is_file() and path not in homes and (PART in path.name or path.with_name(path.stem) not in expired)
     ]
     if orphans:

@@ -387,6 +387,7 @@ def _renew_escrow(house: House) -> None:
     escrow.set_(vault, signed_in(vault, "ada"), house.directory / "escrow.pem", house.directory / "safe")
     expire.expire(vault)
     assert escrow.problems(vault) == []
+    assert len(list((house.directory / "safe").iterdir())) == 1
     vault.catalogue.close()
 
 

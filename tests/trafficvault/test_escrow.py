@@ -222,3 +222,15 @@ def test_an_expiry_cut_short_leaves_a_copy_and_soon_one_only(vault: Vault, to: P
         else:
             break
     assert at > 20
+
+
+def test_a_copy_that_was_not_named_yet_goes_too(vault: Vault, to: Path) -> None:
+    """A run that was killed before it gave its copy a name left one that opens as well: it is told, and removed."""
+    (copy,) = to.iterdir()
+    shutil.copy(copy, left := to / f"{copy.name}.part-0badcafe")
+    assert "still has 1 copies" in escrow.problems(vault)[0]
+    opened(vault)
+    assert list(to.iterdir()) == [copy]
+    shutil.copy(copy, left)
+    escrow.end(vault, signed_in(vault, "ada"))
+    assert list(to.iterdir()) == []

@@ -12,7 +12,7 @@ from trafficvault.verify import verify
 
 
 def test_what_a_crash_left_is_swept_and_logged(stored: Vault) -> None:
-    """Files that no row knows and temporary names go, of records, rejections and held alike; the log names them."""
+    """Files that no row knows and temporary names go, of records, rejections, held and settings alike; the log names them."""
     record = next(stored.layout.records.rglob("*.parquet"))
     rejection = next(stored.layout.rejections.rglob("*.sealed"))
     held = next(stored.layout.held.rglob("*.sealed"))
@@ -22,11 +22,13 @@ def test_what_a_crash_left_is_swept_and_logged(stored: Vault) -> None:
         rejection.with_name(f"{'0' * 24}.sealed"),
         rejection.with_name(f"{rejection.name}.part-00000000"),
         held.with_name(f"{'0' * 24}.sealed"),
+        stored.layout.settings.with_name("vault.toml.part-00000000"),
+        stored.layout.audit / "000001.log.part-00000000",
     ]
     for path in strangers:
         path.write_bytes(b"left by a crash")
 
-    assert sweep(stored) == 5
+    assert sweep(stored) == 7
     assert not any(path.exists() for path in strangers)
     assert record.exists() and rejection.exists() and held.exists()
     entry = stored.audit.show(1)[0]
