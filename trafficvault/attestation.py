@@ -167,6 +167,8 @@ def _attested(body: Mapping[str, Any]) -> str:
     subject = f"the {body['what']}"
     if body["what"] == "audit":
         subject = f"entries {body.get('first')} to {body.get('last')} of its audit log, of up to {body.get('day')},"
+    elif body["what"] in ("keys", "hold"):
+        subject = "what is kept apart from the days, and of days that nothing was stored of,"
     elif body.get("class"):
         subject += f" of class {body['class']}"
     if body.get("day") and body["what"] != "audit":

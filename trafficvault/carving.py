@@ -61,24 +61,33 @@ class Carved:
 def carve(vault: Vault, parts: Iterable[Part]) -> list[Carved]:
     """Carves what the holds that bind now cover in `parts`, whose keys are about to die.
 
-    The caller holds the writer's lock. A carve that is there for the same cause is not made again, so a killed run is
-    finished by the next. Durable, and in the audit log, when it returns.
+    The caller holds the writer's lock. A carve that is there for the same cause, of the same files, is not made again,
+    so a killed run is finished by the next; one of another act, or another list of files, does not stand for it.
+    Durable, and in the audit log, when it returns.
     """
     now = vault.clock.now()
     binding = [hold for hold in holds.listing(vault) if hold.binds(now)]
     done: list[Carved] = []
-    for record_class, day, cause in sorted(parts) if binding else ():
+    for record_class, day, act in sorted(parts) if binding else ():
         files = _files(vault, record_class, [day])
+        cause = f"{act}, files {_listed(files + _files(vault, record_class, [day + _DAY]))}"
         for hold in binding:
             if _covers(hold, record_class, files) and not _is_carved(vault, hold, record_class, day, cause):
                 done.append(_carve(vault, hold, record_class, day, cause))
     return done
 
 
-def commitment(carves: Iterable[Row], nonce: str) -> str:
-    """What a certificate says of the carves of its day: a digest that tells nothing without the secret `nonce`."""
-    content = [[row["hold"], row["record_class"], row["day"], row["rows"]] for row in carves]
-    return signing.digest({"kind": "carves", "v": 1, "nonce": nonce, "carves": sorted(content)})
+def _listed(files: Iterable[Row]) -> str:
+    """Which files a carve was made of: those of the day, and those that may have the other parts of its calls."""
+    return signing.digest({"files": sorted(row["id"] for row in files)})[:16]
+
+
+def commitment(carves: Iterable[Row], nonce: str, over: Iterable[Row] = ()) -> str:
+    """What a certificate says of the carves of its day, and of those whose holds were `over` and whose keys died in the
+    same run: a digest that tells nothing without the secret `nonce`, and looks the same of none.
+    """
+    content = {"carves": _told(carves), "over": _told(over)}
+    return signing.digest({"kind": "carves", "v": 2, "nonce": nonce, **content})
 
 
 def state_of(vault: Vault, record_class: str, day: date) -> str:
@@ -115,6 +124,7 @@ class HeldRows:
 
     vault: Vault
     warrant: SignedWarrant
+    holds: tuple[Hold, ...]
     carves: tuple[Row, ...]
 
     @property
@@ -146,13 +156,11 @@ def held_for(vault: Vault, tx: Transaction, warrant: SignedWarrant, classes: Col
     Of a hold that is over there is nothing, whether its key has died yet or not.
     """
     names = {warrant_id(warrant.document), warrant.document.get("supplements")}
-    now, binding = vault.clock.now(), set()
-    for row in vault.holdings.rows(tx, holds.TABLE):
-        if row["id"] in names and row["state"] in holds.BINDING and now < datetime.fromisoformat(row["until"]):
-            binding.add(row["id"])
+    rows = [row for row in vault.holdings.rows(tx, holds.TABLE) if row["id"] in names]
+    binding = {hold.hold_id: hold for hold in holds.binding(vault, tx, rows, vault.clock.now())}
     carves = vault.holdings.rows(tx, TABLE) if binding else ()
     mine = [row for row in carves if row["hold"] in binding and row["record_class"] in classes]
-    return HeldRows(vault, warrant, tuple(sorted(mine, key=_age)))
+    return HeldRows(vault, warrant, tuple(binding.values()), tuple(sorted(mine, key=_age)))
 
 
 def _carve(vault: Vault, hold: Hold, record_class: str, day: date, cause: str) -> Carved:
@@ -282,6 +290,10 @@ def _carved_before(vault: Vault, hold: Hold, record_class: str, day: date) -> tu
             unreadable.append(row["id"])
     known = pl.concat(frames, how="diagonal_relaxed")
     return known.unique(list(_ROW), keep="first", maintain_order=True), unreadable
+
+
+def _told(carves: Iterable[Row]) -> list[list[str | int]]:
+    return sorted([row["hold"], row["record_class"], row["day"], row["rows"]] for row in carves)
 
 
 def _sorted(names: Iterable[str]) -> tuple[str, ...]:

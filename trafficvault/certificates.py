@@ -83,7 +83,9 @@ def issue(
     return sign(vault, tx, body)
 
 
-def issue_rows(vault: Vault, tx: Transaction, removed: dict[str, Any], destroyed: Destruction) -> dict[str, Any]:
+def issue_rows(
+    vault: Vault, tx: Transaction, removed: dict[str, Any], destroyed: Destruction, carved: str
+) -> dict[str, Any]:
     """Signs and stores the certificate that rows of a living day were `removed`, as `trafficvault.rewrite` tells them.
 
     It says how many went and how many stay, and under which rule; never whose they were.
@@ -109,17 +111,21 @@ def issue_rows(vault: Vault, tx: Transaction, removed: dict[str, Any], destroyed
         "deleted_at": signing.instant(destroyed.at),
         "final_at": final_at(vault, tx, destroyed.at),
         "leases_ended": destroyed.leases_ended,
+        "carved": carved,
     }
     return sign(vault, tx, body)
 
 
-def issue_hold(vault: Vault, tx: Transaction, until: datetime, destroyed: Destruction, carved: str) -> dict[str, Any]:
-    """Signs and stores the certificate that what a hold kept was destroyed: not which, nor how much."""
+def issue_keys(vault: Vault, tx: Transaction, destroyed: Destruction, carved: str) -> dict[str, Any]:
+    """Signs and stores the certificate of a run in which nothing was due and keys died all the same.
+
+    They are of days of which nothing came to be stored, or of holds: it looks the same.
+    """
     body: dict[str, Any] = {
         "kind": "certificate-of-deletion",
         "v": 1,
         "vault": vault.settings.id,
-        "what": "hold",
+        "what": "keys",
         "class": None,
         "day": None,
         "categories": [],
@@ -129,11 +135,11 @@ def issue_hold(vault: Vault, tx: Transaction, until: datetime, destroyed: Destru
         "generation": destroyed.generation,
         "key_provider": vault.keys.provider_name,
         "term": None,
-        "rule": "the hold was over",
+        "rule": "nothing is kept under these keys",
         "policy": vault.policy.digest,
-        "due": signing.instant(until),
+        "due": signing.instant(destroyed.at),
         "deleted_at": signing.instant(destroyed.at),
-        "lateness_seconds": max(0, int((destroyed.at - until).total_seconds())),
+        "lateness_seconds": 0,
         "final_at": final_at(vault, tx, destroyed.at),
         "leases_ended": destroyed.leases_ended,
         "carved": carved,

@@ -142,7 +142,7 @@ def refuse(vault: Vault, person: Person, warrant_id: str, reason: str) -> None:
         if row is None or row["state"] != "registered":
             raise RefusedError(f"refusing warrant {warrant_id}: somebody else changed its state meanwhile")
         tx.put("warrants", **row | {"state": "refused"})
-        holds.finish(tx, warrant_id, "released")
+        holds.finish(tx, warrant_id, "released", vault.clock.now())
         vault.audit.enter(tx, "warrant-refuse", person.name, {"warrant": warrant_id, "reason": reason})
     vault.audit.flush()
 

@@ -42,6 +42,7 @@ from trafficvault import (
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.certificates import Destruction
 from trafficvault.errors import DecisionError, RefusedError
+from trafficvault.holding import Over
 from trafficvault.layout import day_key_id, is_hold_key, leftover_key_id
 from trafficvault.people import Person, require_role
 from trafficvault.retention import Item, Partition
@@ -111,11 +112,12 @@ def expire(
     # (1) From here no reader or writer takes these partitions; a crash below is finished by the next run. Without
     # anything due, the entry moves the trusted time on, so that a quiet vault's next run is no jump of the clock.
     ownerless = _ownerless(vault)
+    over = holding.ending(vault, among_others=bool(due or ownerless))
     with vault.catalogue.transaction() as tx:
         _mark(tx, due)
         intent = {"partitions": [_name(item) for item in due], "ownerless_keys": sorted(ownerless)}
-        vault.audit.enter(tx, "expire-intent", None, intent)
-        if not due and not ownerless:
+        vault.audit.enter(tx, "expire-intent", None, intent | {"holds": [one.hold_id for one in over]})
+        if not (due or ownerless or over):
             tx.set_meta(LAST, signing.instant(vault.clock.now()))
     vault.audit.flush()
     # What a hold covers is kept apart under the hold's own key, before the day's keys die: they do so on time.
@@ -123,34 +125,36 @@ def expire(
     living = (item for item in due if item.kind == "records" and vault.keys.has_any(key_ids(item, generations)))
     carving.carve(vault, [(item.record_class, item.day, _name(item)) for item in living])
     # (2) Keys: the ring without the dead under a new epoch key; then the old epoch key is destroyed.
-    dead = {key for item in due for key in key_ids(item, generations)} | ownerless
+    dead = {key for item in due for key in key_ids(item, generations)} | ownerless | {one.key_id for one in over}
     progress("destroying keys")
     leases_ended = True
     if vault.keys.has_any(dead):
         with locks.destroying(vault.layout, vault.settings.lease_seconds) as leases_ended:
-            ended = leases_ended
-            vault.keys.renew(dead, lambda number: _commit_generation(vault, number, due, leases_ended=ended))
+            ended, names = leases_ended, [*(_name(item) for item in due), *(one.key_id for one in over)]
+            vault.keys.renew(dead, lambda number: _commit_generation(vault, number, names, leases_ended=ended))
     # (3) Files: unreadable by now, and dropped to free the space.
     progress("dropping files")
     for item in due:
         _drop_files(vault, item)
+    holding.drop(vault, over)
     # (4) Tombstones, certificates and the entry in one transaction.
     issued: tuple[dict[str, Any], ...] = ()
-    if due or ownerless:
+    if due or ownerless or over:
         with vault.catalogue.transaction() as tx:
             tx.set_meta(LAST, signing.instant(vault.clock.now()))
             nonces: dict[str, str] = {}
-            issued = tuple(_certify(vault, tx, item, nonces) for item in due)
-            told = json.loads(tx.meta(_DESTROYED) or "{}")
-            rest = {name: how for name, how in told.items() if name not in {_name(item) for item in due}}
+            issued = tuple(_certify(vault, tx, item, nonces, over) for item in due)
+            if not due:
+                issued = (_certify_keys(vault, tx, nonces, over, leases_ended=leases_ended),)
+            done = {*(_name(item) for item in due), *(one.key_id for one in over)}
+            rest = {name: how for name, how in _destroyed(tx).items() if name not in done}
             tx.set_meta(_DESTROYED, json.dumps(rest, sort_keys=True))
-            if due:
-                # With the nonces, which are sealed here, an auditor can open what the certificates commit to.
-                told_of = {"certificates": [item["id"] for item in issued], "nonces": nonces}
-                vault.audit.enter(tx, "expire", None, told_of)
+            holding.settle(vault, tx, over)
+            # With the nonces, which are sealed here, an auditor can open what the certificates commit to.
+            told_of = {"certificates": [item["id"] for item in issued], "nonces": nonces}
+            vault.audit.enter(tx, "expire", None, told_of | {"holds": [one.hold_id for one in over]})
         vault.audit.flush()
     locked.settle(vault)
-    issued += holding.end(vault)
     forgotten, ended = segments.expire(vault)
     issued, leases_ended = (*issued, *forgotten, *registers.expire(vault)), leases_ended and ended
     emptied = vault.catalogue.truncate_wal() if issued else True
@@ -198,7 +202,7 @@ def _holdings(tx: Transaction) -> list[Partition]:
     leftovers = {(row["kind"], row["record_class"], row["day"]) for row in tx.select("leftovers")}
     # The names of delivered files lie under the key of the rejections, whether a row was rejected or not.
     leftovers |= {("rejections", row["die_class"], row["die_day"]) for row in tx.select("batches") if row["sealed"]}
-    destroyed = json.loads(tx.meta(_DESTROYED) or "{}")
+    destroyed = _destroyed(tx)
     for kind, record_class, day in sorted(leftovers):
         part = Partition(record_class, date.fromisoformat(day), kind)
         if kind == "raw":
@@ -242,14 +246,17 @@ def _mark(tx: Transaction, due: Iterable[Item]) -> None:
                 tx.put("partitions", **(row | {"going": _array(going)}))
 
 
-def _commit_generation(vault: Vault, generation: int, due: list[Item], *, leases_ended: bool) -> None:
+def _commit_generation(vault: Vault, generation: int, names: Iterable[str], *, leases_ended: bool) -> None:
     """The commit point of the renewal; it keeps how the keys died, for certificates that a later run may issue."""
     with vault.catalogue.transaction() as tx:
         tx.set_meta("generation", str(generation))
-        known = json.loads(tx.meta(_DESTROYED) or "{}")
-        tx.set_meta(
-            _DESTROYED, json.dumps({_name(item): [generation, leases_ended] for item in due} | known, sort_keys=True)
-        )
+        told = {name: [generation, leases_ended] for name in names} | _destroyed(tx)
+        tx.set_meta(_DESTROYED, json.dumps(told, sort_keys=True))
+
+
+def _destroyed(tx: Transaction) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(tx.meta(_DESTROYED) or "{}")
+    return found
 
 
 def _drop_files(vault: Vault, item: Item) -> None:
@@ -266,14 +273,14 @@ def _drop_files(vault: Vault, item: Item) -> None:
         vault.disk.remove_directory(directory)
 
 
-def _certify(vault: Vault, tx: Transaction, item: Item, nonces: dict[str, str]) -> dict[str, Any]:
+def _certify(vault: Vault, tx: Transaction, item: Item, nonces: dict[str, str], over: Iterable[Over]) -> dict[str, Any]:
     """The certificate of `item`, the end of its rows, and its tombstone; `nonces` gets what its commitment hides."""
     day = item.day.isoformat()
     if item.kind == "records":
         rows = tx.select("files", record_class=item.record_class, day=day)
     else:
         rows = tx.select("leftovers", kind=item.kind, record_class=item.record_class, day=day)
-    told = json.loads(tx.meta(_DESTROYED) or "{}").get(_name(item), [vault.keys.generation, True])
+    told = _destroyed(tx).get(_name(item), [vault.keys.generation, True])
     # The moment is this one, also when an earlier run was killed: the certificate never claims a deletion too early.
     destroyed = Destruction(vault.clock.now(), *told)
     known = tx.get("partitions", record_class=item.record_class, day=day) if item.kind == "records" else None
@@ -281,7 +288,8 @@ def _certify(vault: Vault, tx: Transaction, item: Item, nonces: dict[str, str]) 
     keys = key_ids(item, {(item.record_class, item.day): generation or 1})
     carves = tx.select(carving.TABLE, record_class=item.record_class, day=day) if item.kind == "records" else []
     nonce = secrets.token_hex(16)
-    certificate = certificates.issue(vault, tx, item, rows, keys, destroyed, carving.commitment(carves, nonce))
+    carved = carving.commitment(carves, nonce, (row for one in over for row in one.carves))
+    certificate = certificates.issue(vault, tx, item, rows, keys, destroyed, carved)
     nonces[certificate["id"]] = nonce
     if not item.ends_day:
         _lose(tx, item)
@@ -306,6 +314,20 @@ def _certify(vault: Vault, tx: Transaction, item: Item, nonces: dict[str, str]) 
         elif item.kind == "held" and row["status"] == "held":
             # No longer held: the same file, delivered again, is taken in anew.
             tx.put("batches", **row | {"status": "expired"})
+    return certificate
+
+
+def _certify_keys(
+    vault: Vault, tx: Transaction, nonces: dict[str, str], over: Iterable[Over], *, leases_ended: bool
+) -> dict[str, Any]:
+    """The certificate of a run in which keys died and nothing was due: what a hold kept is behind its commitment."""
+    how = [_destroyed(tx).get(one.key_id, [vault.keys.generation, leases_ended]) for one in over]
+    generation = max((number for number, _ in how), default=vault.keys.generation)
+    destroyed = Destruction(vault.clock.now(), generation, all(ended for _, ended in how) if how else leases_ended)
+    nonce = secrets.token_hex(16)
+    carved = carving.commitment((), nonce, (row for one in over for row in one.carves))
+    certificate = certificates.issue_keys(vault, tx, destroyed, carved)
+    nonces[certificate["id"]] = nonce
     return certificate
 
 
@@ -344,7 +366,7 @@ def reconcile(tx: Transaction, held: frozenset[str], generation: int) -> list[st
         lost = [name for name in part.categories if day_key_id(part.record_class, part.day, name, one) not in held]
         if lost:
             tx.put("partitions", **(row | {"going": _array(sorted({*holdings.going(row), *lost}))}))
-    known = json.loads(tx.meta(_DESTROYED) or "{}")
+    known = _destroyed(tx)
     more = {_name(part): [generation, True] for part in dead}
     tx.set_meta(_DESTROYED, json.dumps(more | known, sort_keys=True))
     return [_name(part) for part in dead]

@@ -1,20 +1,18 @@
 """Holding: a hold is extended or released by two persons, and ends by itself.
 
-What ends is destroyed by the next expiry, like a day: the hold's key leaves the ring, its files are dropped, and a
-certificate says that some hold ended, not whose records it kept. Called by the command line and by `expire`.
+What ends is destroyed by an expiry, with the keys of the days that die then: the hold's key leaves the ring, its files
+are dropped. No certificate says that a hold ended; each of that run commits to it, as each other run's commits to none
+(`carving.commitment`). Called by the command line and by `expire`.
 """
 
 from __future__ import annotations
 
-import json
-import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
 
-from trafficvault import carving, certificates, holds, locks, partitions, proposals, refusals, warrants
-from trafficvault.catalogue import Row
-from trafficvault.certificates import Destruction
+from trafficvault import carving, holds, partitions, proposals, refusals, warrants
+from trafficvault.catalogue import Row, Transaction
 from trafficvault.errors import RefusedError, UsageError
 from trafficvault.holds import Hold
 from trafficvault.layout import hold_key_id, is_hold_key
@@ -22,8 +20,8 @@ from trafficvault.people import Person
 from trafficvault.proposals import Proposal
 from trafficvault.vault import Vault
 
-_DESTROYED = "destroyed_holds"
-"""The `meta` row that keeps how keys died whose certificates are not issued yet: key id → generation, leases ended."""
+WAITS = timedelta(hours=24)
+"""For so long at most the key of a hold that is over waits for other keys to die with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,48 +75,37 @@ def release(vault: Vault, person: Person, proposal_id: str) -> None:
     """Carries out an approved release: from here no warrant sees what it kept, and the next expiry destroys it."""
     hold_id = proposals.require_approved(vault, proposal_id, "hold-release").body["hold"]
     with vault.catalogue.transaction() as tx:
-        holds.finish(tx, hold_id, "released")
+        holds.finish(tx, hold_id, "released", vault.clock.now())
         proposals.mark_done(tx, proposal_id)
         vault.audit.enter(tx, "hold-release", person.name, {"hold": hold_id})
     vault.audit.flush()
 
 
-def end(vault: Vault) -> tuple[dict[str, Any], ...]:
-    """Destroys what holds that are over kept, and returns a certificate for each. The caller holds the writer's lock.
+def ending(vault: Vault, *, among_others: bool) -> tuple[Over, ...]:
+    """The holds whose end an expiry carries out now: all that are over, when other keys die in it too (`among_others`).
 
-    Every step can be done again: a killed run leaves rows of carves, and the next one goes on from there.
+    Keys that died by themselves would tell everybody when a hold ended, so it waits for others, but no longer than
+    `WAITS`. What an earlier run began is finished at once.
     """
+    now = vault.clock.now()
     ended = over(vault)
-    if not ended:
-        return ()
-    dead = {one.key_id for one in ended}
-    leases_ended = True
-    if vault.keys.has_any(dead):
-        with locks.destroying(vault.layout, vault.settings.lease_seconds) as leases_ended:
-            told = [vault.keys.generation + 1, leases_ended]
-            vault.keys.renew(dead, lambda number: _commit_generation(vault, number, dict.fromkeys(sorted(dead), told)))
+    if among_others:
+        return tuple(ended)
+    return tuple(one for one in ended if one.until + WAITS <= now or not vault.keys.has_any([one.key_id]))
+
+
+def drop(vault: Vault, ended: Iterable[Over]) -> None:
+    """Removes the files of what `ended`, whose keys have died."""
     for one in ended:
         _drop_files(vault, one.hold_id)
-    nonces: dict[str, str] = {}
-    issued = []
-    with vault.catalogue.transaction() as tx:
-        died = json.loads(tx.meta(_DESTROYED) or "{}")
-        for one in ended:
-            # The moment is this one, also when an earlier run was killed, which kept how the key died.
-            how = died.pop(one.key_id, [vault.keys.generation, leases_ended])
-            destroyed = Destruction(vault.clock.now(), *how)
-            nonce = secrets.token_hex(16)
-            carved = carving.commitment(one.carves, nonce)
-            issued.append(certificates.issue_hold(vault, tx, min(one.until, destroyed.at), destroyed, carved))
-            nonces[issued[-1]["id"]] = nonce
-            for row in one.carves:
-                tx.delete(carving.TABLE, id=row["id"])
-            holds.finish(tx, one.hold_id, "ended")
-        tx.set_meta(_DESTROYED, json.dumps(died, sort_keys=True))
-        detail = {"holds": [one.hold_id for one in ended], "nonces": nonces}
-        vault.audit.enter(tx, "hold-end", None, detail | {"certificates": [item["id"] for item in issued]})
-    vault.audit.flush()
-    return tuple(issued)
+
+
+def settle(vault: Vault, tx: Transaction, ended: Iterable[Over]) -> None:
+    """Writes down, in the transaction that certifies the run, that these holds `ended` and keep nothing more."""
+    for one in ended:
+        for row in one.carves:
+            tx.delete(carving.TABLE, id=row["id"])
+        holds.finish(tx, one.hold_id, "ended", vault.clock.now())
 
 
 def faults(vault: Vault) -> list[tuple[str, str, str]]:
@@ -130,7 +117,7 @@ def faults(vault: Vault) -> list[tuple[str, str, str]]:
     known = {vault.layout.carve_file(row["hold"], row["id"]): row for row in carves}
     for path, row in known.items():
         if row["hold"] in gone:
-            continue  # the next expiry destroys it, and may have begun to
+            continue  # an expiry destroys it, and may have begun to
         if not path.is_file():
             found.append(("missing", path.name, f"{path.name}, which a hold keeps, is missing"))
         elif partitions.keyed_digest_of(custody, path) != row["digest"]:
@@ -141,13 +128,6 @@ def faults(vault: Vault) -> list[tuple[str, str, str]]:
         if path not in known:
             found.append(("extra", path.name, f"{path.name} lies among what holds keep and is not in the catalogue"))
     return found
-
-
-def _commit_generation(vault: Vault, generation: int, died: dict[str, list[int | bool]]) -> None:
-    """The commit point of the renewal; it keeps how the keys died, for certificates that a later run may issue."""
-    with vault.catalogue.transaction() as tx:
-        tx.set_meta("generation", str(generation))
-        tx.set_meta(_DESTROYED, json.dumps(json.loads(tx.meta(_DESTROYED) or "{}") | died, sort_keys=True))
 
 
 def _drop_files(vault: Vault, hold_id: str) -> None:
@@ -163,7 +143,8 @@ def _drop_files(vault: Vault, hold_id: str) -> None:
 def over(vault: Vault) -> list[Over]:
     """The holds that bind no more and still have a key in the ring, or files: what an expiry is to destroy.
 
-    A key whose hold nobody knows is among them: the catalogue is older than it, restored after a loss.
+    A key whose hold nobody knows is among them, and waits for nothing: the catalogue is older than it, restored after a
+    loss.
     """
     now = vault.clock.now()
     with vault.catalogue.reading() as tx:
@@ -178,7 +159,7 @@ def over(vault: Vault) -> list[Over]:
             found.append(Over(row["id"], key_id, until, mine))
     known = {hold_key_id(row["id"]) for row in rows}
     strays = sorted(name for name in vault.keys.key_ids() if is_hold_key(name) and name not in known)
-    return found + [Over(name.partition("/")[2], name, now, ()) for name in strays]
+    return found + [Over(name.partition("/")[2], name, now - WAITS, ()) for name in strays]
 
 
 def _require_proposer(vault: Vault, person: Person, kind: str) -> None:

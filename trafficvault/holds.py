@@ -7,12 +7,14 @@ it is being checked. What is held, and how, is the business of `trafficvault.car
 
 States: `provisional` (a freeze), `active` (an approved order), `ended` (by itself, at `until`), `released` (by two
 persons, or by a refusal of the warrant), `lost` (its key had died when the vault was put back from a backup). A hold
-that is over holds nothing more, whatever its row says: its key dies with the next expiry.
+that is over holds nothing more, whatever its row says: its key dies with the other keys of an expiry, a day later at
+the latest.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -72,11 +74,14 @@ def extend(tx: Transaction, hold_id: str, until: datetime) -> None:
     tx.put(TABLE, **row | {"until": signing.instant(until)})
 
 
-def finish(tx: Transaction, hold_id: str, state: str) -> None:
-    """Ends a binding hold as `ended`, `released` or `lost`; one that is over already stays as it is."""
+def finish(tx: Transaction, hold_id: str, state: str, now: datetime) -> None:
+    """Ends a binding hold as `ended` or `released`, at `now` at the latest, or as `lost`, which keeps the end it was
+    to have; one that is over stays as it is.
+    """
     row = tx.get(TABLE, id=hold_id)
     if row is not None and row["state"] in BINDING:
-        tx.put(TABLE, **row | {"state": state})
+        over = {} if state == LOST else {"until": signing.instant(min(now, datetime.fromisoformat(row["until"])))}
+        tx.put(TABLE, **row | {"state": state} | over)
 
 
 def any_lost(tx: Transaction, now: datetime) -> bool:
@@ -95,6 +100,12 @@ def listing(vault: Vault) -> list[Hold]:
     with vault.catalogue.reading() as tx:
         rows = sorted(tx.select(TABLE), key=lambda row: (row["since"], row["id"]))
         return [_opened(vault, tx, row) for row in rows]
+
+
+def binding(vault: Vault, tx: Transaction, rows: Iterable[Row], now: datetime) -> list[Hold]:
+    """Those of `rows` that bind at `now`; of the others nothing is opened."""
+    living = [row for row in rows if row["state"] in BINDING and now < datetime.fromisoformat(row["until"])]
+    return [_opened(vault, tx, row) for row in living]
 
 
 def document_of(vault: Vault, row: Row) -> WarrantDocument:

@@ -62,11 +62,13 @@ class Reader:
         categories: Collection[str],
         now: datetime,
         rules: Policy | None = None,
+        told_by: datetime | None = None,
     ) -> None:
+        """With `told_by` only ends of services that were recorded by then count."""
         self._vault, self._admission, self._now = vault, admission, now
         self._rules = rules or vault.policy.serving(DISCLOSING)
         self._granted = frozenset(categories) | {FRAME}
-        self._ended = ended.of(vault)
+        self._ended = ended.of(vault, told_by)
         self._columns: dict[tuple[str, tuple[str, ...], frozenset[str]], tuple[str, ...]] = {}
         self._ends: dict[tuple[str, date, str], bool] = {}
         # What was opened for this answer, with the ring that it was opened under.

@@ -80,7 +80,7 @@ def _redone(tx: Transaction, entries: Iterable[dict[str, Any]]) -> dict[str, int
         if act.endswith("-refused") and act != "sign-in-refused":
             continue
         if act in _CLOSED:
-            _close(tx, act, detail)
+            _close(tx, act, detail, datetime.fromisoformat(entry["time"]))
         elif act == "escrow":
             escrow.forget(tx)
             left[act] += detail["key"] is not None
@@ -95,7 +95,7 @@ def _redone(tx: Transaction, entries: Iterable[dict[str, Any]]) -> dict[str, int
     return {act: count for act, count in sorted(left.items()) if count}
 
 
-def _close(tx: Transaction, act: str, detail: dict[str, Any]) -> None:
+def _close(tx: Transaction, act: str, detail: dict[str, Any], moment: datetime) -> None:
     match act:
         case "user-disable":
             people.mark(tx, detail["name"], people.DISABLED)
@@ -105,7 +105,7 @@ def _close(tx: Transaction, act: str, detail: dict[str, Any]) -> None:
             row = tx.get("warrants", id=detail["warrant"])
             if row is not None:
                 tx.put("warrants", **row | {"state": "refused"})
-            holds.finish(tx, detail["warrant"], "released")
+            holds.finish(tx, detail["warrant"], "released", moment)
         case "restore":
             # What an earlier restore closed stays so, but for who was confirmed in a later entry.
             for name in detail.get("suspended", ()):
@@ -113,14 +113,14 @@ def _close(tx: Transaction, act: str, detail: dict[str, Any]) -> None:
             for proposal_id in detail.get("closed_proposals", ()):
                 _drop(tx, proposal_id)
             for hold_id in detail.get("holds_lost", ()):
-                holds.finish(tx, hold_id, holds.LOST)
+                holds.finish(tx, hold_id, holds.LOST, moment)
             if detail.get("escrow_off"):
                 escrow.forget(tx)
         case "hold-release":
-            holds.finish(tx, detail["hold"], "released")
+            holds.finish(tx, detail["hold"], "released", moment)
         case "hold-end":
             for hold_id in detail["holds"]:
-                holds.finish(tx, hold_id, "ended")
+                holds.finish(tx, hold_id, "ended", moment)
         case _:
             row = tx.get(holds.TABLE, id=detail["hold"])
             if row is not None and row["state"] == "active":

@@ -16,6 +16,7 @@ The block files of a rewritten day go and come back with its next compaction. Wh
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
@@ -136,9 +137,10 @@ def finish(vault: Vault) -> tuple[dict[str, Any], ...]:
     for one in pending:
         _drop_files(vault, one["class"], date.fromisoformat(one["day"]))
     with vault.catalogue.transaction() as tx:
-        issued = tuple(_certify(vault, tx, one) for one in _listed(tx))
+        nonces: dict[str, str] = {}
+        issued = tuple(_certify(vault, tx, one, nonces) for one in _listed(tx))
         tx.set_meta(_KEY, "[]")
-        vault.audit.enter(tx, "remove", None, {"certificates": [one["id"] for one in issued]})
+        vault.audit.enter(tx, "remove", None, {"certificates": [one["id"] for one in issued], "nonces": nonces})
     vault.audit.flush()
     vault.catalogue.truncate_wal()
     return issued
@@ -231,10 +233,15 @@ def _drop_files(vault: Vault, record_class: str, day: date) -> None:
             vault.disk.remove(path)
 
 
-def _certify(vault: Vault, tx: Transaction, one: dict[str, Any]) -> dict[str, Any]:
+def _certify(vault: Vault, tx: Transaction, one: dict[str, Any], nonces: dict[str, str]) -> dict[str, Any]:
+    """The certificate of one exchanged day; `nonces` gets what its commitment hides."""
     # The moment is this one, also when an earlier run was killed: the certificate never claims a deletion too early.
     told = one["destroyed"] or [vault.keys.generation, True]
-    return certificates.issue_rows(vault, tx, one, Destruction(vault.clock.now(), *told))
+    nonce = secrets.token_hex(16)
+    carved = carving.commitment(tx.select(carving.TABLE, record_class=one["class"], day=one["day"]), nonce)
+    issued = certificates.issue_rows(vault, tx, one, Destruction(vault.clock.now(), *told), carved)
+    nonces[issued["id"]] = nonce
+    return issued
 
 
 def _listed(tx: Transaction) -> list[dict[str, Any]]:

@@ -29,6 +29,7 @@ from trafficvault import blocks, carving
 from trafficvault.block_form import ROWS
 from trafficvault.holdings import StoredFile
 from trafficvault.keys import SignedWarrant
+from trafficvault.outliving import Outliving
 from trafficvault.policy import DISCLOSING, Policy
 from trafficvault.portions import PORTION_ROWS, Portions
 from trafficvault.progress import Progress, Watch
@@ -76,7 +77,9 @@ class Search:
         files = [file for file in files if file.record_class in kept and not file.lost & needs]
         self._near = [file for file in files if _is_reached(file, windows, _DAY)]
         self._files = [file for file in self._near if _is_reached(file, windows)]
-        self._days = sorted({file.day for file in self._files} | self._held.dates())
+        self._outliving = Outliving(vault, self._held.holds, self._near, wanted.categories, now, self._rules)
+        days = {file.day for file in self._files}
+        self._days = sorted(days | self._held.dates() | self._outliving.dates())
 
     def searched(self) -> list[tuple[str, date]]:
         """Class and day of every partition that is opened to look for targets."""
@@ -84,7 +87,10 @@ class Search:
 
     def held(self) -> dict[str, list[str]]:
         """The days of which a hold kept something for this warrant, by class."""
-        return self._held.days
+        found = {name: set(days) for name, days in self._held.days.items()}
+        for record_class, day in self._outliving.days:
+            found.setdefault(record_class, set()).add(day.isoformat())
+        return {name: sorted(found[name]) for name in sorted(found)}
 
     def grant(self) -> Grant:
         """What the question may show: the categories of the warrant, and their columns."""
@@ -105,6 +111,7 @@ class Search:
         """
         admission = self._vault.keys.admit(self._warrant)
         reader = Reader(self._vault, admission, self._scope.categories, self._now, self._rules)
+        self._outliving.admit(admission)
         places = reader.find(self._files, self._lookup)
         weights = self._weights(places)
         given = sorted({day + step for day in self._days for step in (-_DAY, timedelta(0), _DAY)})
@@ -169,16 +176,17 @@ class Search:
     def _matched(self, reader: Reader, days: Sequence[date], places: Found, most: int | None) -> pl.DataFrame:
         """The rows of `days` that may hold a target. Raises `CrowdError` when there are more than `most`."""
         files = [file for file in self._files if days[0] <= file.day <= days[-1]]
-        if not self._held.dates().isdisjoint(days):
+        if not self._held.dates().isdisjoint(days) or not self._outliving.dates().isdisjoint(days):
             # What a hold kept is one file a day, and is held whole; so is the day that it is put together with.
             most = None
         rows = reader.rows(files, lambda columns: scope.prefilter(self._scope, columns), self._lookup, places, most)
-        if not self._held.carves:
+        held = [self._held.rows(days[0], days[-1], self.grant().columns)] if self._held.carves else []
+        held += [self._outliving.rows(days[0], days[-1])] if self._outliving.days else []
+        if not held:
             return rows
-        held = self._held.rows(days[0], days[-1], self.grant().columns)
         # A day that lives may have been carved for another cause, such as the end of its location: what is there is
         # taken once, and what one of them has lost is told by the other.
-        both = pl.concat([rows, held], how="diagonal_relaxed")
+        both = pl.concat([rows, *held], how="diagonal_relaxed")
         return both.group_by("record_class", *_ROW, maintain_order=True).agg(pl.all().drop_nulls().first())
 
     def _given(

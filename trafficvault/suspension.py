@@ -48,6 +48,6 @@ def lose_holds(tx: Transaction, held: Collection[str], now: datetime) -> list[st
     for row in tx.select(holds.TABLE):
         binds = row["state"] in holds.BINDING and now < datetime.fromisoformat(row["until"])
         if binds and row["id"] in carved and hold_key_id(row["id"]) not in held:
-            holds.finish(tx, row["id"], holds.LOST)
+            holds.finish(tx, row["id"], holds.LOST, now)
             lost.append(row["id"])
     return sorted(lost)

@@ -148,6 +148,7 @@ def test_a_copy_without_the_key_gives_nothing(tmp_path: Path) -> None:
     over = holding.propose_release(vault, signed_in(vault, "olga"), hold)
     proposals.approve(vault, signed_in(vault, "piet"), over.proposal_id)
     holding.release(vault, signed_in(vault, "piet"), over.proposal_id)
+    vault = opened(vault, NOW + holding.WAITS)
     expire.expire(vault)
     (path, *_) = sorted((tmp_path / "copy").rglob("*.sealed"))
     for name in vault.keys.key_ids():

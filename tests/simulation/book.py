@@ -86,6 +86,10 @@ class Held:
         """Whether it keeps anything at `now`."""
         return now < self.until and not self.released
 
+    def may_have_a_key(self, now: datetime) -> bool:
+        """Whether it may have one without having kept a record: it binds, or its end waits for other keys to die."""
+        return now < self.until + DAY
+
 
 @dataclass(frozen=True)
 class Counts:

@@ -171,6 +171,7 @@ class Mirror:
         made = holding.propose_release(self.vault, signed_in(self.vault, "olga"), hold)
         holding.release(self.vault, piet, proposals.approve(self.vault, piet, made.proposal_id).proposal_id)
         self.book.holds[hold].released = True
+        self.book.holds[hold].until = min(self.now, self.book.holds[hold].until)
 
     # --- checks -------------------------------------------------------------------------------------------------------
 
@@ -195,6 +196,7 @@ class Mirror:
         wanted = self.book.keys()
         told = [f"{self._at()}: the ring lacks {name}" for name in sorted(wanted - ring)]
         known = {f"{record_class}/{day}" for record_class, day in self.book.days}
+        wanted |= {f"hold/{name}" for name, hold in self.book.holds.items() if hold.may_have_a_key(self.now)}
         surplus = {name for name in ring - wanted if exactly or name.rpartition("/")[0] in known}
         return told + [f"{self._at()}: the ring holds {name}" for name in sorted(surplus)]
 

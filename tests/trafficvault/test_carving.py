@@ -137,7 +137,7 @@ def test_a_hold_that_is_over_gives_nothing(stored: Vault, tmp_path: Path) -> Non
     carve(stored)
     drop(stored)
     with stored.catalogue.transaction() as tx:
-        holds.finish(tx, hold_id, "released")
+        holds.finish(tx, hold_id, "released", NOW)
     named = approved(stored, Order(reference="PV-2026-000303", supplements=hold_id))
     assert disclose.run(stored, signed_in(stored, "olga"), named, tmp_path / "named").records == 3
 

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from tests.support import NOW, Order, new_vault, opened, signed_in
-from trafficvault import carving, docket, holding, holds, locks, policy, proposals
+from trafficvault import carving, docket, expire, holding, holds, locks, policy, proposals
 from trafficvault.errors import RefusedError, UsageError
-from trafficvault.layout import hold_key_id
+from trafficvault.layout import day_key_id, hold_key_id
 from trafficvault.vault import Vault
 
 DAY = timedelta(days=1)
+MOMENTARY = ("id", "signature", "entry", "generation", "due", "deleted_at", "final_at", "carved")
+"""What two certificates of the same kind differ in."""
 PRESERVE = Order(reference="PV-2026-000300", hold_for="P90D", legal_basis="126ni Sv")
 
 
@@ -66,31 +68,55 @@ def test_who_may_not_know_of_a_hold_learns_nothing_by_proposing(stored: Vault) -
 
 
 def test_a_key_whose_hold_nobody_knows_dies(stored: Vault) -> None:
-    """The catalogue was restored from before it: its key goes with the next expiry, and nothing else does."""
+    """The catalogue was restored from before it: its key goes with a next expiry, and nothing else does."""
+    expire.expire(stored)
     stored.keys.ensure([hold_key_id("0123")])
     before = stored.keys.key_ids()
     (stored.layout.holds / "0123" / "nobodys").mkdir(parents=True)
-    (issued,) = holding.end(stored)
-    assert issued["what"] == "hold"
+    (issued,) = expire.expire(stored).certificates
+    assert issued["what"] == "keys"
     assert before - stored.keys.key_ids() == {hold_key_id("0123")}
-    assert holding.end(stored) == ()
+    assert expire.expire(stored).certificates == ()
+
+
+def test_an_end_waits_for_other_keys_to_die(stored: Vault) -> None:
+    """For a day at most; with others it tells nothing of itself, and alone it looks as keys without a record do."""
+    hold_id = registered(stored)
+    carving.carve(stored, [("mobile_usage", date(2026, 11, 10), "expiry")])
+    (name,) = {name for name in stored.keys.key_ids() if name == hold_key_id(hold_id)}
+    for late, ended in ((timedelta(), False), (holding.WAITS - timedelta(seconds=1), False), (holding.WAITS, True)):
+        vault = opened(stored, NOW + 3 * DAY + late)
+        issued = [body for body in expire.expire(vault).certificates if body["what"] == "keys"]
+        assert (vault.keys.has_any([name]), len(issued)) == (not ended, int(ended))
+    assert holds.load(vault, hold_id).state == "ended"
+    again = registered(vault, replace(PRESERVE, reference="PV-2026-000302"))
+    carving.carve(vault, [("mobile_usage", date(2026, 11, 11), "expiry")])
+    docket.refuse(vault, signed_in(vault, "piet"), again, "not legible")
+    assert holds.load(vault, again).until == vault.clock.now()
+    expire.expire(vault)
+    assert vault.keys.has_any([hold_key_id(again)])
+    vault.keys.ensure([day_key_id("voip", date(2026, 11, 10), "who")])
+    (alike,) = expire.expire(vault).certificates
+    assert not vault.keys.has_any([hold_key_id(again)])
+    assert {**alike, **dict.fromkeys(MOMENTARY)} == {**issued[0], **dict.fromkeys(MOMENTARY)}
 
 
 def test_a_killed_run_keeps_how_the_key_died(stored: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next one certifies what the run saw that destroyed it: a reader had not ended then."""
     hold_id = registered(stored)
     carving.carve(stored, [("mobile_usage", date(2026, 11, 10), "expiry")])
+    expire.expire(opened(stored, NOW + 3 * DAY))
     late = opened(stored, NOW + 4 * DAY)
     hurried = replace(late, settings=replace(late.settings, lease_seconds=0))
     with monkeypatch.context() as patched:
         patched.setattr(holding, "_drop_files", _killed)
         with locks.reading(late.layout), pytest.raises(KeyboardInterrupt):
-            holding.end(hurried)
+            expire.expire(hurried)
     assert not late.keys.has_any([hold_key_id(hold_id)])
     again = opened(late)
     generation = again.keys.generation
     again.keys.renew((), lambda number: _moved(again, number))
-    issued = holding.end(again)
+    issued = expire.expire(again).certificates
     assert {(body["leases_ended"], body["generation"]) for body in issued} == {(False, generation)}
 
 
