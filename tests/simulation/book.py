@@ -255,9 +255,19 @@ class Book:
             if row.call.number in numbers and self.is_living(row, now)
         }
         for hold in (self.holds[name] for name in holds):
-            for key, cell in hold.kept.items() if hold.binds(now) else ():
+            for key, cell in self._held(hold).items() if hold.binds(now) else ():
                 found[key] = found.get(key) or cell
         return found
+
+    def _held(self, hold: Held) -> Answer:
+        """What a hold has carved, and what it covers of days that live: as it was when the hold began."""
+        living = {
+            row.key: row.call.cell if self._is_located(day, row, hold.since) else None
+            for day in self.days.values()
+            for row in day.rows
+            if row.call.number in hold.numbers and self.is_living(row, hold.since)
+        }
+        return {key: living.get(key) or hold.kept.get(key) for key in (*living, *hold.kept)}
 
     def is_living(self, row: Stored, now: datetime) -> bool:
         """Whether a record is inside its own term."""
