@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import io
 import secrets
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 import polars as pl
 import pyarrow as pa
@@ -58,8 +59,11 @@ class Carved:
     unreadable: tuple[str, ...]
 
 
-def carve(vault: Vault, parts: Iterable[Part]) -> list[Carved]:
-    """Carves what the holds that bind now cover in `parts`, whose keys are about to die.
+def carve(
+    vault: Vault, parts: Iterable[Part], dies: Mapping[tuple[str, date], datetime] = MappingProxyType({})
+) -> list[Carved]:
+    """Carves what the holds that bind now cover in `parts`, whose keys are about to die, or will at the moment that
+    `dies` tells: a hold that is over by then is left out.
 
     The caller holds the writer's lock. A carve that is there for the same cause, of the same files, is not made again,
     so a killed run is finished by the next; one of another act, or another list of files, does not stand for it.
@@ -71,7 +75,7 @@ def carve(vault: Vault, parts: Iterable[Part]) -> list[Carved]:
     for record_class, day, act in sorted(parts) if binding else ():
         files = _files(vault, record_class, [day])
         cause = f"{act}, files {_listed(files + _files(vault, record_class, [day + _DAY]))}"
-        for hold in binding:
+        for hold in (one for one in binding if dies.get((record_class, day), now) < one.until):
             if _covers(hold, record_class, files) and not _is_carved(vault, hold, record_class, day, cause):
                 done.append(_carve(vault, hold, record_class, day, cause))
     return done
@@ -128,12 +132,9 @@ class HeldRows:
     carves: tuple[Row, ...]
 
     @property
-    def days(self) -> dict[str, list[str]]:
-        """The days it has something of, by class: what a manifest tells."""
-        found: dict[str, list[str]] = {}
-        for record_class, day in sorted({(row["record_class"], row["day"]) for row in self.carves}):
-            found.setdefault(record_class, []).append(day)
-        return found
+    def places(self) -> set[tuple[str, date]]:
+        """The classes and days it has something of."""
+        return {(row["record_class"], date.fromisoformat(row["day"])) for row in self.carves}
 
     def dates(self) -> set[date]:
         """The days it has something of."""

@@ -24,6 +24,7 @@ from typing import Any
 
 from ingest.record import CATEGORIES, FRAME
 from trafficvault import (
+    ahead,
     carving,
     certificates,
     endings,
@@ -163,6 +164,8 @@ def expire(
     # and those of services whose end was long enough ago.
     issued += trimming.carry_out(vault)
     issued += endings.carry_out(vault)
+    coming = plan(vault)
+    ahead.carve(vault, coming, {(item.record_class, item.day): _name(item) for item in coming if item.ends_day})
     return Expiry(tuple(due), issued, vault.keys.generation, leases_ended, emptied)
 
 

@@ -5,7 +5,8 @@ names the day, at every key in the ring, and at every table with a class and a d
 adds is found because it is laid out so. Three lists: what holds data of the day (`data`); what may hold some, because
 nobody can tell what is in it without opening it (`possible`: batches that wait for a person, rejected rows, kept files,
 spilled or half-written files); and what says that the day was (`remains`: tombstone, certificates, receipts), in which
-no record is left. Opens no record. What it can't see is the memory of running processes, and copies that others made.
+no record is left. What holds keep is left out, unless whoever asks may know of holds. Opens no record. What it can't
+see is the memory of running processes, and copies that others made.
 """
 
 from __future__ import annotations
@@ -50,25 +51,22 @@ class Inventory:
         return {name: [{"what": one.what, "where": one.where} for one in found] for name, found in lists.items()}
 
 
-def take(vault: Vault, day: date, record_class: str | None = None) -> Inventory:
-    """The places of the UTC `day`, of one class or of all."""
+def take(vault: Vault, day: date, record_class: str | None = None, *, with_held: bool = False) -> Inventory:
+    """The places of the UTC `day`, of one class or of all; `with_held` those too in which holds keep something of it.
+
+    That they do those alone may know who may read the docket: without it nothing tells whether there is any hold.
+    """
     data: list[Found] = []
     possible: list[Found] = []
     remains: list[Found] = []
-    kept = False
     for path in sorted(vault.layout.vault.rglob("*")):
         if path.is_dir() and not path.is_symlink():
             continue
         place = path.relative_to(vault.layout.vault)
         if _names(place.parts, day, record_class):
             data.append(Found(_kind(place), str(place)))
-        elif place.parts[0] == "holds":
-            # Whose, how many, and of which days, those may know who may read the docket.
-            kept = True
-        elif _is_undated(vault, path):
+        elif (with_held or place.parts[0] != "holds") and _is_undated(vault, path):
             possible.append(Found(_kind(place), str(place)))
-    if kept:
-        possible.append(Found("what some hold keeps", "holds"))
     data += [
         Found("key", f"ring-{vault.keys.generation}: {name}")
         for name in sorted(vault.keys.key_ids())
@@ -81,6 +79,8 @@ def take(vault: Vault, day: date, record_class: str | None = None) -> Inventory:
     with vault.catalogue.reading() as tx:
         for found, is_data in _rows(tx, day, record_class):
             (data if is_data else remains).append(found)
+        if with_held:
+            data += _held(tx, day, record_class)
         batches = tx.select("batches")
         leftovers = tx.select("leftovers")
     touching = {str(row["id"]): row for row in batches if _touches(row, day, record_class)}
@@ -131,6 +131,12 @@ def _rows(tx: Transaction, day: date, record_class: str | None) -> Iterator[tupl
                 dead = name in _REMAINS or row.get("state") == "tombstone"
                 what = "tombstone" if row.get("state") == "tombstone" else "certificate" if dead else "catalogue row"
                 yield Found(what, f"table {name}: {key}"), not dead
+
+
+def _held(tx: Transaction, day: date, record_class: str | None) -> Iterator[Found]:
+    wanted = {"day": day.isoformat()} | ({} if record_class is None else {"record_class": record_class})
+    for row in sorted(tx.select("carves", **wanted), key=lambda row: str(row["id"])):
+        yield Found("kept by a hold", f"holds/{row['hold']}/{row['id']}.sealed")
 
 
 def _touches(row: Row, day: date, record_class: str | None) -> bool:

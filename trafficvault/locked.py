@@ -16,7 +16,20 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from trafficvault import chain, database, holds, locks, pending, policies, policy, reserve, retention, settings, signing
+from trafficvault import (
+    ahead,
+    chain,
+    database,
+    holds,
+    locks,
+    pending,
+    policies,
+    policy,
+    reserve,
+    retention,
+    settings,
+    signing,
+)
 from trafficvault.audit import judge_clock
 from trafficvault.clock import Clock
 from trafficvault.durable import Disk
@@ -64,9 +77,17 @@ def _ruling(layout: Layout, now: datetime) -> Policy:
     return policies.ruling(policies.versions_of(rows), written, now).policy
 
 
-def _any_hold(layout: Layout, now: datetime) -> bool:
+def _held(layout: Layout, due: tuple[Item, ...], now: datetime) -> tuple[Item, ...]:
+    """The records among `due` of which something may have to be kept apart first: without keys that can't be, and an
+    order to keep it goes before the term. Mostly none, hold or not: expiries carve ahead.
+    """
     rows = _unchecked(layout, holds.TABLE)
-    return any(row["state"] in holds.BINDING and now < datetime.fromisoformat(row["until"]) for row in rows)
+    records = tuple(item for item in due if item.kind == "records")
+    if not any(row["state"] in holds.BINDING and now < datetime.fromisoformat(row["until"]) for row in rows):
+        return ()
+    values = {row["key"]: row["value"] for row in _unchecked(layout, "meta")}
+    done, files = ahead.told(values.get(ahead.META), rows), _unchecked(layout, "files")
+    return tuple(item for item in records if done is None or not done.covers(item, files))
 
 
 def _unchecked(layout: Layout, table: str) -> list[dict[str, Any]]:
@@ -87,8 +108,7 @@ def drop_due(layout: Layout, disk: Disk, clock: Clock) -> State:
     """
     _require_clock(layout, clock.now())
     found = state(layout, clock)
-    # What must be kept apart first can't be without keys; then no records go before somebody gives the secret.
-    stay = tuple(item for item in found.due if item.kind == "records") if _any_hold(layout, clock.now()) else ()
+    stay = _held(layout, found.due, clock.now())
     due = tuple(item for item in found.due if item not in stay)
     reserve.release(layout, disk)
     now = signing.instant(clock.now())

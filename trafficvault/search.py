@@ -87,10 +87,12 @@ class Search:
 
     def held(self) -> dict[str, list[str]]:
         """The days of which a hold kept something for this warrant, by class."""
-        found = {name: set(days) for name, days in self._held.days.items()}
-        for record_class, day in self._outliving.days:
-            found.setdefault(record_class, set()).add(day.isoformat())
-        return {name: sorted(found[name]) for name in sorted(found)}
+        # What was carved ahead of a day that lives, whole and inside its term, comes from the day itself.
+        living = {(file.record_class, file.day) for file in self._near if not file.lost} - set(self._outliving.days)
+        found: dict[str, list[str]] = {}
+        for record_class, day in sorted({*self._held.places, *self._outliving.days} - living):
+            found.setdefault(record_class, []).append(day.isoformat())
+        return found
 
     def grant(self) -> Grant:
         """What the question may show: the categories of the warrant, and their columns."""

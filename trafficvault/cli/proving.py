@@ -14,6 +14,7 @@ from trafficvault import inventory as taking
 from trafficvault.cli.door import AsJson, door
 from trafficvault.cli.files import given, read_text, write
 from trafficvault.cli.keeping import audit_verbs
+from trafficvault.cli.orders import require_reader
 from trafficvault.cli.screen import plain, print_lines, print_object, print_table
 from trafficvault.errors import UsageError
 from trafficvault.signing import canonical
@@ -127,16 +128,24 @@ def inventory(
     record_class: Annotated[str | None, typer.Option("--class", help="Of this class only.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List every place where data of a day lies; after its expiry, what says that it was."""
+    """List every place where data of a day lies; after its expiry, what says that it was.
+
+    What holds keep of it is listed for an officer, approver or auditor alone (with --user).
+    """
     try:
         wanted = date.fromisoformat(day)
     except ValueError:
         raise UsageError(f"--day is {day!r}; write a date such as 2026-03-01") from None
     if record_class is not None and record_class not in CLASSES:
         raise UsageError(f"--class is {record_class!r}; known are {', '.join(CLASSES)}")
-    found = taking.take(door(context).open(), wanted, record_class)
+    vault, reads = door(context).open(), door(context).user is not None
+    if reads:
+        require_reader(door(context).person(vault))
+    found = taking.take(vault, wanted, record_class, with_held=reads)
     if as_json:
-        print_object(found.as_dict())
+        print_object(found.as_dict() | {"with_held": reads})
         return
     for title, places in (("data", found.data), ("may hold data", found.possible), ("remains", found.remains)):
         print_table(title, ("what", "where"), [(one.what, one.where) for one in places])
+    if not reads:
+        print_lines(["what holds may keep is told to an officer, approver or auditor alone (--user NAME)"])
