@@ -183,10 +183,11 @@ def sign(vault: Vault, tx: Transaction, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def listing(vault: Vault) -> list[dict[str, Any]]:
-    """All certificates, oldest first, each with id and signature."""
+    """All certificates, oldest first and those of one run by class and day, each with id and signature."""
     with vault.catalogue.reading() as tx:
-        rows = tx.select("certificates", order_by="issued_at")
-    return [_shown(row) for row in rows]
+        rows = tx.select("certificates")
+    names = ("issued_at", "kind", "record_class", "day", "id")
+    return [_shown(row) for row in sorted(rows, key=lambda row: [str(row[name]) for name in names])]
 
 
 def find(vault: Vault, identity: str) -> dict[str, Any]:

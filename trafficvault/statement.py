@@ -28,6 +28,8 @@ from trafficvault.vault import Vault
 TRUE: Final = "TRUE"
 NOT_TRUE: Final = "NOT TRUE TODAY"
 _KIND: Final = "statement"
+_DOCKET: Final = frozenset({"warrants", "disclosures", "proposals"})
+"""The registers that tell whether anybody is being looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +166,17 @@ def _row(
 
 
 def _register(entry: Entry, register: Register, ends: list[dict[str, Any]], now: datetime) -> dict[str, Any]:
-    """The row of a register; `ends` are the certificates of rows of registers, the oldest first."""
+    """The row of a register; `ends` are the certificates of rows of registers, the oldest first.
+
+    When somebody was last, or first, asked about is told to readers of the docket alone: not here.
+    """
     late = [one for one in register.due if now - one.due > MOST_LATE]
     mine = [body for body in ends if register.name in body["counts"]]
     row = _row(entry, [], set(), [], [], now)
     return row | {
-        "oldest_day": None if register.oldest is None else register.oldest.date().isoformat(),
+        "oldest_day": None
+        if register.oldest is None or register.name in _DOCKET
+        else register.oldest.date().isoformat(),
         "due": len(register.due),
         "due_since": signing.instant(min(one.due for one in register.due)) if register.due else None,
         "last_certificate": {name: mine[-1][name] for name in ("id", "class", "day", "deleted_at")} if mine else None,

@@ -243,7 +243,9 @@ def test_status_and_statement_tell_of_them(stored: Vault) -> None:
     approved(stored, Order())
     made = {row["id"]: row for row in statement.state(stored).body["rows"]}
     assert {f"register-{name}" for name in REGISTERS} <= set(made)
-    assert made["register-warrants"]["oldest_day"] == NOW.date().isoformat()
+    oldest = {name: made[f"register-{name}"]["oldest_day"] for name in REGISTERS}
+    assert oldest["receipts"] == NOW.date().isoformat()
+    assert [oldest[name] for name in ("warrants", "disclosures", "proposals")] == [None] * 3
     assert made["register-warrants"]["verdict"] == statement.TRUE
     late = at(stored, ends(FROZEN, "warrants") + timedelta(hours=25))
     row = {row["id"]: row for row in statement.state(late).body["rows"]}["register-warrants"]

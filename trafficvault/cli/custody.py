@@ -18,6 +18,7 @@ from trafficvault.cli.screen import print_lines, print_object, print_table, prog
 from trafficvault.clock import SystemClock
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError
+from trafficvault.layout import is_hold_key
 from trafficvault.people import Person
 from trafficvault.providers import Choice
 
@@ -47,7 +48,8 @@ def keys_show(context: typer.Context, as_json: AsJson = False) -> None:
         "key_provider": providers.present(vault.layout.keys),
         "name": vault.keys.provider_name,
         "generation": vault.keys.generation,
-        "keys": len(vault.keys.key_ids()),
+        # Those of holds are not counted: how many there are is nobody's business here.
+        "keys": sum(1 for name in vault.keys.key_ids() if not is_hold_key(name)),
         "copies_can_exist": vault.keys.copies,
     }
     if as_json:

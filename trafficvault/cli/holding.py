@@ -75,7 +75,7 @@ def _extend(vault: Vault, person: Person, proposal: Proposal) -> list[str]:
 
 def _release(vault: Vault, person: Person, proposal: Proposal) -> list[str]:
     holding.release(vault, person, proposal.proposal_id)
-    return [f"hold {proposal.body['hold']} is released; the next expire destroys its key"]
+    return [f"hold {proposal.body['hold']} is released; an expire destroys its key within a day or so"]
 
 
 def _print_proposal(made: Proposal, as_json: bool) -> None:

@@ -38,12 +38,12 @@ def test_two_persons_extend_a_hold(line: CommandLine) -> None:
 
 
 def test_two_persons_release_a_hold(line: CommandLine) -> None:
-    """After it nothing binds; the next expiry destroys the key."""
+    """After it nothing binds; an expiry destroys the key."""
     hold = held(line)
     told = line("hold", "release", hold, user="olga").out
     proposal = told.split()[2].rstrip(";")
     done = line("proposal", "approve", proposal, "--json", user="piet").object
-    assert done["told"] == [f"hold {hold} is released; the next expire destroys its key"]
+    assert done["told"] == [f"hold {hold} is released; an expire destroys its key within a day or so"]
     assert done["state"] == "done"
     assert line("expire").code == 0
 
