@@ -28,6 +28,8 @@ from trafficvault.vault import Vault
 TRUE: Final = "TRUE"
 NOT_TRUE: Final = "NOT TRUE TODAY"
 _KIND: Final = "statement"
+_NEWEST_LAST: Final = ("issued_at", "record_class", "day", "id")
+"""Certificates of one run by class and day, so that which is the last does not hang on an id."""
 _DOCKET: Final = frozenset({"warrants", "disclosures", "proposals"})
 """The registers that tell whether anybody is being looked at."""
 
@@ -64,7 +66,7 @@ def state(vault: Vault) -> Statement:
     # The days that hold a record: one that is told without them is empty.
     held = {(row["record_class"], row["day"]) for row in files}
     living = [row for row in parts if row["state"] == "live" and (row["record_class"], row["day"]) in held]
-    certificates = sorted(issued, key=lambda row: (row["issued_at"], row["id"]))
+    certificates = sorted(issued, key=lambda row: [str(row[name]) for name in _NEWEST_LAST])
     rows = [
         _row(entry, [item for item in items if _concerns(entry, item)], begun, living, certificates, now)
         for entry in vault.policy.entries
