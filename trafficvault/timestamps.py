@@ -64,7 +64,11 @@ def stamped_at(answer: bytes, note: str, root: bytes) -> datetime:
     try:
         verifier.verify_message(response, note.encode())
     except rfc3161.VerificationError as problem:
-        raise FaultError(f"checking the time stamp of a checkpoint: {problem}") from problem
+        # What OpenSSL says beyond its first words is a dump of its own.
+        reason = str(problem).partition(": ErrorStack")[0]
+        raise FaultError(
+            f"checking the time stamp of a checkpoint: it is no stamp of it under that root ({reason})"
+        ) from problem
     return response.tst_info.gen_time
 
 

@@ -80,23 +80,30 @@ def attention(vault: Vault) -> list[str]:
     age = vault.clock.now() - signing.moment(str(newest["made_at"]))
     if newest["size"] < head.seq and age.days >= _LATE_DAYS:
         told.append(f"the newest checkpoint is {age.days} days old; run `audit checkpoint`, best by a timer")
-    return told
+    weak = _weak(vault)
+    return told + (list(weak.values()) if set(weak) == set(vault.settings.checkpoint_to) else [])
 
 
 def findings(vault: Vault) -> list[tuple[str, str, str]]:
     """What `doctor` finds of the second places: check, state (ok or warn), sentence."""
-    told = attention(vault)
-    for place in vault.settings.checkpoint_to:
-        url = urlsplit(place)
-        path = Path(url.path)
-        if url.scheme == "file" and not path.is_dir():
-            told.append(f"{place} is no directory")
-        elif url.scheme == "file" and path.stat().st_dev == vault.layout.vault.stat().st_dev:
-            told.append(f"{place} is on the vault's own file system; who loses or changes one has both")
+    told = list(dict.fromkeys([*attention(vault), *_weak(vault).values()]))
     if told:
         return [("second place", "warn", sentence) for sentence in told]
     places = ", ".join(vault.settings.checkpoint_to)
     return [("second place", "ok", f"checkpoints are sent to {places}")]
+
+
+def _weak(vault: Vault) -> dict[str, str]:
+    """The directories among the places that are none, or no second one, with a sentence each."""
+    found: dict[str, str] = {}
+    for place in vault.settings.checkpoint_to:
+        url = urlsplit(place)
+        path = Path(url.path)
+        if url.scheme == "file" and not path.is_dir():
+            found[place] = f"{place} is no directory"
+        elif url.scheme == "file" and path.stat().st_dev == vault.layout.vault.stat().st_dev:
+            found[place] = f"{place} is on the vault's own file system; who loses or changes one has both"
+    return found
 
 
 def _sent(row: Row) -> dict[str, str]:
