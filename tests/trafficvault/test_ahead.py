@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -31,8 +32,8 @@ from trafficvault.vault import Vault
 OLD = "20260521120000"
 LATE = NOW + timedelta(days=3)
 """When the day of `OLD` has been due for a day."""
-WINDOW = {"start": "2026-05-01T00:00:00Z", "end": "2026-06-01T00:00:00Z"}
-HOLD = Order(reference="PV-1", hold_for="P90D", legal_basis="126ni Sv", **WINDOW)
+MAY = Order(start="2026-05-01T00:00:00Z", end="2026-06-01T00:00:00Z")
+HOLD = replace(MAY, reference="PV-1", hold_for="P90D", legal_basis="126ni Sv")
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def test_a_locked_vault_drops_on_time(layout: Layout, tmp_path: Path, *, held: b
     issued = expire.expire(later).certificates
     assert [body["day"] for body in issued if body["what"] == "records"] == ["2026-05-21"]
     assert verify.verify(later).faults == ()
-    assert answer(later, Order(reference="PV-2", supplements=hold, **WINDOW), tmp_path / "out").records == 1 + held
+    assert answer(later, replace(MAY, reference="PV-2", supplements=hold), tmp_path / "out").records == 1 + held
 
 
 def test_nothing_is_carved_twice(layout: Layout) -> None:
@@ -115,7 +116,7 @@ def test_a_file_that_came_since_stays(layout: Layout) -> None:
 def test_a_hold_that_is_over_by_then_keeps_nothing(layout: Layout) -> None:
     """A freeze of three days carves no day that dies later; one that is released is another list of holds."""
     vault = unlocked(layout)
-    hold = approved(vault, Order(reference="PV-3", **WINDOW))
+    hold = approved(vault, replace(MAY, reference="PV-3"))
     expire.expire(vault)
     with vault.catalogue.reading() as tx:
         assert {row["day"] for row in tx.select(carving.TABLE, hold=hold)} == {"2026-05-21"}
