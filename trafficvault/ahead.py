@@ -62,11 +62,15 @@ def carve(vault: Vault, items: Iterable[Item], causes: Mapping[tuple[str, date],
 
 
 def told(text: str | None, rows: Iterable[Mapping[str, Any]]) -> Ahead | None:
-    """What the value of `META` says, if it says it of the holds that `rows` of the catalogue are."""
-    if text is None:
+    """What the value of `META` says, if it says it of the holds that `rows` of the catalogue are; a value of another
+    form says nothing.
+    """
+    try:
+        content = json.loads(text or "null")
+        found = Ahead(signing.moment(content["at"]), signing.moment(content["until"]), str(content["holds"]))
+    except (ValueError, KeyError, TypeError):
+        # Nobody can check its seal here. Without it more stays, and with the keys the catalogue is found changed.
         return None
-    content = json.loads(text)
-    found = Ahead(signing.moment(content["at"]), signing.moment(content["until"]), content["holds"])
     return found if found.holds == digest_of(rows) else None
 
 

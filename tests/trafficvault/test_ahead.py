@@ -100,7 +100,8 @@ def test_what_was_not_carved_stays(layout: Layout) -> None:
     with vault.catalogue.reading() as tx:
         rows, told = tx.select("holds"), tx.meta(ahead.META)
     assert ahead.told(told, rows) is None
-    assert ahead.told(None, rows) is None
+    for changed in (None, "", "{", "{}", '{"at": 1, "holds": "", "until": "soon"}'):
+        assert ahead.told(changed, rows) is None
 
 
 def test_a_file_that_came_since_stays(layout: Layout) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from tests.support import Order
 from tests.trafficvault.cli.commandline import CommandLine
 
@@ -64,3 +66,11 @@ def test_a_refusal_tells_a_program(line: CommandLine) -> None:
     warrant = line("warrant", "add", file, "--json", user="olga").object["warrant_id"]
     done = line("warrant", "refuse", warrant, "--reason", "not legible", "--json", user="piet")
     assert done.object == {"warrant_id": warrant, "state": "refused"}
+
+
+def test_a_hold_that_is_over_is_shown_as_that(line: CommandLine) -> None:
+    """Also while nothing was kept for it, so that no expiry had anything to end."""
+    hold = held(line)
+    line.now += timedelta(days=91)
+    rows = line("hold", "list", "--json", user="aukje").object["holds"]
+    assert {row["hold_id"]: row["state"] for row in rows}[hold] == "ended"
