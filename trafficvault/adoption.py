@@ -13,6 +13,8 @@ from datetime import datetime
 from trafficvault import expire, policies, policy, proposals
 from trafficvault.errors import RefusedError, UsageError
 from trafficvault.people import Person
+from trafficvault.policies import Version
+from trafficvault.policy import Policy
 from trafficvault.proposals import Proposal
 from trafficvault.retention import Item
 from trafficvault.vault import Vault
@@ -33,30 +35,28 @@ class Plan:
 
 def plan(vault: Vault) -> Plan:
     """What adopting policy.toml would do. Changes nothing."""
-    text = _written(vault)
-    written = policy.parse(text)
-    now = vault.clock.now()
+    _, written, known, now = _read(vault)
     effect = policies.effect_of(written, now)
-    with vault.catalogue.reading() as tx:
-        known = policies.versions(tx)
     after = replace(vault, policy=policies.with_lapses(written, known, now))
     today = {_name(item) for item in expire.plan(vault, effect) if item.action == "expire"}
     then = [item for item in expire.plan(after, effect) if item.action == "expire"]
-    return Plan(vault.shortens, effect, tuple(item for item in then if _name(item) not in today))
+    shortens = policies.ruling(known, written, now).shortens
+    return Plan(shortens, effect, tuple(item for item in then if _name(item) not in today))
 
 
 def propose(vault: Vault, person: Person) -> Proposal:
     """Puts policy.toml, as it is now, before a second person. Raises `RefusedError` when it shortens nothing."""
-    if not vault.shortens:
+    text, written, known, now = _read(vault)
+    ruling = policies.ruling(known, written, now)
+    if not ruling.shortens:
         raise RefusedError(
             "adopting policy.toml: it shortens no term of the policy in force, so it needs no second person"
         )
-    text = _written(vault)
     body = {
         "text": text,
-        "digest": policy.parse(text).digest,
-        "instead_of": vault.policy.digest,
-        "shortens": list(vault.shortens),
+        "digest": written.digest,
+        "instead_of": ruling.policy.digest,
+        "shortens": list(ruling.shortens),
     }
     return proposals.propose(vault, person, KIND, body)
 
@@ -81,11 +81,17 @@ def carry_out(vault: Vault, person: Person, proposal: Proposal) -> list[str]:
     return [f"version {entered.number} of the policy rules from {entered.as_dict()['effect']}"]
 
 
-def _written(vault: Vault) -> str:
+def _read(vault: Vault) -> tuple[str, Policy, list[Version], datetime]:
+    """The text of policy.toml, read once so that what is told of it is of what is entered; the policy that it writes,
+    the versions that are known, and now.
+    """
     try:
-        return vault.layout.policy.read_text(encoding="utf-8")
+        text = vault.layout.policy.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as problem:
         raise UsageError("reading policy.toml: it can't be read as text") from problem
+    with vault.catalogue.reading() as tx:
+        known = policies.versions(tx)
+    return text, policy.parse(text), known, vault.clock.now()
 
 
 def _name(item: Item) -> tuple[str, str, str, tuple[str, ...]]:

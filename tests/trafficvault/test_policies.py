@@ -61,6 +61,21 @@ def test_the_first_version_is_that_of_init(vault: Vault) -> None:
     assert first.policy == vault.policy
 
 
+def test_what_is_proposed_is_what_stands_there_now(vault: Vault) -> None:
+    """An edit after the vault was opened: text, digest and what it shortens are of one reading."""
+    late = written(vault, rules("P1M", "P2M"), FIRST + DAY)
+    text = rules("P7D", "P3M")
+    late.layout.policy.write_text(text)
+    told = ("where of mobile_usage would be kept P7D instead of P1M",)
+    assert adoption.plan(late).shortens == told
+    made = adoption.propose(late, signed_in(late, "ada"))
+    assert (made.body["text"], tuple(made.body["shortens"])) == (text, told)
+    assert made.body["digest"] == parse(text).digest
+    late.layout.policy.write_text(rules("P1M", "P3M"))
+    with pytest.raises(RefusedError, match="shortens no term"):
+        adoption.propose(late, signed_in(late, "ada"))
+
+
 def test_what_shortens_nothing_is_taken_over(vault: Vault) -> None:
     """A longer term rules as soon as a writer opens the vault, is a version, and stands in the audit log."""
     later = written(vault, rules("P2M", "P4M"), FIRST + DAY)
