@@ -1,8 +1,9 @@
 """Annotations: what a customer said about records of theirs (GDPR art. 16). The record stays as it was delivered; the
 statement goes with every later answer in which the record is.
 
-An annotation is of one record (source, batch, row), or of all records of its subject in a window. It lies in the
-catalogue sealed under the ring key `warrants`, and is made by answering a request that two persons vouched for.
+An annotation is of one record (source, batch, row), or of all records of its subject in a window. It lies sealed in
+the catalogue, and is made by answering a request that two persons vouched for. It goes when every record that it can be
+about has reached its term (`registers`).
 
 `Carried` looks at the rows of an answer as they go by and keeps those annotations whose record was among them.
 """
@@ -63,8 +64,17 @@ def make(vault: Vault, tx: Transaction, person: Person, request_id: str, documen
         sealed=blob.hex(),
         made_by=person.name,
         made_at=signing.instant(vault.clock.now()),
+        until=max(one["to"] for one in document["targets"]),
+        classes=_classes(tx, document["record"]),
     )
     return request_id
+
+
+def _classes(tx: Transaction, record: list[Any] | None) -> str | None:
+    """The classes that a record of its batch can be of, as JSON; None where nothing narrows them."""
+    batch = None if record is None else tx.get("batches", id=record[1])
+    named = [] if batch is None else json.loads(batch["partitions"])
+    return signing.canonical(sorted({name.partition("/")[0] for name in named})).decode() if named else None
 
 
 def listing(vault: Vault) -> list[Annotation]:

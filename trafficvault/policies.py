@@ -18,7 +18,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from ingest.record import CLASSES, WHEN
 from trafficvault import policy as policies_file
-from trafficvault import retention, signing
+from trafficvault import register_terms, retention, signing
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.period import Period
 from trafficvault.policy import DISCLOSING, SHORTER, Policy, Term
@@ -145,12 +145,17 @@ def shortenings(before: Policy, after: Policy, earlier: Sequence[Policy] = ()) -
 
     A class that `after` does not cover ends not at all, which `status` names as wrong; it is no shortening. One that
     `before` does not cover is held against the last of the `earlier` policies that did: else one person could shorten
-    a term in two steps, by taking the class out and putting it in again. The term of the audit log is among them.
+    a term in two steps, by taking the class out and putting it in again. The terms of audit log and registers
+    are among them.
     """
     if before.zone != after.zone:
         yield f"terms would be counted on the calendar of {after.zone} instead of {before.zone}"
     if not after.audit_term.covers(before.audit_term):
         yield f"the audit log would be kept {after.audit_term} instead of {before.audit_term}"
+    for register in register_terms.WRITTEN:
+        old_term, new_term = before.terms.of(register), after.terms.of(register)
+        if not new_term.covers(old_term):
+            yield f"the register of {register} would be kept {new_term} instead of {old_term}"
     for record_class in CLASSES:
         ruled = next((one for one in (before, *reversed(earlier)) if one.entry_of(record_class)), None)
         if ruled is None or after.entry_of(record_class) is None:

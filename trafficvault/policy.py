@@ -220,6 +220,15 @@ class Policy:
         """The rows of the table in `language`, in the order of the file, then those of the registers."""
         return [entry.row(language) for entry in self.table]
 
+    def register_term(self, register: str) -> Period:
+        """How long a register keeps a row. Annotations stay as long as what they are about, so at most for the longest
+        term of a class; `registers` counts it exactly.
+        """
+        if register != register_terms.ANNOTATIONS:
+            return self.terms.of(register)
+        lasting = (entry.term.lasts for entry in self.entries if entry.classes)
+        return max(lasting, key=lambda period: period.nominal, default=NOTHING)
+
     @property
     def table(self) -> tuple[Entry, ...]:
         """Every row of the privacy statement: its entries, and the registers, which cover no class."""
@@ -228,7 +237,7 @@ class Policy:
                 f"register-{name}",
                 register_terms.SERVICE,
                 register_terms.WORDS[name],
-                Term(period=self.terms.of(name)),
+                Term(period=self.register_term(name)),
                 register_terms.CONTROLLER,
                 register_terms.BASIS,
                 (),

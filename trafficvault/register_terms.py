@@ -1,7 +1,7 @@
 """Terms of what is no record: how long the vault keeps the rows that tell what was ordered, done and destroyed.
 
 They stand in the table `[terms]` of policy.toml, and are rows of the policy like any other. Why these defaults:
-`docs/decisions`.
+`docs/decisions`. Annotations have none of their own: they are kept for as long as the records that they are about.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class RegisterTerms:
     disclosures: Period = _FIVE_YEARS
     proposals: Period = _A_YEAR
     receipts: Period = _A_YEAR
+    rights: Period = _FIVE_YEARS
     certificates: Period = _TEN_YEARS
 
     def as_dict(self) -> dict[str, str]:
@@ -39,13 +40,22 @@ class RegisterTerms:
         return found
 
 
-REGISTERS: Final = tuple(field.name for field in fields(RegisterTerms))
+ANNOTATIONS: Final = "annotations"
+"""The register whose rows are kept for as long as what they are about."""
+WRITTEN: Final = tuple(field.name for field in fields(RegisterTerms))
+"""The registers that `[terms]` names."""
+REGISTERS: Final = (*WRITTEN, ANNOTATIONS)
 WORDS: Final[Mapping[str, Words]] = {
     "warrants": Words("Vorderingen, met hun bevriezingen", "Warrants, with their holds"),
     "disclosures": Words("Verstrekkingen", "Disclosures"),
     "proposals": Words("Besluiten van twee personen", "Decisions of two persons"),
     "receipts": Words("Ontvangstbewijzen van aangeleverde bestanden", "Receipts of delivered files"),
+    "rights": Words(
+        "Verzoeken van klanten over hun gegevens, met wat hun geantwoord is",
+        "Customers' requests about their data, with what they were answered",
+    ),
     "certificates": Words("Bewijzen van verwijdering", "Certificates of deletion"),
+    ANNOTATIONS: Words("Aanvullingen van klanten bij hun gegevens", "Customers' statements beside their data"),
 }
 """What the rows of each register are, as the policy's table says it."""
 SERVICE: Final = Words("Registers", "Registers")
@@ -58,9 +68,9 @@ def parse(table: Table) -> RegisterTerms:
     long as everything that they are to prove the end of.
     """
     default = RegisterTerms()
-    found = RegisterTerms(**{name: table.period_or(name, default.of(name)) for name in REGISTERS})
+    found = RegisterTerms(**{name: table.period_or(name, default.of(name)) for name in WRITTEN})
     table.finish()
-    for name in REGISTERS:
+    for name in WRITTEN:
         if found.of(name) == Period():
             raise table.fault(f"{name} is a period of no length: its rows would go while they are written")
         if name != "certificates" and not found.certificates.covers(found.of(name)):

@@ -1,11 +1,16 @@
-"""Registers: warrants with their holds, disclosures, proposals, receipts and certificates have terms too.
+"""Registers: warrants with their holds, disclosures, proposals, receipts, customers' requests and certificates have
+terms too.
 
-A row has reached its term when the moment that it tells (the last signature, release, decision, receipt, issue) is as
-long ago as `[terms]` of the policy says, to the microsecond, on the calendar of the policy's zone. It stays for as long
-as something that is kept rests on it: a warrant for a disclosure of it or a hold that binds or still holds a row; a
-receipt for a living partition, for what lies sealed of its batch, and, where files are numbered, for an earlier receipt
-of its source, so that no gap is seen where there was none. A receipt outlives its records, and so a file delivered
-again afterwards finds each of them past its term: nothing rests on its identity by then.
+A row has reached its term when the moment that it tells (the last signature, release, decision, receipt, answer, issue)
+is as long ago as `[terms]` of the policy says, to the microsecond, on the calendar of the policy's zone. It stays for
+as long as something that is kept rests on it: a warrant for a disclosure of it or a hold that binds or still holds a
+row; a receipt for a living partition, for what lies sealed of its batch, and, where files are numbered, for an earlier
+receipt of its source, so that no gap is seen where there was none. A receipt outlives its records, and so a file
+delivered again afterwards finds each of them past its term: nothing rests on its identity by then.
+
+A customer's request counts from when it was closed; one that wants an answer stays. What is about records lives as long
+as these can: an annotation, and a restriction that nobody lifted, stay until whatever was in the vault, or came from
+their window, has reached the longest term of the classes that it can be of.
 
     catalogue (rows deleted, holds of warrants with them, what is to be certified; intent) → catalogue (certificate,
     entry) → write-ahead log emptied
@@ -23,7 +28,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from trafficvault import carving, certificates, holds, retention, signing
+from ingest.sound import TOLERANCE
+from trafficvault import carving, certificates, holds, register_terms, retention, rights, signing
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.policy import Term
 from trafficvault.register_terms import REGISTERS
@@ -41,6 +47,8 @@ _MOMENTS: Final = {
     "disclosures": ("started_at",),
     "proposals": ("proposed_at", "approved_at"),
     "receipts": ("received_at",),
+    "rights": ("registered_at", "approved_at", "closed_at"),
+    register_terms.ANNOTATIONS: ("made_at",),
     "certificates": ("issued_at",),
 }
 
@@ -128,8 +136,24 @@ def _state(vault: Vault, tx: Transaction, now: datetime) -> list[Register]:
 
 
 def _due(vault: Vault, register: str, row: Row) -> Due:
-    term = Term(period=vault.policy.terms.of(register))
-    return Due(register, str(row["id"]), retention.expires_at(_moment(register, row), term, vault.policy.zone))
+    rules, moment = vault.policy, _moment(register, row)
+    ends = [] if register == register_terms.ANNOTATIONS else [rules.terms.of(register)]
+    due = [retention.expires_at(moment, Term(period=period), rules.zone) for period in ends]
+    if register == register_terms.ANNOTATIONS or (register == "rights" and rights.is_restriction(row)):
+        due.append(_outlived(vault, moment, row))
+    return Due(register, str(row["id"]), max(due))
+
+
+def _outlived(vault: Vault, moment: datetime, row: Row) -> datetime:
+    """When every record has reached its term that was there at `moment`, or can come from the window of `row`."""
+    rules = vault.policy
+    until = moment if row["until"] is None else max(moment, datetime.fromisoformat(row["until"]))
+    classes = json.loads(row.get("classes") or "[]") or rules.classes()
+    # As far behind its arrival as a record's own moment may be.
+    anchor = until + TOLERANCE
+    terms = [term for term in map(rules.term_of, classes) if term is not None]
+    ends = [retention.expires_at(anchor, Term(period=term.lasts), rules.zone) for term in terms]
+    return max(ends, default=until)
 
 
 def _moment(register: str, row: Row) -> datetime:
@@ -152,6 +176,19 @@ def _resting(
         yield from _held(vault, tx, now)
     elif register == "receipts":
         yield from _delivered(tx, rows["receipts"], over["receipts"])
+    elif register == "rights":
+        yield from (row["id"] for row in rows["rights"] if row["state"] in rights.OPEN)
+    if register in ("rights", register_terms.ANNOTATIONS):
+        endless = {one["record_class"] for one in tx.select("partitions") if one["state"] != "tombstone"}
+        endless -= set(vault.policy.classes())
+        yield from (row["id"] for row in rows[register] if endless and _is_about(register, row, endless))
+
+
+def _is_about(register: str, row: Row, classes: set[str]) -> bool:
+    """Whether a request or annotation can be about records of `classes`."""
+    if register == "rights":
+        return rights.is_restriction(row)
+    return bool(classes & set(json.loads(row["classes"] or "[]") or classes))
 
 
 def _held(vault: Vault, tx: Transaction, now: datetime) -> Iterator[str]:
@@ -195,7 +232,7 @@ def _delete(tx: Transaction, due: Iterable[Due]) -> None:
 
 
 def _certify(vault: Vault, tx: Transaction, told: dict[str, Any]) -> dict[str, Any]:
-    now, terms = vault.clock.now(), vault.policy.terms.as_dict()
+    now = vault.clock.now()
     due = min(signing.moment(told["due"]), now)
     counts = {name: count for name, count in told["counts"].items() if count}
     body: dict[str, Any] = {
@@ -212,7 +249,7 @@ def _certify(vault: Vault, tx: Transaction, told: dict[str, Any]) -> dict[str, A
         "keys": [],
         "generation": vault.keys.generation,
         "key_provider": vault.keys.provider_name,
-        "term": ", ".join(f"{name} {terms[name]}" for name in counts),
+        "term": ", ".join(f"{name} {vault.policy.register_term(name)}" for name in counts),
         "rule": "rows of registers had reached the terms of the policy's table [terms]",
         "policy": vault.policy.digest,
         "due": signing.instant(due),

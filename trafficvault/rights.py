@@ -106,6 +106,7 @@ def add(vault: Vault, person: Person, ask: Ask) -> str:
                 registered_by=person.name,
                 registered_at=signing.instant(now),
                 registered_signature=person.sign(signing.statement("register", digest, person.name, now)),
+                until=max(one["to"] for one in document["targets"]),
             )
             told = {"request": request_id, "right": ask.right, "digest": digest, "identified_by": ask.method}
             vault.audit.enter(tx, "rights-add", person.name, told)
@@ -222,6 +223,11 @@ def overdue(tx: Transaction, now: datetime) -> list[str]:
     """The ids of the requests whose answer is late. Opens none of them."""
     rows = [row for row in tx.select("rights", order_by="due") if row["state"] in OPEN]
     return [row["id"] for row in rows if datetime.fromisoformat(row["due"]) <= now]
+
+
+def is_restriction(row: Row) -> bool:
+    """Whether a row of the table restricts records because it was granted, until somebody lifts that."""
+    return (row["right"], row["state"]) == (RESTRICT, "answered")
 
 
 def restricted(vault: Vault) -> list[Request]:

@@ -285,6 +285,7 @@ rights = _table(
     _text("approved_signature", optional=True),
     _text("closed_by", optional=True),
     _text("closed_at", optional=True),
+    _text("until", optional=True),  # the end of the window that it is about
 )
 """Customers' requests, the two persons who vouch for each, and what became of them. No name or number stands here."""
 
@@ -296,6 +297,8 @@ annotated = _table(
     _text("sealed"),  # whose, of which record or window, and the text
     _text("made_by"),
     _text("made_at"),
+    _text("until", optional=True),  # the end of the window that it is about
+    _text("classes", optional=True),  # JSON: those that its record can be of; null is every class
 )
 """What customers said about records of theirs, which stay as they are."""
 
