@@ -31,7 +31,7 @@ from trafficvault.errors import FaultError, UsageError, VaultError
 from trafficvault.layout import Layout
 from trafficvault.progress import Progress, Watch
 from trafficvault.provider import Ask
-from trafficvault.ring import UNDATED, is_segment_key, open_ring, ring_generations
+from trafficvault.ring import UNDATED, is_row_key, is_segment_key, open_ring, ring_generations
 from trafficvault.vault import Vault
 
 _MAGIC = b"PARE"
@@ -139,7 +139,9 @@ def against(vault: Vault, copy: Path, ask: Ask, progress: Watch = lambda step: N
     # Of a living day the files that rows were removed from, as they were before.
     removed = {(body["class"], body["day"], item["id"]) for body in bodies for item in body["files"]}
     custody = vault.keys.custody("verify")
-    dated = sorted(name for name in vault.keys.key_ids() if name not in UNDATED and not is_segment_key(name))
+    dated = sorted(
+        name for name in vault.keys.key_ids() if name not in UNDATED and not (is_segment_key(name) or is_row_key(name))
+    )
     keys = {name: custody.key(name) for name in dated}
     copied, old = _copied_keys(vault, copy, ask)
     tried = []

@@ -1,9 +1,9 @@
 """Annotations: what a customer said about records of theirs (GDPR art. 16). The record stays as it was delivered; the
 statement goes with every later answer in which the record is.
 
-An annotation is of one record (source, batch, row), or of all records of its subject in a window. It lies sealed in
-the catalogue, and is made by answering a request that two persons vouched for. It goes when every record that it can be
-about has reached its term (`registers`).
+An annotation is of one record (source, batch, row), or of all records of its subject in a window. It lies in the
+catalogue sealed under a key of its own (`row_keys`), and is made by answering a request that two persons vouched for.
+It goes when every record that it can be about has reached its term (`registers`).
 
 `Carried` looks at the rows of an answer as they go by and keeps those annotations whose record was among them.
 """
@@ -19,7 +19,7 @@ import polars as pl
 import pyarrow as pa
 
 from queries import matching
-from trafficvault import sealing, signing, targets
+from trafficvault import row_keys, signing, targets
 from trafficvault.catalogue import Transaction
 from trafficvault.people import Person
 from trafficvault.vault import Vault
@@ -56,12 +56,11 @@ class Annotation:
 def make(vault: Vault, tx: Transaction, person: Person, request_id: str, document: dict[str, Any]) -> str:
     """Puts the statement of an approved rectification beside the records; one request makes one annotation."""
     content = {name: document[name] for name in ("targets", "record", "statement")}
-    blob = sealing.seal(_key(vault), signing.canonical(content), _place(request_id))
     tx.put(
         "annotations",
         id=request_id,
         request=request_id,
-        sealed=blob.hex(),
+        **row_keys.seal(vault, tx, "annotations", request_id, content),
         made_by=person.name,
         made_at=signing.instant(vault.clock.now()),
         until=max(one["to"] for one in document["targets"]),
@@ -83,7 +82,7 @@ def listing(vault: Vault) -> list[Annotation]:
         rows = tx.select("annotations", order_by="made_at")
     found = []
     for row in rows:
-        content = json.loads(sealing.unseal(_key(vault), bytes.fromhex(row["sealed"]), _place(row["id"])))
+        content = row_keys.unseal(vault, "annotations", row)
         record = None if content["record"] is None else tuple(content["record"])
         found.append(Annotation(row["id"], row["made_at"], tuple(content["targets"]), record, content["statement"]))
     return found
@@ -109,11 +108,3 @@ class Carried:
         """Keeps the annotations that are about one of `rows`."""
         self._found |= {one.annotation_id for one in self._known if rows.height and one.is_about(rows)}
         self.told[:] = [one.as_manifest() for one in self._known if one.annotation_id in self._found]
-
-
-def _key(vault: Vault) -> bytes:
-    return vault.keys.custody("catalogue").key("warrants")
-
-
-def _place(annotation_id: str) -> str:
-    return f"annotation {annotation_id}"

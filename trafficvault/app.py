@@ -9,7 +9,19 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
-from trafficvault import escrow, people, policies, policy, providers, refusals, reserve, settings, signing, sources
+from trafficvault import (
+    escrow,
+    people,
+    policies,
+    policy,
+    providers,
+    refusals,
+    reserve,
+    row_keys,
+    settings,
+    signing,
+    sources,
+)
 from trafficvault.audit import AuditLog
 from trafficvault.catalogue import Catalogue
 from trafficvault.clock import Clock
@@ -86,6 +98,7 @@ def create(
     # The commit point of `init`: without vault.toml there is no vault, and what lies there can be removed.
     disk.create(layout.settings, marks.encode())
     vault = _opened(layout, disk, clock, provider, writer=True)
+    row_keys.stock(vault)
     reserve.take(layout, disk)
     return vault
 

@@ -1,6 +1,7 @@
 """The docket: warrants as they are registered, approved and kept. Registering and approving are acts of two persons.
 
-A warrant lies in the catalogue sealed under the ring key `warrants`; its digest, state and signatures stand beside it.
+A warrant lies in the catalogue sealed under a key of its own (`row_keys`); its digest, state and signatures stand
+beside it.
 What a person signs is `signing.statement(act, digest of the canonical document, person, moment)`. The key store checks
 both signatures again, by itself, before any key is released (`trafficvault.keys`).
 """
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from queries.questions import questions
-from trafficvault import completeness, coverage, holds, refusals, sealing, signing, warrants
+from trafficvault import completeness, coverage, holds, refusals, row_keys, signing, warrants
 from trafficvault.errors import RefusedError
 from trafficvault.keys import SignedWarrant, Vouch
 from trafficvault.people import Person, require_role
@@ -63,15 +64,13 @@ def register(vault: Vault, person: Person, text: str) -> str:
     if known is not None:
         return warrant_id
     now = vault.clock.now()
-    key = vault.keys.custody("catalogue").key("warrants")
-    blob = sealing.seal(key, signing.canonical(document.document), f"warrant {warrant_id}")
     with vault.catalogue.transaction() as tx:
         tx.put(
             "warrants",
             id=warrant_id,
             state="registered",
             digest=document.digest,
-            sealed=blob.hex(),
+            **row_keys.seal(vault, tx, "warrants", warrant_id, document.document),
             registered_by=person.name,
             registered_at=signing.instant(now),
             registered_signature=person.sign(signing.statement("register", document.digest, person.name, now)),

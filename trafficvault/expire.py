@@ -36,6 +36,7 @@ from trafficvault import (
     reserve,
     retention,
     rewrite,
+    row_keys,
     segments,
     signing,
     trimming,
@@ -47,7 +48,7 @@ from trafficvault.holding import Over
 from trafficvault.layout import day_key_id, is_hold_key, leftover_key_id
 from trafficvault.people import Person, require_role
 from trafficvault.retention import Item, Partition
-from trafficvault.ring import UNDATED, is_segment_key
+from trafficvault.ring import UNDATED, is_row_key, is_segment_key
 from trafficvault.sweep import sweep
 from trafficvault.vault import Vault
 
@@ -227,11 +228,15 @@ def _ownerless(vault: Vault) -> set[str]:
 
 
 def ownerless(tx: Transaction, held: frozenset[str]) -> set[str]:
-    """Dated keys in the ring that nothing lies under: of a batch that broke off, or that held duplicates only."""
+    """Keys in the ring that could die and that nothing lies under: of a batch or row that broke off, or of a batch that
+    held duplicates only.
+    """
     generations = _generations_of(tx)
     living = [part for part in _holdings(tx) if part.state != "tombstone"]
     owned = {key for part in living for key in key_ids(part, generations)}
     dated = {name for name in held if name not in UNDATED and not (is_segment_key(name) or is_hold_key(name))}
+    if any(map(is_row_key, dated)):
+        owned |= row_keys.owned(tx)
     return dated - owned
 
 
@@ -372,6 +377,7 @@ def reconcile(tx: Transaction, held: frozenset[str], generation: int) -> list[st
     known = _destroyed(tx)
     more = {_name(part): [generation, True] for part in dead}
     tx.set_meta(_DESTROYED, json.dumps(more | known, sort_keys=True))
+    registers.reconcile(tx, held)
     return [_name(part) for part in dead]
 
 

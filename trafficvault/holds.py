@@ -13,12 +13,11 @@ the latest.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from trafficvault import sealing, signing
+from trafficvault import row_keys, signing
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.errors import RefusedError
 from trafficvault.period import Period
@@ -110,8 +109,7 @@ def binding(vault: Vault, tx: Transaction, rows: Iterable[Row], now: datetime) -
 
 def document_of(vault: Vault, row: Row) -> WarrantDocument:
     """The document of a row of the docket, opened."""
-    key = vault.keys.custody("catalogue").key("warrants")
-    return WarrantDocument.of(json.loads(sealing.unseal(key, bytes.fromhex(row["sealed"]), f"warrant {row['id']}")))
+    return WarrantDocument.of(row_keys.unseal(vault, "warrants", row))
 
 
 def _opened(vault: Vault, tx: Transaction, row: Row) -> Hold:

@@ -33,6 +33,7 @@ from trafficvault.provider import KeyProvider
 from trafficvault.ring import (
     UNDATED,
     Ring,
+    is_row_key,
     is_segment_key,
     open_ring,
     plan_recovery,
@@ -62,8 +63,8 @@ class Custody:
 
     def key(self, name: str) -> bytes:
         """The key of ring id `name`. Raises `RefusedError` when it is not in the ring, or not for this act."""
-        segment = is_segment_key(name) and self.act == "audit"
-        if name not in UNDATED and self.act not in _ACTS_WITH_RECORDS and not segment:
+        own = (is_segment_key(name) and self.act == "audit") or (is_row_key(name) and self.act == "catalogue")
+        if name not in UNDATED and self.act not in _ACTS_WITH_RECORDS and not own:
             raise RefusedError(f"taking the key {name}: the act {self.act} opens no records")
         return self._store._key(name)
 

@@ -1,8 +1,8 @@
 """Proposals: acts that take two persons beside the warrant. One proposes, another approves, then it is carried out.
 
-A proposal lies in the catalogue sealed under the ring key `warrants`, for its body may name targets; its kind, state
-and signatures stand beside it. What each person signs is `signing.statement(act, digest, person, moment)`, where the
-digest is that of kind and body together. `require_approved` checks both signatures against the people of the
+A proposal lies in the catalogue sealed under a key of its own (`row_keys`), for its body may name targets; its kind,
+state and signatures stand beside it. What each person signs is `signing.statement(act, digest, person, moment)`, where
+the digest is that of kind and body together. `require_approved` checks both signatures against the people of the
 catalogue, so that the act which carries a proposal out trusts no state that was merely written.
 
 A proposal is `open`, `approved` once a second person agreed, `done` when its act was carried out, or `dropped`. An
@@ -11,14 +11,13 @@ approved one that a crash kept from being carried out stays approved: approving 
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from trafficvault import people, refusals, sealing, signing
+from trafficvault import people, refusals, row_keys, signing
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.errors import FaultError, RefusedError
 from trafficvault.keys import Vouch
@@ -85,7 +84,6 @@ def propose(
         if (known.digest, known.state) == (digest, "open"):
             return known
     proposal_id = random(_ID_BYTES).hex()
-    blob = sealing.seal(_key(vault), signing.canonical(body), _place(proposal_id))
     vouch = Vouch(person.name, now, person.sign(signing.statement("propose", digest, person.name, now)))
     with vault.catalogue.transaction() as tx:
         tx.put(
@@ -93,7 +91,7 @@ def propose(
             id=proposal_id,
             kind=kind,
             state="open",
-            sealed=blob.hex(),
+            **row_keys.seal(vault, tx, "proposals", proposal_id, body),
             proposed_by=vouch.person,
             proposed_at=signing.instant(now),
             proposed_signature=vouch.signature,
@@ -216,21 +214,13 @@ def _row(tx: Transaction, proposal_id: str) -> Row:
 
 
 def _opened(vault: Vault, row: Row) -> Proposal:
-    body = json.loads(sealing.unseal(_key(vault), bytes.fromhex(row["sealed"]), _place(row["id"])))
+    body = row_keys.unseal(vault, "proposals", row)
     approved = None if row["approved_by"] is None else _vouch(row, "approved")
     return Proposal(row["id"], row["kind"], row["state"], body, _vouch(row, "proposed"), approved)
 
 
 def _vouch(row: Row, act: str) -> Vouch:
     return Vouch(row[f"{act}_by"], datetime.fromisoformat(row[f"{act}_at"]), row[f"{act}_signature"])
-
-
-def _key(vault: Vault) -> bytes:
-    return vault.keys.custody("catalogue").key("warrants")
-
-
-def _place(proposal_id: str) -> str:
-    return f"proposal {proposal_id}"
 
 
 def _digest(kind: str, body: dict[str, Any]) -> str:

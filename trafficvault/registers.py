@@ -12,24 +12,25 @@ A customer's request counts from when it was closed; one that wants an answer st
 as these can: an annotation, and a restriction that nobody lifted, stay until whatever was in the vault, or came from
 their window, has reached the longest term of the classes that it can be of.
 
-    catalogue (rows deleted, holds of warrants with them, what is to be certified; intent) → catalogue (certificate,
-    entry) → write-ahead log emptied
+    catalogue (rows deleted, holds of warrants with them, what is to be certified; intent) → ring without their keys,
+    old epoch key destroyed → catalogue (certificate, entry) → write-ahead log emptied
 
-Rows are deleted, not made unreadable: personal values in them lie under the ring key `warrants`, which lives on.
-SQLite overwrites what it deletes, and the log of changes is emptied; THREATS.md says what that is worth. Every step can
-be done again. The caller holds the writer's lock and believes the clock.
+What names a person lies under a key of its row's own (`row_keys`), which dies here; what has none holds nothing
+personal. SQLite overwrites what it deletes, and the log of changes is emptied. Every step can be done again. The caller
+holds the writer's lock and believes the clock.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from ingest.sound import TOLERANCE
-from trafficvault import carving, certificates, holds, register_terms, retention, rights, signing
+from trafficvault import carving, certificates, holds, locks, register_terms, retention, rights, row_keys, signing
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.policy import Term
 from trafficvault.register_terms import REGISTERS
@@ -85,38 +86,75 @@ def state(vault: Vault, now: datetime | None = None) -> list[Register]:
 
 def expire(vault: Vault) -> tuple[dict[str, Any], ...]:
     """Carries out `plan`, and certifies what an earlier run deleted. Returns the certificate, if there is one."""
+    row_keys.own(vault)
+    issued = _expire(vault)
+    row_keys.stock(vault)
+    return issued
+
+
+def reconcile(tx: Transaction, held: frozenset[str]) -> None:
+    """Deletes what an older, restored catalogue has and whose keys are not among `held`, the living ones: they died
+    because these rows had reached their terms. The next run certifies it.
+    """
+    row_keys.drop_spares(tx)
+    lost = row_keys.lacking(tx, held)
+    if lost:
+        told = _told(tx)
+        gone = [(table, str(row["id"])) for table, row in lost]
+        keys = sorted({*told["keys"], *_delete(tx, gone)})
+        _tell(tx, told | {"counts": _counted(told, gone), "keys": keys})
+
+
+def _expire(vault: Vault) -> tuple[dict[str, Any], ...]:
     with vault.catalogue.transaction() as tx:
         due = [one for register in _state(vault, tx, vault.clock.now()) for one in register.due]
         if due:
-            told = _told(tx)
-            _delete(tx, due)
-            counts = {name: told["counts"].get(name, 0) + _count(due, name) for name in REGISTERS}
+            told, gone = _told(tx), [(one.register, one.key) for one in due]
+            counts, keys = _counted(told, gone), sorted({*told["keys"], *_delete(tx, gone)})
             first = min([*(one.due for one in due), *([signing.moment(told["due"])] if told["due"] else [])])
-            content = {"counts": counts, "due": signing.instant(first)}
-            tx.set_meta(_PENDING, signing.canonical(content).decode())
+            # How keys died that an earlier run destroyed says nothing of these.
+            _tell(tx, {"counts": counts, "due": signing.instant(first), "keys": keys, "destroyed": None})
             vault.audit.enter(tx, "expire-intent", None, {"registers": counts})
     vault.audit.flush()
     with vault.catalogue.reading() as tx:
-        if _told(tx)["due"] is None:
-            return ()
+        told = _told(tx)
+    if not told["counts"]:
+        return ()
+    if vault.keys.has_any(told["keys"]):
+        with locks.destroying(vault.layout, vault.settings.lease_seconds) as ended:
+            leases_ended = ended
+            vault.keys.renew(told["keys"], lambda number: _commit_generation(vault, number, leases_ended=leases_ended))
     with vault.catalogue.transaction() as tx:
         issued = _certify(vault, tx, _told(tx))
-        tx.set_meta(_PENDING, signing.canonical(_NOTHING).decode())
+        _tell(tx, _NOTHING)
         vault.audit.enter(tx, "expire", None, {"certificates": [issued["id"]]})
     vault.audit.flush()
     return (issued,)
 
 
-_NOTHING: Final[dict[str, Any]] = {"counts": {}, "due": None}
+_NOTHING: Final[dict[str, Any]] = {"counts": {}, "due": None, "keys": [], "destroyed": None}
 
 
 def _told(tx: Transaction) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(tx.meta(_PENDING) or "null") or _NOTHING
-    return found
+    found: dict[str, Any] = json.loads(tx.meta(_PENDING) or "{}")
+    return _NOTHING | found
 
 
-def _count(due: Iterable[Due], register: str) -> int:
-    return sum(1 for one in due if one.register == register)
+def _tell(tx: Transaction, told: dict[str, Any]) -> None:
+    tx.set_meta(_PENDING, signing.canonical(told).decode())
+
+
+def _counted(told: dict[str, Any], gone: Iterable[tuple[str, str]]) -> dict[str, int]:
+    """How many rows went by register: those told before, and `gone`, register and id each."""
+    count = Counter(told["counts"]) + Counter(register for register, _ in gone)
+    return {name: count[name] for name in REGISTERS if count[name]}
+
+
+def _commit_generation(vault: Vault, generation: int, *, leases_ended: bool) -> None:
+    """The commit point of the renewal; it keeps how the keys died, for a certificate that a later run may issue."""
+    with vault.catalogue.transaction() as tx:
+        tx.set_meta("generation", str(generation))
+        _tell(tx, _told(tx) | {"destroyed": [generation, leases_ended]})
 
 
 def _state(vault: Vault, tx: Transaction, now: datetime) -> list[Register]:
@@ -221,20 +259,29 @@ def _delivered(tx: Transaction, batches: list[Row], over: dict[str, Due]) -> Ite
     yield from (str(row["id"]) for row in numbered if row["received_at"] >= first.get(row["source"], _NEVER))
 
 
-def _delete(tx: Transaction, due: Iterable[Due]) -> None:
-    for one in due:
-        tx.delete(_TABLES.get(one.register, one.register), id=one.key)
-        if one.register == "warrants":
-            tx.delete(holds.TABLE, id=one.key)
-        if one.register == "certificates":
-            for row in tx.select("partitions", certificate=one.key):
-                tx.put("partitions", **row | {"certificate": None})
+def _delete(tx: Transaction, gone: Iterable[tuple[str, str]]) -> list[str]:
+    """Deletes rows, register and id each; returns the ids of the keys that they had."""
+    keys = []
+    for register, name in gone:
+        table = _TABLES.get(register, register)
+        row = tx.get(table, id=name) or {}
+        keys += [row["key"]] if row.get("key") else []
+        tx.delete(table, id=name)
+        if register == "warrants":
+            tx.delete(holds.TABLE, id=name)
+        if register == "certificates":
+            for part in tx.select("partitions", certificate=name):
+                tx.put("partitions", **part | {"certificate": None})
+    return keys
 
 
 def _certify(vault: Vault, tx: Transaction, told: dict[str, Any]) -> dict[str, Any]:
     now = vault.clock.now()
-    due = min(signing.moment(told["due"]), now)
-    counts = {name: count for name, count in told["counts"].items() if count}
+    # Of what a restored catalogue had, and whose keys were dead, nobody knows any more when it was due.
+    due = now if told["due"] is None else min(signing.moment(told["due"]), now)
+    counts: dict[str, int] = told["counts"]
+    # The moment is this one, also when an earlier run was killed: the certificate never claims a deletion too early.
+    generation, leases_ended = told["destroyed"] or (vault.keys.generation, True)
     body: dict[str, Any] = {
         "kind": "certificate-of-deletion",
         "v": 1,
@@ -246,8 +293,8 @@ def _certify(vault: Vault, tx: Transaction, told: dict[str, Any]) -> dict[str, A
         "records": sum(counts.values()),
         "counts": counts,
         "files": [],
-        "keys": [],
-        "generation": vault.keys.generation,
+        "keys": told["keys"],
+        "generation": generation,
         "key_provider": vault.keys.provider_name,
         "term": ", ".join(f"{name} {vault.policy.register_term(name)}" for name in counts),
         "rule": "rows of registers had reached the terms of the policy's table [terms]",
@@ -256,6 +303,6 @@ def _certify(vault: Vault, tx: Transaction, told: dict[str, Any]) -> dict[str, A
         "deleted_at": signing.instant(now),
         "lateness_seconds": int((now - due).total_seconds()),
         "final_at": certificates.final_at(vault, tx, now),
-        "leases_ended": True,
+        "leases_ended": leases_ended,
     }
     return certificates.sign(vault, tx, body)

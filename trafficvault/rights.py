@@ -2,7 +2,7 @@
 it. Adding one and approving it are acts of two persons, as with a warrant; what an approval allows is carried out by
 `answering`.
 
-A request lies in the catalogue sealed under the ring key `warrants`; its right, dates, state and signatures stand
+A request lies in the catalogue sealed under a key of its own (`row_keys`); its right, dates, state and signatures stand
 beside it. What a person signs is `signing.statement(act, digest of the document, person, moment)`: the key store checks
 both signatures by itself before a record is opened for it (`trafficvault.coverage`).
 
@@ -16,13 +16,12 @@ decided. Nothing here knows of a warrant or a hold, and nothing here may: what a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from trafficvault import people, refusals, rights_rules, sealing, signing
+from trafficvault import people, refusals, rights_rules, row_keys, signing
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.coverage import vouched
 from trafficvault.errors import RefusedError, UsageError
@@ -90,7 +89,6 @@ def add(vault: Vault, person: Person, ask: Ask) -> str:
     document = rights_rules.document(ask, person.name, classes)
     digest = signing.digest(document)
     request_id = digest[:_ID_LENGTH]
-    blob = sealing.seal(_key(vault), signing.canonical(document), _place(request_id))
     due = rights_rules.due_at(ask.received, vault.policy.rights_deadline, vault.policy.zone, extended=False)
     with vault.catalogue.transaction() as tx:
         if tx.get("rights", id=request_id) is None:
@@ -100,7 +98,7 @@ def add(vault: Vault, person: Person, ask: Ask) -> str:
                 right=ask.right,
                 state="registered",
                 digest=digest,
-                sealed=blob.hex(),
+                **row_keys.seal(vault, tx, "rights", request_id, document),
                 received_at=signing.instant(ask.received),
                 due=signing.instant(due),
                 registered_by=person.name,
@@ -285,7 +283,7 @@ def _row(tx: Transaction, request_id: str) -> Row:
 
 
 def _opened(vault: Vault, row: Row) -> Request:
-    document = json.loads(sealing.unseal(_key(vault), bytes.fromhex(row["sealed"]), _place(row["id"])))
+    document = row_keys.unseal(vault, "rights", row)
     return Request(
         row["id"],
         row["right"],
@@ -304,11 +302,3 @@ def _opened(vault: Vault, row: Row) -> Request:
 
 def _vouch(row: Row, act: str) -> Vouch:
     return Vouch(row[f"{act}_by"], datetime.fromisoformat(row[f"{act}_at"]), row[f"{act}_signature"])
-
-
-def _key(vault: Vault) -> bytes:
-    return vault.keys.custody("catalogue").key("warrants")
-
-
-def _place(request_id: str) -> str:
-    return f"rights {request_id}"

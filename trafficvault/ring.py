@@ -24,6 +24,7 @@ Seal = Callable[[int, bytes, str], bytes]
 """What a key provider does under the epoch key of a generation to a content, or to a blob, of a place."""
 
 _ID = re.compile(r"[a-z_]+(/[a-z0-9_-]+)*")
+_ROW = re.compile(r"row/[0-9a-f]{16}")
 _SEGMENT = re.compile(r"audit/[1-9][0-9]*")
 _FILE = re.compile(r"ring-([1-9][0-9]*)")
 _HEX_KEY = re.compile(r"[0-9a-f]{64}")
@@ -118,6 +119,11 @@ def plan_recovery(catalogue: int, epochs: frozenset[int], rings: frozenset[int])
 def is_segment_key(name: str) -> bool:
     """Whether `name` is the id of the key of one audit segment."""
     return _SEGMENT.fullmatch(name) is not None
+
+
+def is_row_key(name: str) -> bool:
+    """Whether `name` is the id of the key of one row of the catalogue, or of a spare one."""
+    return _ROW.fullmatch(name) is not None
 
 
 def require_key_id(name: str) -> str:

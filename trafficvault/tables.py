@@ -153,6 +153,7 @@ warrants = _table(
     _text("approved_by", optional=True),
     _text("approved_at", optional=True),
     _text("approved_signature", optional=True),
+    _text("key", optional=True),  # its own in the ring; null is the one that rows share
 )
 """Warrants and the two persons who vouch for them."""
 
@@ -194,6 +195,7 @@ proposals = _table(
     _text("approved_by", optional=True),
     _text("approved_at", optional=True),
     _text("approved_signature", optional=True),
+    _text("key", optional=True),  # as of warrants
 )
 """Acts beside the warrant that take two persons, and who vouches for them."""
 
@@ -286,6 +288,7 @@ rights = _table(
     _text("closed_by", optional=True),
     _text("closed_at", optional=True),
     _text("until", optional=True),  # the end of the window that it is about
+    _text("key", optional=True),  # as of warrants
 )
 """Customers' requests, the two persons who vouch for each, and what became of them. No name or number stands here."""
 
@@ -298,6 +301,7 @@ annotated = _table(
     _text("made_by"),
     _text("made_at"),
     _text("until", optional=True),  # the end of the window that it is about
+    _text("key", optional=True),  # as of warrants
     _text("classes", optional=True),  # JSON: those that its record can be of; null is every class
 )
 """What customers said about records of theirs, which stay as they are."""

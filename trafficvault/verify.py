@@ -34,6 +34,7 @@ from trafficvault import (
     partitions,
     raw_bytes,
     rewrite,
+    row_keys,
     signing,
     superseded,
 )
@@ -411,6 +412,10 @@ def _keys(vault: Vault, parts: list[Row], leftovers: list[Row], checked: dict[st
                 name,
                 f"rows of {name} were removed and {len(retired)} keys that opened them are in the ring",
             )
+    with vault.catalogue.reading() as tx:
+        unreadable = row_keys.lacking(tx, held)
+    for table, row in unreadable:
+        yield Fault("key missing", str(row["id"]), f"{table} {row['id']}: its key is not in the ring")
     for row in leftovers:
         day = date.fromisoformat(str(row["day"]))
         if leftover_key_id(str(row["kind"]), str(row["record_class"]), day) not in held:

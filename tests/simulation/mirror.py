@@ -192,7 +192,7 @@ class Mirror:
         Between two expiries it may hold keys of days of which nothing was stored; not `exactly` overlooks these.
         """
         ring = {name for name in self.vault.keys.key_ids() if name not in UNDATED and not is_segment_key(name)}
-        ring = {name for name in ring if name.partition("/")[0] not in ("rejections", "held", "raw")}
+        ring = {name for name in ring if name.partition("/")[0] not in ("rejections", "held", "raw", "row")}
         wanted = self.book.keys()
         told = [f"{self._at()}: the ring lacks {name}" for name in sorted(wanted - ring)]
         known = {f"{record_class}/{day}" for record_class, day in self.book.days}
