@@ -1,7 +1,8 @@
 """Ended: which records belong to a service that has ended, so that their term is over although their cap is not.
 
 A class is kept until the end of the service when each entry of the policy that covers it says so; its records of an
-ended service have reached their term `after` that end. A record is of the service when its subscriber is; where record
+ended service have reached their term `after` that end; where a file told it, not before its days to be withdrawn are
+over. A record is of the service when its subscriber is; where record
 or event names none, when the number or the IMSI whose record it is was the service's, and it began in the time of the
 service: numbers are given out again. It must have begun before the end.
 
@@ -37,21 +38,32 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """One end of a service, as the catalogue knows it: keyed digests by kind, and the classes that are done with."""
+    """One end of a service, as the catalogue knows it: keyed digests by kind; until when nothing goes by it; and the
+    classes that are done with, each under which version of the policy.
+    """
 
     ending_id: str
     state: str
     subjects: Mapping[str, str] = field(repr=False)
     since: datetime | None
     ended_at: datetime
-    classes: frozenset[str]
+    classes: Mapping[str, int]
+    waits_until: datetime | None = None
+
+    def due(self, wait: Period, zone: str) -> datetime:
+        """When records of it that are kept for `wait` after it have reached their term."""
+        at = wait.after(self.ended_at, zone)
+        return at if self.waits_until is None else max(at, self.waits_until)
 
 
 def ending_of(row: Row) -> Ending:
     """The ending that a row of the catalogue tells."""
     since = None if row["since"] is None else datetime.fromisoformat(row["since"])
-    ended_at, classes = datetime.fromisoformat(row["ended_at"]), frozenset(json.loads(row["classes"]))
-    return Ending(row["id"], row["state"], json.loads(row["subjects"]), since, ended_at, classes)
+    ended_at, done = datetime.fromisoformat(row["ended_at"]), json.loads(row["classes"])
+    # Of before, a list without versions: what is done under none is looked at once more.
+    classes = done if isinstance(done, dict) else dict.fromkeys(done, 0)
+    waits_until = None if row["waits_until"] is None else datetime.fromisoformat(row["waits_until"])
+    return Ending(row["id"], row["state"], json.loads(row["subjects"]), since, ended_at, classes, waits_until)
 
 
 def digest_of(vault: Vault, kind: str, value: str) -> str:
@@ -80,7 +92,7 @@ class Ended:
         if record_class not in self._waits:
             return []
         wait = self._waits[record_class]
-        return [one for one in self._endings if wait.after(one.ended_at, self._zone) <= now]
+        return [one for one in self._endings if one.due(wait, self._zone) <= now]
 
     def mask(self, record_class: str, rows: pl.DataFrame, now: datetime) -> pl.Series:
         """Which of `rows` belong to a service that ended long enough ago. A column that is not there is null."""

@@ -1,9 +1,15 @@
 """Endings: the ends of services, as the customer administration tells them, and the records that go by them.
 
-`record` puts one into the catalogue; nothing happens to a record by it. `carry_out`, which each expiry ends with,
-removes what has reached its term by it: the records of that service from every living day of the classes that are kept
-until the end of a service (`rewrite`). An ending whose classes are all done with is `done`. It stays, as digests, so
-that a late record of the service is refused as expired, until the longest cap is over, by which every such record is.
+An end that a person tells destroys records, so it takes two persons: `propose`, another approves, `enter`. Those that a
+file of the customer administration tells (`record_all`) are entered by one, and wait: nothing goes by them before
+`end_of_service_wait` of the policy is over, and until then an operator takes one back (`withdraw`).
+
+Nothing happens to a record by an entry. `carry_out`, which each expiry ends with, removes what has reached its term by
+it: the records of that service from every living day of the classes that are kept until the end of a service
+(`rewrite`). A class is done with under the version of the policy that ruled then: as long as it rules, a late record of
+the service is refused as expired. Under another, which may have let some in, all days are looked at once more. An
+ending whose classes are all done with is `done`. It stays, as digests, until the longest cap is over, by which every
+such record is.
 """
 
 from __future__ import annotations
@@ -18,14 +24,16 @@ from typing import Any
 
 import polars as pl
 
-from trafficvault import ended, refusals, rewrite, signing, targets
+from trafficvault import ended, policies, proposals, refusals, rewrite, signing, targets
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.errors import RefusedError, UsageError
 from trafficvault.people import Person, require_role
+from trafficvault.proposals import Proposal
 from trafficvault.rewrite import Why
 from trafficvault.thinning import Going
 from trafficvault.vault import Vault
 
+KIND = "service-end"
 _ID_LENGTH = 24
 _DOING = "recording the end of a service"
 _TOGETHER = 500
@@ -43,50 +51,84 @@ class Told:
     bad: tuple[tuple[int, str], ...]
 
 
-def record(
+def propose(
     vault: Vault, person: Person, subjects: Mapping[str, str], ended_at: datetime, since: datetime | None = None
-) -> str:
-    """Records that the service of `subjects` (by kind: subscriber, msisdn, imsi) ended, and returns the event's id.
+) -> Proposal:
+    """Puts before a second person that the service of `subjects` (by kind: subscriber, msisdn, imsi) ended.
 
-    The same event is recorded once. Raises `RefusedError` when `person` is no operator, the end is still to come, or no
-    class is kept until it; `UsageError` when nothing names the service, or a number or IMSI alone does and no `since`
-    says from when on it was this service's.
+    Raises `RefusedError` when `person` is no operator, the end is still to come, or no class is kept until it;
+    `UsageError` when nothing names the service, or a number or IMSI alone does and no `since` says from when on it was
+    this service's.
     """
-    now = vault.clock.now()
-    with refusals.logged(vault, "service-end", person.name, {}):
-        require_role(person, "operator")
+    with refusals.logged(vault, KIND, person.name, {}):
+        proposals.require_proposer(person, KIND)
         _require_waits(vault)
-        _require_past(ended_at, now)
-    row = _row(vault, person, subjects, ended_at, since, now)
+        _require_past(ended_at, vault.clock.now())
+    named = {kind: _normal(kind, value) for kind, value in subjects.items()}
+    _require_named(named, ended_at, since)
+    times = {"ended_at": signing.instant(ended_at), "since": None if since is None else signing.instant(since)}
+    return proposals.propose(vault, person, KIND, {"subjects": named, **times})
+
+
+def enter(vault: Vault, person: Person, proposal: Proposal) -> list[str]:
+    """Enters the end of a service that two persons vouch for, whatever a file told of it before. Returns what was done,
+    in a sentence. Raises as `proposals.require_approved`.
+    """
+    found = proposals.require_approved(vault, proposal.proposal_id, KIND)
+    since, ended_at = found.body["since"], datetime.fromisoformat(found.body["ended_at"])
+    began = None if since is None else datetime.fromisoformat(since)
+    row = _row(vault, found.proposed.person, found.body["subjects"], ended_at, began, vault.clock.now())
     with vault.catalogue.transaction() as tx:
-        if tx.get("endings", id=row["id"]) is None:
+        known = tx.get("endings", id=row["id"])
+        if known is None or known["waits_until"] is not None:
             tx.put("endings", **row)
-            told = {"ending": row["id"], "named_by": sorted(json.loads(row["subjects"])), "ended_at": row["ended_at"]}
-            vault.audit.enter(tx, "service-end", person.name, told)
+        proposals.mark_done(tx, found.proposal_id)
+        told = {"ending": row["id"], "named_by": sorted(json.loads(row["subjects"])), "ended_at": row["ended_at"]}
+        vault.audit.enter(tx, KIND, person.name, told | {"proposal": found.proposal_id})
     vault.audit.flush()
-    return str(row["id"])
+    return [f"recorded the end of a service as {row['id']}; `service list` shows when its records go"]
+
+
+def withdraw(vault: Vault, person: Person, ending_id: str) -> None:
+    """Takes back an end of a service that a file told, by an operator, while it waits: nothing has gone by it.
+
+    Raises `RefusedError` for another role, or when there is none or it does not wait.
+    """
+    with refusals.logged(vault, "service-withdraw", person.name, {"ending": ending_id}):
+        require_role(person, "operator")
+        with vault.catalogue.transaction() as tx:
+            row = tx.get("endings", id=ending_id)
+            until = None if row is None else ended.ending_of(row).waits_until
+            if until is None or until <= vault.clock.now():
+                raise RefusedError(
+                    f"withdrawing the end of a service {ending_id}: there is none that waits; `service list` shows them"
+                )
+            tx.delete("endings", id=ending_id)
+            vault.audit.enter(tx, "service-withdraw", person.name, {"ending": ending_id})
+    vault.audit.flush()
 
 
 def record_all(vault: Vault, person: Person, lines: Iterable[bytes]) -> Told:
     """Records the ends of services that a file of the customer administration tells, one JSON object a line: `at`, any
-    of subscriber, msisdn and imsi, and `since`.
+    of subscriber, msisdn and imsi, and `since`. Each waits for `end_of_service_wait` of the policy.
 
     A line that can't be taken is counted with its number and why, and stops no other; what it says is told to nobody.
     The same file again changes nothing. Raises `RefusedError` when `person` is no operator, or nothing waits for the
     end of a service.
     """
-    with refusals.logged(vault, "service-end", person.name, {}):
+    with refusals.logged(vault, KIND, person.name, {}):
         require_role(person, "operator")
         _require_waits(vault)
     now, read, recorded, waiting = vault.clock.now(), 0, 0, dict[str, Row]()
+    until = signing.instant(vault.policy.end_of_service_wait.after(now, vault.policy.zone))
     bad: list[tuple[int, str]] = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         read += 1
         try:
-            row = _row(vault, person, *_read(line, now), now)
-            waiting[row["id"]] = row
+            row = _row(vault, person.name, *_read(line, now), now)
+            waiting[row["id"]] = row | {"waits_until": until}
         except (UsageError, RefusedError) as problem:
             bad.append((number, str(problem).removeprefix(f"{_DOING}: ")))
         if len(waiting) >= _TOGETHER:
@@ -103,7 +145,8 @@ def _put_all(vault: Vault, person: Person, rows: Mapping[str, Row]) -> int:
         for row in new:
             tx.put("endings", **row)
         if new:
-            vault.audit.enter(tx, "service-end", person.name, {"endings": [row["id"] for row in new]})
+            told = {"endings": [row["id"] for row in new], "waits_until": new[0]["waits_until"]}
+            vault.audit.enter(tx, KIND, person.name, told)
     vault.audit.flush()
     return len(new)
 
@@ -156,19 +199,14 @@ def _require_past(ended_at: datetime, now: datetime) -> None:
 
 def _row(
     vault: Vault,
-    person: Person,
+    person: str,
     subjects: Mapping[str, str],
     ended_at: datetime,
     since: datetime | None,
     now: datetime,
 ) -> Row:
     """The catalogue's row of an ending; equal ones have one id. Raises `UsageError` when nothing names the service."""
-    if not subjects:
-        raise UsageError(f"{_DOING}: name it by its subscriber, msisdn or imsi")
-    if since is None and "subscriber" not in subjects:
-        raise UsageError(f"{_DOING}: a number is given out again, so say with since when this service began")
-    if since is not None and since > ended_at:
-        raise UsageError(f"{_DOING}: it ended before it began; look at since and at")
+    _require_named(subjects, ended_at, since)
     digests = {kind: ended.digest_of(vault, kind, _normal(kind, value)) for kind, value in subjects.items()}
     times = {"since": None if since is None else signing.instant(since), "ended_at": signing.instant(ended_at)}
     key = vault.keys.custody("catalogue").key("names")
@@ -176,30 +214,45 @@ def _row(
         "id": hmac.new(key, signing.canonical(digests | times), hashlib.sha256).hexdigest()[:_ID_LENGTH],
         "state": "open",
         "subjects": signing.canonical(digests).decode(),
-        "classes": "[]",
-        "recorded_by": person.name,
+        "classes": "{}",
+        "recorded_by": person,
         "recorded_at": signing.instant(now),
+        "waits_until": None,
         **times,
     }
 
 
+def _require_named(subjects: Mapping[str, str], ended_at: datetime, since: datetime | None) -> None:
+    if not subjects:
+        raise UsageError(f"{_DOING}: name it by its subscriber, msisdn or imsi")
+    if since is None and "subscriber" not in subjects:
+        raise UsageError(f"{_DOING}: a number is given out again, so say with since when this service began")
+    if since is not None and since > ended_at:
+        raise UsageError(f"{_DOING}: it ended before it began; look at since and at")
+
+
 def listing(vault: Vault) -> list[dict[str, Any]]:
-    """Every ending: its id, state, end, the classes that are done, and when the others are due, by class."""
+    """Every ending: its id, state, end, until when it waits, the classes that are done, and when the others are due, by
+    class.
+    """
     waits = ended.waits(vault.policy)
     with vault.catalogue.reading() as tx:
         rows = tx.select("endings", order_by="recorded_at")
+        version = policies.ruling_number(tx, vault.policy, vault.clock.now())
     found = []
     for row in rows:
         one = ended.ending_of(row)
-        due = {name: wait.after(one.ended_at, vault.policy.zone) for name, wait in waits.items()}
+        due = {name: one.due(wait, vault.policy.zone) for name, wait in waits.items()}
+        done = {name for name, under in one.classes.items() if under == version}
         found.append(
             {
                 "ending_id": one.ending_id,
-                "state": one.state,
+                "state": "done" if set(waits) <= done else "open",
                 "ended_at": row["ended_at"],
                 "recorded_by": row["recorded_by"],
-                "done": sorted(one.classes),
-                "due": {name: at.isoformat() for name, at in sorted(due.items()) if name not in one.classes},
+                "waits_until": row["waits_until"],
+                "done": sorted(done),
+                "due": {name: at.isoformat() for name, at in sorted(due.items()) if name not in done},
             }
         )
     return found
@@ -212,19 +265,20 @@ def carry_out(vault: Vault) -> tuple[dict[str, Any], ...]:
     stays removed, and the next run does the rest.
     """
     now = vault.clock.now()
-    waits = ended.waits(vault.policy)
+    with vault.catalogue.reading() as tx:
+        version = policies.ruling_number(tx, vault.policy, now)
     issued: tuple[dict[str, Any], ...] = ()
-    for record_class in waits:
+    for record_class in ended.waits(vault.policy):
         services = ended.of(vault)
-        due = [one.ending_id for one in services.due(record_class, now) if record_class not in one.classes]
+        due = [one.ending_id for one in services.due(record_class, now) if one.classes.get(record_class) != version]
         if due:
-            issued += _of_class(vault, services, record_class, due, now)
+            issued += _of_class(vault, services, record_class, due, now, version)
     _forget(vault, now)
     return issued
 
 
 def _of_class(
-    vault: Vault, services: ended.Ended, record_class: str, due: list[str], now: datetime
+    vault: Vault, services: ended.Ended, record_class: str, due: list[str], now: datetime, version: int
 ) -> tuple[dict[str, Any], ...]:
     covered = set(ended.waits(vault.policy))
     with vault.catalogue.reading() as tx:
@@ -237,8 +291,8 @@ def _of_class(
         for ending_id in due:
             row = tx.get("endings", id=ending_id)
             if row is not None:
-                done = sorted(ended.ending_of(row).classes | {record_class})
-                state = "done" if covered <= set(done) else "open"
+                done = {**ended.ending_of(row).classes, record_class: version}
+                state = "done" if covered <= {name for name, under in done.items() if under == version} else "open"
                 tx.put("endings", **row | {"classes": signing.canonical(done).decode(), "state": state})
 
     term = vault.policy.require_term(record_class)
@@ -250,8 +304,12 @@ def _of_class(
 
 
 def _forget(vault: Vault, now: datetime) -> None:
-    """Deletes endings whose records are past their caps in any case: nothing is left to be refused by them."""
+    """Deletes endings whose records are past their caps in any case: nothing is left to be refused by them. While the
+    policy waits for no end, nobody can say when that is.
+    """
     lasts = [vault.policy.require_term(name).lasts for name in ended.waits(vault.policy)]
+    if not lasts:
+        return
     with vault.catalogue.transaction() as tx:
         for row in tx.select("endings", state="done"):
             # A record is anchored by its end or latest report, which a closed service has no more of.

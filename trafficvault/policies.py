@@ -92,6 +92,14 @@ def enter(tx: Transaction, text: str, now: datetime, persons: Sequence[str] = ()
     return found
 
 
+def ruling_number(tx: Transaction, rules: Policy, now: datetime) -> int:
+    """The number of the version that `rules` is at `now`: it only grows, also when an earlier text rules again."""
+    begun = [row for row in tx.select(TABLE) if datetime.fromisoformat(row["effect_at"]) <= now]
+    # A process that was opened just before another version began goes on under its own.
+    mine = [row["number"] for row in begun if row["digest"] == rules.digest]
+    return max(mine or [row["number"] for row in begun], default=0)
+
+
 def effect_of(rules: Policy, now: datetime) -> datetime:
     """From when `rules` would rule, entered at `now`: the local midnight of its own date, where that is to come."""
     return now if rules.since is None else max(now, day_start(rules.since, rules.zone))
@@ -152,6 +160,9 @@ def shortenings(before: Policy, after: Policy, earlier: Sequence[Policy] = ()) -
         yield f"terms would be counted on the calendar of {after.zone} instead of {before.zone}"
     if not after.audit_term.covers(before.audit_term):
         yield f"the audit log would be kept {after.audit_term} instead of {before.audit_term}"
+    if not after.end_of_service_wait.covers(before.end_of_service_wait):
+        told = f"{after.end_of_service_wait} instead of {before.end_of_service_wait}"
+        yield f"an end of service that a file told would wait {told}"
     for register in register_terms.WRITTEN:
         old_term, new_term = before.terms.of(register), after.terms.of(register)
         if not new_term.covers(old_term):
@@ -160,15 +171,15 @@ def shortenings(before: Policy, after: Policy, earlier: Sequence[Policy] = ()) -
         ruled = next((one for one in (before, *reversed(earlier)) if one.entry_of(record_class)), None)
         if ruled is None or after.entry_of(record_class) is None:
             continue
-        told: tuple[Term, Term] | None = None
+        pair: tuple[Term, Term] | None = None
         for category in _CATEGORIES:
             old, new = ruled.require_term(record_class, category), after.require_term(record_class, category)
             # A category that ends with its record, before and after, is told with it.
-            if _is_shorter(new, old) and (old, new) != told:
-                told = told or (old, new)
+            if _is_shorter(new, old) and (old, new) != pair:
+                pair = pair or (old, new)
                 what = record_class if category == WHEN else f"{category} of {record_class}"
                 yield f"{what} would be kept {new} instead of {old}"
-        if told is None and _may_end_earlier(ruled, after, record_class):
+        if pair is None and _may_end_earlier(ruled, after, record_class):
             yield f"{record_class} would be kept until an event that comes earlier, or that nothing waited for"
 
 

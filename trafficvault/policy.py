@@ -47,6 +47,7 @@ RIGHTS_DEADLINE = Period(months=1)
 """Within which a customer's request is answered (GDPR art. 12(3))."""
 MIN_FREE = 2**30
 KEEP_RAW = Period(days=7)
+END_OF_SERVICE_WAIT = Period(days=7)
 
 _FILE = "policy.toml"
 _HEADINGS = {
@@ -111,6 +112,8 @@ class Policy:
     rights_deadline: Period = RIGHTS_DEADLINE
     keep_raw: Period = KEEP_RAW
     """How long the delivered bytes of a stored batch are kept, where its source does not say."""
+    end_of_service_wait: Period = END_OF_SERVICE_WAIT
+    """How long an end of service that a file told waits for somebody to withdraw it, before records go by it."""
     terms: RegisterTerms = field(default_factory=RegisterTerms)
     """How long registers keep their rows."""
     since: date | None = None
@@ -137,6 +140,11 @@ class Policy:
                 "freeze_on_receipt": str(self.freeze_on_receipt),
                 "audit_term": str(self.audit_term),
                 **({} if self.rights_deadline == RIGHTS_DEADLINE else {"rights_deadline": str(self.rights_deadline)}),
+                **(
+                    {}
+                    if self.end_of_service_wait == END_OF_SERVICE_WAIT
+                    else {"end_of_service_wait": str(self.end_of_service_wait)}
+                ),
                 **({} if self.terms == RegisterTerms() else {"terms": self.terms.as_dict()}),
                 **({} if self.keep_raw == KEEP_RAW else {"keep_raw": str(self.keep_raw)}),
                 **({} if self.since is None else {"from": self.since.isoformat()}),
@@ -326,6 +334,7 @@ def _without_entries(top: Table) -> Policy:
         freeze_on_receipt=top.period_or("freeze_on_receipt", FREEZE_ON_RECEIPT),
         rights_deadline=top.period_or("rights_deadline", RIGHTS_DEADLINE),
         keep_raw=top.period_or("keep_raw", KEEP_RAW),
+        end_of_service_wait=top.period_or("end_of_service_wait", END_OF_SERVICE_WAIT),
         terms=register_terms.parse(top.table("terms")) if top.has("terms") else RegisterTerms(),
         since=_date(top, "from"),
     )
@@ -333,7 +342,7 @@ def _without_entries(top: Table) -> Policy:
         raise top.fault("audit_term is a period of no length; the log would be dropped while it is written")
     if found.rights_deadline == NOTHING:
         raise top.fault("rights_deadline is a period of no length; every request would be overdue when it came")
-    for name in ("key_copies_within", "max_clock_step", "freeze_on_receipt", "keep_raw"):
+    for name in ("key_copies_within", "max_clock_step", "freeze_on_receipt", "keep_raw", "end_of_service_wait"):
         period: Period = getattr(found, name)
         if period.months:
             raise top.fault(f"{name} is {period}; write it in days or hours, months have no one length")

@@ -44,6 +44,7 @@ KINDS: Final[dict[str, Kind]] = {
     "batch-withdraw": _KEEPING,
     "batch-replace": _KEEPING,
     "batch-reread": _KEEPING,
+    "service-end": _KEEPING,
     "policy": _RULING,
     "restore": _RULING,
     "hold-extend": _ORDERING,

@@ -120,7 +120,7 @@ partitions = _table(
     _text("certificate", optional=True),
     _number("generation", optional=True),  # of the day keys that new files of the day take; null is the first
     _text("gone", optional=True),  # JSON array of the categories whose keys are destroyed, while the day lives
-    _number("trimmed", optional=True),  # 1 once the records that the day would outlive by days were removed
+    _number("trimmed", optional=True),  # for when its first records ended those were removed that it outlives by days
     _text("going", optional=True),  # JSON array of those whose end began and is not certified
 )
 """Class × day, alive or dead. A tombstone stays for good: nothing brings its day back."""
@@ -261,9 +261,10 @@ endings = _table(
     _text("subjects"),  # JSON: keyed digests of subscriber, number and IMSI, by kind
     _text("since", optional=True),  # when the service began
     _text("ended_at"),
-    _text("classes"),  # JSON: those whose records of it are gone
+    _text("classes"),  # JSON: those whose records of it are gone, and under which version of the policy that was so
     _text("recorded_by"),
     _text("recorded_at"),
+    _text("waits_until", optional=True),  # when a file told it: until then nothing goes by it
 )
 """Ends of services: whose records go before their cap. No number stands here."""
 

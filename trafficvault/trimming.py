@@ -3,7 +3,8 @@
 A day dies when the last record that can be of it has reached its term. Mostly that is within 48 hours of the first; at
 the end of a short month it is up to five days (`retention`): six months from 28 February end on 28 August, those from 1
 March on 1 September, and a UTC day may touch both. The records of the earlier date are then removed from the living day
-by themselves (`rewrite`), once, a day after the first of them reached its term, by when all of that date have.
+by themselves (`rewrite`), once, a day after the first of them reached its term, by when all of that date have. Under
+another term, which a later version of the policy brought, that moment is another, and the day is trimmed again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import polars as pl
 from ingest.read import anchor
 from ingest.sound import EVENT_ANCHOR, INTERVAL_ANCHOR
 from trafficvault import retention, rewrite
-from trafficvault.catalogue import Transaction
+from trafficvault.catalogue import Row, Transaction
 from trafficvault.rewrite import Day, Why
 from trafficvault.thinning import Going
 from trafficvault.vault import Vault
@@ -28,14 +29,12 @@ _COLUMNS = tuple(dict.fromkeys((*EVENT_ANCHOR, *INTERVAL_ANCHOR)))
 
 
 def due(vault: Vault, now: datetime) -> list[Day]:
-    """The living days that outlive their first records by more than `LATEST`, and that were not trimmed yet."""
+    """The living days that outlive their first records by more than `LATEST`, and that were not trimmed yet for when
+    these reach their term.
+    """
     with vault.catalogue.reading() as tx:
         parts = tx.select("partitions", state="live")
-    return [
-        (row["record_class"], date.fromisoformat(row["day"]))
-        for row in parts
-        if not row["trimmed"] and _outlives(vault, row["record_class"], date.fromisoformat(row["day"]), now)
-    ]
+    return [(row["record_class"], date.fromisoformat(row["day"])) for row in parts if _is_due(vault, row, now)]
 
 
 def carry_out(vault: Vault) -> tuple[dict[str, Any], ...]:
@@ -54,21 +53,29 @@ def carry_out(vault: Vault) -> tuple[dict[str, Any], ...]:
 def _trim(vault: Vault, record_class: str, day: date, now: datetime) -> tuple[dict[str, Any], ...]:
     term, zone = vault.policy.require_term(record_class), vault.policy.zone
 
+    begins = retention.begins(day, term, zone)
+
     def going(name: str, rows: pl.DataFrame) -> pl.Series:
         return retention.expired_mask(anchor(rows, name), term, zone, now)
 
     def note(tx: Transaction) -> None:
         row = tx.get("partitions", record_class=record_class, day=day.isoformat())
         if row is not None:
-            tx.put("partitions", **row | {"trimmed": 1})
+            tx.put("partitions", **row | {"trimmed": _mark(begins)})
 
     why = Why("trim", f"its own term was over, and its day dies later: {term}", None, {"class": record_class})
     return rewrite.remove(vault, [(record_class, day)], Going(_COLUMNS, going), why, note).certificates
 
 
-def _outlives(vault: Vault, record_class: str, day: date, now: datetime) -> bool:
-    term = vault.policy.term_of(record_class)
+def _is_due(vault: Vault, part: Row, now: datetime) -> bool:
+    day, term = date.fromisoformat(part["day"]), vault.policy.term_of(part["record_class"])
     if term is None:
         return False
     begins = retention.begins(day, term, vault.policy.zone)
-    return begins + _A_DATE <= now and retention.due(day, term, vault.policy.zone) - begins > LATEST
+    outlives = retention.due(day, term, vault.policy.zone) - begins > LATEST
+    return outlives and begins + _A_DATE <= now and part["trimmed"] != _mark(begins)
+
+
+def _mark(begins: datetime) -> int:
+    """What a day keeps of a trimming: for when its first records reached their term, in seconds since 1970."""
+    return int(begins.timestamp())

@@ -59,16 +59,15 @@ class Day:
     generation: int = 1
     located: bool = True
     alive: bool = True
-    trimmed: bool = False
+    trimmed: datetime | None = None
 
 
 @dataclass
 class Ended:
-    """The end of a service, and the classes that were cleared of its records."""
+    """The end of a service."""
 
     subscriber: str
     at: datetime
-    cleared: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -193,21 +192,17 @@ class Book:
         issued = 0
         for place, day in self.days.items():
             begins = self._begins(place)
-            if day.alive and not day.trimmed and self.due(place) - begins > 2 * DAY and begins + DAY <= now:
-                day.trimmed = True
+            if day.alive and day.trimmed != begins and self.due(place) - begins > 2 * DAY and begins + DAY <= now:
+                day.trimmed = begins
                 issued += self._thin(day, [row for row in day.rows if now < self.expires(row.call)], now)
         return issued
 
     def _clear(self, now: datetime) -> int:
         """The records of services that ended long enough ago go from the days that live."""
         issued = 0
-        for record_class in SERVED:
-            due = [one for one in self.endings if self._waited(one) <= now and record_class not in one.cleared]
-            for place, day in self.days.items() if due else ():
-                if place[0] == record_class and day.alive:
-                    issued += self._thin(day, [row for row in day.rows if not self.is_over(row.call, now)], now)
-            for one in due:
-                one.cleared.add(record_class)
+        for place, day in self.days.items():
+            if place[0] in SERVED and day.alive:
+                issued += self._thin(day, [row for row in day.rows if not self.is_over(row.call, now)], now)
         return issued
 
     def withdraw(self, batch: str, now: datetime) -> int:

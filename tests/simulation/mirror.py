@@ -112,8 +112,10 @@ class Mirror:
         return [f"{self._at()}: a withdrawal gave {len(done.certificates)} certificates instead of {expected}"]
 
     def end_service(self, subscriber: str) -> None:
-        """Otto tells that the service of `subscriber` ends now."""
-        endings.record(self.vault, signed_in(self.vault, "otto"), {"subscriber": subscriber}, self.now)
+        """Otto tells that the service of `subscriber` ends now, and Ada agrees."""
+        ada = signed_in(self.vault, "ada")
+        made = endings.propose(self.vault, signed_in(self.vault, "otto"), {"subscriber": subscriber}, self.now)
+        endings.enter(self.vault, ada, proposals.approve(self.vault, ada, made.proposal_id))
         if not any((one.subscriber, one.at) == (subscriber, self.now) for one in self.book.endings):
             self.book.endings.append(Ended(subscriber, self.now))
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.support import NOW, Order, answer, ingest, new_vault, opened, signed_in
 from tests.trafficvault.test_rewrite import faults, rows_of
-from trafficvault import endings, expire
+from trafficvault import endings, expire, proposals
 from trafficvault.errors import RefusedError, UsageError
 from trafficvault.policy import preset_text
 from trafficvault.vault import Vault
@@ -44,8 +44,11 @@ def stored(directory: Path, *lines: str, after: str = "P0D") -> Vault:
 
 
 def end(vault: Vault, at: datetime = END, since: datetime | None = None, **subjects: str) -> str:
-    """Otto tells that a service ended."""
-    return endings.record(vault, signed_in(vault, "otto"), subjects, at, since)
+    """Otto tells that a service ended, and Ada agrees; returns the event's id."""
+    ada = signed_in(vault, "ada")
+    made = endings.propose(vault, signed_in(vault, "otto"), subjects, at, since)
+    (told,) = endings.enter(vault, ada, proposals.approve(vault, ada, made.proposal_id))
+    return told.split()[7].rstrip(";")
 
 
 def expired(vault: Vault, later: timedelta = timedelta(hours=1)) -> tuple[Vault, expire.Expiry]:
@@ -188,10 +191,16 @@ def test_what_is_no_end_of_a_service(
 
 
 def test_who_may_tell_it_and_for_which_policy(tmp_path: Path) -> None:
-    """An operator; and only where a class is kept until the end of a service."""
+    """An operator, and a second person; and only where a class is kept until the end of a service."""
     vault = new_vault(tmp_path)
     with pytest.raises(RefusedError, match="operator"):
-        endings.record(vault, signed_in(vault, "olga"), {"subscriber": "S"}, END)
+        endings.propose(vault, signed_in(vault, "olga"), {"subscriber": "S"}, END)
+    made = endings.propose(vault, signed_in(vault, "otto"), {"subscriber": "S"}, END)
+    with pytest.raises(RefusedError, match="a second person must approve"):
+        proposals.approve(vault, signed_in(vault, "otto"), made.proposal_id)
+    with pytest.raises(RefusedError, match="service-end, open"):
+        endings.enter(vault, signed_in(vault, "otto"), made)
+    assert endings.listing(vault) == []
     other = tmp_path / "other"
     other.mkdir()
     plain = other / "policy.toml"
@@ -263,9 +272,10 @@ def test_a_file_of_endings_is_told_line_by_line(tmp_path: Path) -> None:
     assert not any("31612345678" in reason or "s-1" in reason for _, reason in told.bad)
     again = endings.record_all(vault, otto, lines)
     assert (again.read, again.recorded, again.known) == (16, 0, 2)
-    assert endings.record(vault, otto, {"subscriber": "s-1"}, END) in {
-        one["ending_id"] for one in endings.listing(vault)
-    }
+    assert all(one["waits_until"] is not None for one in endings.listing(vault))
+    one = end(vault, subscriber="s-1")
+    assert [row["waits_until"] for row in endings.listing(vault) if row["ending_id"] == one] == [None]
+    assert endings.record_all(vault, otto, lines).known == 2
     assert len(endings.listing(vault)) == 2
     later, _ = expired(vault)
     assert len(rows_of(later, "binding")) == 1

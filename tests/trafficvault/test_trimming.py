@@ -104,3 +104,19 @@ def test_no_record_is_kept_more_than_two_days(day: date, zone: str) -> None:
         trimmed = begins + timedelta(hours=24)
         late = [(trimmed if end <= trimmed else due) - end for end in ends]
         assert max(late) <= trimming.LATEST + slack
+
+
+def test_under_another_term_it_is_trimmed_again(tmp_path: Path) -> None:
+    """A day keeps for which moment it was trimmed: what another policy, or a version before, wrote down is no reason
+    to leave it alone.
+    """
+    vault = later(filled(tmp_path), datetime(2027, 8, 29, 12, tzinfo=UTC))
+    now = vault.clock.now()
+    assert trimming.due(vault, now) == []
+    with vault.catalogue.transaction() as tx:
+        (row,) = tx.select("partitions", state="live")
+        assert row["trimmed"] == int(datetime(2027, 8, 27, 23, tzinfo=UTC).timestamp())
+        tx.put("partitions", **row | {"trimmed": 1})
+    assert trimming.due(vault, now) == [("mobile_usage", DAY)]
+    assert trimming.carry_out(vault) == ()
+    assert trimming.due(vault, now) == []

@@ -9,10 +9,12 @@ from typing import Annotated
 import typer
 
 from trafficvault import endings
+from trafficvault.cli import proposing
 from trafficvault.cli.door import AsJson, door
 from trafficvault.cli.screen import print_lines, print_object, print_table
 from trafficvault.errors import RefusedError, UsageError
 
+proposing.CARRIERS[endings.KIND] = endings.enter
 service_verbs = typer.Typer(no_args_is_help=True, help="Services: what is kept until one ends goes after it.")
 _READERS = frozenset({"operator", "administrator", "auditor"})
 
@@ -36,7 +38,10 @@ def end(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell that a service ended (role operator): `expire` removes what the policy keeps until then."""
+    """Tell that a service ended (role operator): `expire` removes what the policy keeps until then.
+
+    One that is told by hand another person approves. Those of a file wait for `end_of_service_wait` of the policy.
+    """
     if file is not None:
         if any(value is not None for value in (at, subscriber, msisdn, imsi, since)):
             raise UsageError("recording ends of services: --file tells them all; leave the other options out")
@@ -47,12 +52,12 @@ def end(
     named = {"subscriber": subscriber, "msisdn": msisdn, "imsi": imsi}
     subjects = {kind: value for kind, value in named.items() if value is not None}
     ended_at, began = _moment(at, "--at"), None if since is None else _moment(since, "--since")
-    with door(context).writing() as vault:
-        ending = endings.record(vault, door(context).person(vault), subjects, ended_at, began)
+    vault = door(context).open()
+    made = endings.propose(vault, door(context).person(vault), subjects, ended_at, began)
     if as_json:
-        print_object({"ending_id": ending})
+        print_object({"proposal_id": made.proposal_id})
     else:
-        print_lines([f"recorded the end of a service as {ending}; `service list` shows when its records go"])
+        print_lines([proposing.told(made)])
 
 
 def _end_all(context: typer.Context, path: Path, *, as_json: bool) -> None:
@@ -66,6 +71,21 @@ def _end_all(context: typer.Context, path: Path, *, as_json: bool) -> None:
     print_lines([f"line {line}: {reason}" for line, reason in told.bad])
 
 
+@service_verbs.command("withdraw")
+def withdraw(
+    context: typer.Context,
+    ending: Annotated[str, typer.Argument(help="An id that `service list` shows as waiting.")],
+    as_json: AsJson = False,
+) -> None:
+    """Take back an end of a service that a file told, while it waits (role operator)."""
+    with door(context).writing() as vault:
+        endings.withdraw(vault, door(context).person(vault), ending)
+    if as_json:
+        print_object({"ending_id": ending, "state": "withdrawn"})
+    else:
+        print_lines([f"withdrew the end of a service {ending}; nothing goes by it"])
+
+
 @service_verbs.command("list")
 def list_(context: typer.Context, as_json: AsJson = False) -> None:
     """List the ends of services, without names (role operator, administrator or auditor)."""
@@ -77,10 +97,17 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
         print_object({"endings": rows})
     else:
         told = [
-            (row["ending_id"], row["state"], row["ended_at"], ", ".join(row["done"]), ", ".join(row["due"]))
+            (
+                row["ending_id"],
+                row["state"],
+                row["ended_at"],
+                row["waits_until"],
+                *map(", ".join, (row["done"], row["due"])),
+            )
             for row in rows
         ]
-        print_table("ends of services", ("ending", "state", "ended at", "removed", "to remove"), told)
+        names = ("ending", "state", "ended at", "waits until", "removed", "to remove")
+        print_table("ends of services", names, told)
 
 
 def _moment(text: str, option: str) -> datetime:

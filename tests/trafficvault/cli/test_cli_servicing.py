@@ -13,19 +13,24 @@ AT = ("--at", "2026-11-12T00:00:00+01:00")
 
 
 def test_the_end_of_a_service_takes_its_records(line: CommandLine) -> None:
-    """Told by an operator, carried out by the next expiry, and listed without a name."""
+    """Told by an operator, approved by another person, carried out by the next expiry, and listed without a name."""
     file = line.file("bindings", json.dumps(BINDING) + "\n")
     assert line("ingest", "native_ndjson", file).code == 0
-    ending = line("service", "end", "--subscriber", "S-1", *AT, "--json", user="otto").object["ending_id"]
-    before = line("service", "list", "--json", user="otto").object["endings"]
-    assert [(row["ending_id"], row["state"]) for row in before] == [(ending, "open")]
+    made = line("service", "end", "--subscriber", "S-1", *AT, "--json", user="otto").object["proposal_id"]
+    assert line("service", "list", "--json", user="otto").object["endings"] == []
+    assert line("proposal", "approve", made, user="otto").code == 3
+    told = line("proposal", "approve", made, user="ada").out
+    (before,) = line("service", "list", "--json", user="otto").object["endings"]
+    assert (before["state"], before["waits_until"]) == ("open", None)
+    ending = before["ending_id"]
+    assert told.startswith(f"recorded the end of a service as {ending}")
     assert "rows" in line("expire").out
     after = line("service", "list", user="aukje")
     assert ending in after.out
     assert "done" in after.out
     assert "S-1" not in after.out
     again = line("service", "end", "--subscriber", "S-1", *AT, user="otto")
-    assert again.out.startswith(f"recorded the end of a service as {ending}")
+    assert again.out.startswith("proposed service-end ")
 
 
 @pytest.mark.parametrize("at", ["yesterday", "2026-11-12T00:00:00", ""])
@@ -52,5 +57,12 @@ def test_a_file_tells_many(line: CommandLine) -> None:
     again = line("service", "end", "--file", file, user="otto")
     assert "line 2:" in again.out
     assert "31612345678" not in again.out
+    (row,) = line("service", "list", "--json", user="otto").object["endings"]
+    assert row["waits_until"] > row["ended_at"]
+    assert line("service", "withdraw", row["ending_id"], user="olga").code == 3
+    assert line("service", "withdraw", row["ending_id"], "--json", user="otto").object["state"] == "withdrawn"
+    assert line("service", "withdraw", row["ending_id"], user="otto").code == 3
+    assert line("service", "end", "--file", file, user="otto").code == 0
+    assert "nothing goes by it" in line("service", "withdraw", row["ending_id"], user="otto").out
     assert line("service", "end", "--file", file, *AT, user="otto").code == 2
     assert line("service", "end", "--subscriber", "S-1", user="otto").code == 2
