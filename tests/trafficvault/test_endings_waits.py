@@ -27,10 +27,10 @@ WAITED = NOW + timedelta(days=7)
 
 def told(vault: Vault, subscriber: str = "S-1", at: datetime = END) -> str:
     """Otto reads a file of the customer administration; returns the event's id."""
-    before = {row["ending_id"] for row in endings.listing(vault)}
+    before = {str(row["ending_id"]) for row in endings.listing(vault)}
     line = json.dumps({"subscriber": subscriber, "at": at.isoformat()}).encode()
     assert endings.record_all(vault, signed_in(vault, "otto"), [line]).recorded == 1
-    (one,) = {row["ending_id"] for row in endings.listing(vault)} - before
+    (one,) = {str(row["ending_id"]) for row in endings.listing(vault)} - before
     return one
 
 
