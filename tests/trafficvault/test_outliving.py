@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import OTHER, Order, approved, ingest, opened, signed_in
 from tests.trafficvault.short_location import CELL, asked, entry, new, rules
-from trafficvault import disclose, docket, endings, expire
+from trafficvault import disclose, docket, endings, expire, proposals
 from trafficvault.vault import Vault
 
 BEFORE = datetime(2027, 5, 11, 9, tzinfo=UTC)
@@ -90,7 +90,9 @@ def test_the_end_of_a_service_takes_nothing_from_under_it(tmp_path: Path) -> Non
     assert ingest(vault, "native_csv", head + line, "bindings").stored == 1
     hold = approved(vault, Order(**{**fields(HOLD), "classes": ("binding",)}))
     vault = opened(vault, vault.clock.now() + timedelta(hours=1))
-    endings.record(vault, signed_in(vault, "otto"), {"subscriber": "S-1"}, vault.clock.now())
+    made = endings.propose(vault, signed_in(vault, "otto"), {"subscriber": "S-1"}, vault.clock.now())
+    ada = signed_in(vault, "ada")
+    endings.enter(vault, ada, proposals.approve(vault, ada, made.proposal_id))
     assert ids(vault, tmp_path / "other", classes=("binding",)) == []
     assert ids(vault, tmp_path / "held", classes=("binding",), supplements=hold) == ["b-1"]
     expire.expire(vault)

@@ -12,7 +12,7 @@ from trafficvault.verify import verify
 
 
 def test_what_a_crash_left_is_swept_and_logged(stored: Vault) -> None:
-    """Files that no row knows and temporary names go, of records, rejections, held and settings alike; the log names them."""
+    """Files that no row knows and temporary names go, of records, rejections, held and settings; the log names them."""
     record = next(stored.layout.records.rglob("*.parquet"))
     rejection = next(stored.layout.rejections.rglob("*.sealed"))
     held = next(stored.layout.held.rglob("*.sealed"))
