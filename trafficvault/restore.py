@@ -30,7 +30,7 @@ from trafficvault.backup import Backup
 from trafficvault.catalogue import GENERATION, Catalogue, Transaction
 from trafficvault.chain import Head
 from trafficvault.clock import Clock
-from trafficvault.durable import Disk
+from trafficvault.durable import PART, Disk
 from trafficvault.errors import FaultError, RefusedError
 from trafficvault.keys import KeyStore
 from trafficvault.layout import LEFTOVERS, Layout
@@ -334,7 +334,9 @@ def _marks(state: Backup) -> str:
 
 def _require_room(layout: Layout, marks: str) -> None:
     pending = _pending(layout)
-    if not layout.vault.is_dir() or not any(layout.vault.iterdir()):
+    # A run that was killed before it named its mark left nothing else.
+    unnamed = f"{pending.name}{PART}"
+    if not layout.vault.is_dir() or all(path.name.startswith(unnamed) for path in layout.vault.iterdir()):
         return
     if layout.settings.exists() or not pending.is_file() or pending.read_text(encoding="utf-8") != marks:
         raise RefusedError(

@@ -348,3 +348,17 @@ def test_a_restore_that_was_cut_short_is_done_again(vault: Vault, tmp_path: Path
         if not stopped:
             break
     assert at > 20
+
+
+def test_a_restore_that_was_killed_at_once_is_begun_again(vault: Vault, tmp_path: Path) -> None:
+    """All that it left is the beginning of its mark, which is in nobody's way, and is swept."""
+    back_up(vault, tmp_path / "backup")
+    shutil.move(vault.layout.vault, tmp_path / "lost")
+    vault.layout.vault.mkdir()
+    left = vault.layout.vault / "vault.toml.restoring.part-0badcafe"
+    left.write_bytes(b"half of it")
+    put_back(tmp_path / "backup", vault.layout)
+    again = opened(vault, LATE)
+    expire.expire(again)
+    assert not left.exists()
+    assert verify.verify(again).faults == ()
