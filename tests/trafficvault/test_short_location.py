@@ -49,7 +49,7 @@ def test_the_location_is_an_item_of_its_own(vault: Vault) -> None:
     assert rest.categories == ("who", "when", "how_much", "frame")
     assert where.due is not None
     assert where.due.isoformat() == "2026-12-11T23:00:00+00:00"
-    assert "entry 'location' keeps where of mobile_usage P1M" in where.reason
+    assert "entry 'location' keeps where of mobile_usage for 1 month" in where.reason
     assert not where.ends_day
     assert rest.ends_day
 
