@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 
 from queries import engine
 from queries.questions import QuestionError
-from tests.support import Order, answer, approved, signed_in
+from tests.support import Order, answer, approved, new_vault, signed_in
 from tests.trafficvault.prepared_vault import Prepared
 from trafficvault import disclose, people, search
 from trafficvault.errors import FaultError, RefusedError, UsageError, VaultError
@@ -172,3 +173,20 @@ def test_a_narrow_warrant_gives_narrow_columns(stored: Vault, tmp_path: Path) ->
     rows = json.loads((tmp_path / "package" / "records.json").read_text())["records"]
     assert rows
     assert all(not {"start_cell", "duration_ms", "bytes_down"} & {key for key in row if row[key]} for row in rows)
+
+
+def test_what_can_not_be_read_is_told_apart_from_what_can_not_be_written(tmp_path: Path) -> None:
+    """A record file by its id, and a fault; a package by its name, and a wrong directory. Neither tells a path."""
+    vault = new_vault(tmp_path)
+    name = f"{'0a' * 16}.parquet"
+    named = OSError(errno.EIO, "Input/output error", str(vault.layout.records / "voip" / name))
+    worded = OSError(f"Failed to read '{vault.layout.records}/voip/{name}'")
+    for problem, reason in ((named, "Input/output error"), (worded, "OSError")):
+        told = disclose._told(vault, tmp_path / "out", problem)
+        assert isinstance(told, FaultError)
+        assert str(told) == f"reading {name} for the answer: {reason}; no package was made"
+    beside = disclose._told(vault, tmp_path / "out", OSError(errno.EIO, "bad", str(vault.layout.catalogue)))
+    assert "a file of the vault" in str(beside)
+    written = disclose._told(vault, tmp_path / "out", OSError(errno.EACCES, "Permission denied", str(tmp_path / "out")))
+    assert isinstance(written, UsageError)
+    assert str(written) == "writing the package out: Permission denied; name another directory"

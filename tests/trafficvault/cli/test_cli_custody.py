@@ -55,6 +55,8 @@ def test_init_with_a_passphrase_asks_for_it(nowhere: CommandLine) -> None:
     assert nowhere.layout.sealed_root.exists()
     locked = nowhere("keys", "show")
     assert (locked.code, "TRAFFICVAULT_PASSPHRASE" in locked.err) == (3, True)
+    standing = nowhere("status")
+    assert (standing.code, "the vault is locked" in standing.err) == (3, True)
     checks = nowhere("doctor", "--json", environment=SET).object["checks"]
     assert [item["state"] for item in checks if item["check"] == "key provider"] == ["ok"]
 
