@@ -28,7 +28,7 @@ from ingest.read import anchor
 from ingest.record import BY_NAME, FRAME, SCHEMA, category_of
 from queries import scope
 from queries.scope import Scope
-from trafficvault import ended, holds, partitions, retention, sealing, signing, warrants
+from trafficvault import ended, holds, partitions, policies, retention, sealing, signing, warrants
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.coverage import SignedWarrant, warrant_id
 from trafficvault.errors import FaultError, RefusedError
@@ -255,13 +255,16 @@ def _read(vault: Vault, hold: Hold, wanted: Scope, row: Row, only: pl.Expr | Non
 def _as_of(vault: Vault, hold: Hold, record_class: str, rows: pl.DataFrame) -> pl.DataFrame:
     """What an answer could have told of `rows` when the hold began: a hold gives back nothing that had expired.
 
-    The ends of services are those that were known then: one that is told later takes nothing from under a hold.
+    Terms and the ends of services are those that were known then: what shortens a term later, or ends a service, takes
+    nothing from under a hold.
     """
-    rules, zone = vault.policy.serving(DISCLOSING), vault.policy.zone
+    with vault.catalogue.reading() as tx:
+        ruled = policies.ruled(tx, hold.since, vault.policy)
+    rules, zone = ruled.serving(DISCLOSING), ruled.zone
     term = rules.term_of(record_class)
     if term is None:
         # Of a class that no entry covers nothing expires; one that serves another purpose is not disclosed.
-        return rows if vault.policy.term_of(record_class) is None else rows.clear()
+        return rows if ruled.term_of(record_class) is None else rows.clear()
     rows = rows.filter(~retention.expired_mask(anchor(rows, record_class), term, zone, hold.since))
     rows = rows.filter(~ended.of(vault, hold.since).mask(record_class, rows, hold.since))
     for category in rules.early(record_class):

@@ -8,18 +8,18 @@ both name; to every other they are past their term. An answer is thus the same b
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import date, datetime, timedelta
 
 import polars as pl
 
 from ingest.record import SCHEMA, WHEN
 from queries import scope
-from trafficvault import blocks, ended, retention, warrants
+from trafficvault import blocks, ended, policies, retention, warrants
 from trafficvault.holdings import StoredFile
 from trafficvault.holds import Hold
 from trafficvault.keys import Admission
-from trafficvault.policy import Policy
+from trafficvault.policy import DISCLOSING, Policy
 from trafficvault.reading import FILE_DAY, Reader, nothing
 from trafficvault.vault import Vault
 
@@ -38,7 +38,7 @@ class Outliving:
     def __init__(
         self,
         vault: Vault,
-        holds: Iterable[Hold],
+        holds: Sequence[Hold],
         files: Sequence[StoredFile],
         categories: Collection[str],
         now: datetime,
@@ -46,6 +46,8 @@ class Outliving:
     ) -> None:
         self._vault, self._files, self._rules = vault, files, rules
         self._categories = frozenset(categories)
+        with vault.catalogue.reading() as tx:
+            self._then = {hold.hold_id: policies.ruled(tx, hold.since, vault.policy) for hold in holds}
         self._readers: list[Reader] = []
         self._of = [(hold, self._reached(hold, now)) for hold in holds]
         self._of = [(hold, places) for hold, places in self._of if places]
@@ -67,7 +69,7 @@ class Outliving:
                 admission,
                 self._categories & hold.document.categories,
                 hold.since,
-                self._rules,
+                self._then[hold.hold_id].serving(DISCLOSING),
                 told_by=hold.since,
             )
             for hold, _ in self._of

@@ -132,6 +132,13 @@ def in_force(known: Sequence[Version], now: datetime) -> Version | None:
     return begun[-1] if begun else next(iter(known), None)
 
 
+def ruled(tx: Transaction, moment: datetime, otherwise: Policy) -> Policy:
+    """The policy that ruled at `moment`, as it was taken then; `otherwise` before the first was entered."""
+    known = [version for version in versions(tx) if version.entered <= moment]
+    found = in_force(known, moment)
+    return otherwise if found is None else with_lapses(found.policy, known, moment)
+
+
 def with_lapses(rules: Policy, known: Sequence[Version], now: datetime) -> Policy:
     """`rules` with what had lapsed under the versions of `known` that have ruled before it."""
     found: dict[tuple[str, str, str | None], tuple[Lapse, ...]] = {}

@@ -23,7 +23,7 @@ from trafficvault.catalogue import Transaction
 from trafficvault.chain import Head
 from trafficvault.errors import UsageError
 
-_CLOSED = {"user-disable", "warrant-refuse", "hold-release", "hold-end", "hold-extend", "user-confirm", "restore"}
+_CLOSED = {"user-disable", "warrant-refuse", "hold-release", "hold-extend", "user-confirm", "restore"}
 _WITHOUT_TRACE = {"sign-in-refused", "sweep", "backup", "compact", "expire-intent", "disclose-intent"}
 """Acts that leave nothing to do again."""
 
@@ -118,9 +118,6 @@ def _close(tx: Transaction, act: str, detail: dict[str, Any], moment: datetime) 
                 escrow.forget(tx)
         case "hold-release":
             holds.finish(tx, detail["hold"], "released", moment)
-        case "hold-end":
-            for hold_id in detail["holds"]:
-                holds.finish(tx, hold_id, "ended", moment)
         case _:
             row = tx.get(holds.TABLE, id=detail["hold"])
             if row is not None and row["state"] == "active":

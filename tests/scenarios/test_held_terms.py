@@ -12,7 +12,10 @@ from tests.simulation.mirror import Mirror, found_house, open_mirror
 from tests.simulation.rules import Rules
 from tests.support import Order, approved, opened
 from tests.trafficvault.short_location import FIRST, asked, entry, new, rules
+from tests.trafficvault.test_policies import adopted
 from tests.trafficvault.test_withdrawal import withdrawn
+from trafficvault import expire
+from trafficvault.policy import parse
 
 NUMBER, CELL = "+31612345678", "204-99-0001-0007"
 START = datetime(2026, 6, 10, 12, tzinfo=UTC)
@@ -95,3 +98,22 @@ def test_what_a_warrant_could_not_see_is_not_held_for_it(tmp_path: Path) -> None
     rows, manifest = asked(vault, tmp_path / "after", supplements=hold)
     assert rows["record_id"].to_list() == ["r-2"]
     assert manifest["days_from_hold"]
+
+
+def test_a_policy_that_is_shortened_later_takes_nothing_from_a_hold(tmp_path: Path) -> None:
+    """Half a year was kept when the order came: the shorter term lets the days die, and not what is held."""
+    vault = opened(new(tmp_path), FIRST + timedelta(days=100))
+    hold = approved(vault, Order(reference="PV-1", hold_for="P90D", legal_basis="126ni Sv"))
+    vault.layout.policy.write_text(rules(rest="P3M"))
+    shorter = adopted(opened(vault, FIRST + timedelta(days=101)))
+    assert shorter.policy.term_of("mobile_usage") == parse(rules(rest="P3M")).term_of("mobile_usage")
+    rows, _ = asked(shorter, tmp_path / "lives", supplements=hold)
+    assert rows["record_id"].to_list() == ["r-0", "r-1", "r-2"]
+
+    expire.expire(shorter)
+    with shorter.catalogue.reading() as tx:
+        assert {row["state"] for row in tx.select("partitions", record_class="mobile_usage")} == {"tombstone"}
+    rows, manifest = asked(shorter, tmp_path / "carved", supplements=hold)
+    assert rows["record_id"].to_list() == ["r-0", "r-1", "r-2"]
+    assert manifest["days_from_hold"]
+    assert asked(shorter, tmp_path / "other")[0].is_empty()

@@ -26,7 +26,7 @@ _INTERRUPTED = 130
 _ROOMS = {
     "setup": ("init", "policy", "config", "doctor", "user", "demo"),
     "intake": ("feeds", "sources", "ingest", "batch", "proposal"),
-    "servicing": ("service",),
+    "servicing": ("service", "proposal"),
     "orders": ("warrant",),
     "proposing": ("proposal",),
     "adopting": ("policy", "proposal"),
