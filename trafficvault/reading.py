@@ -43,7 +43,7 @@ Found = dict[str, tuple[bytes, list[int]]]
 """The blocks that may hold what was looked for, by file; with the salt of the block file they are in."""
 NOTHING: Found = {}
 _BLOCKS = 512
-"""As many blocks are unpacked at once."""
+"""As many blocks are read before the rows of them are counted."""
 
 
 class CrowdError(Exception):
@@ -105,7 +105,7 @@ class Reader:
         frames = [nothing()]
         for group in _alike(files):
             of_class = []
-            for frame in self._of_class(group, only, lookup, found):
+            for frame in self._of_class(group, only, lookup, found, most):
                 of_class += [frame] if frame.height else []
                 if most is not None:
                     most -= frame.height
@@ -136,7 +136,9 @@ class Reader:
         rows = rows.filter(~gone) if gone.any() else rows
         return rows.with_columns(record_class=pl.lit(record_class))
 
-    def _of_class(self, files: list[StoredFile], only: Filter, lookup: Lookup, found: Found) -> Iterator[pl.DataFrame]:
+    def _of_class(
+        self, files: list[StoredFile], only: Filter, lookup: Lookup, found: Found, most: int | None
+    ) -> Iterator[pl.DataFrame]:
         blocked = [file for file in files if file.has_blocks]
         scanned = [file for file in files if not file.has_blocks]
         columns = self._there(blocked)
@@ -149,7 +151,9 @@ class Reader:
             there = [file for file in blocked if file.file_id not in found or found[file.file_id][1]]
             opened, closed = self._opened(there, columns)
             scanned += closed
-            yield from (rows.filter(filtered) for rows in self._looked_up(opened, wanted, columns, scanned, found))
+            yield from (
+                rows.filter(filtered) for rows in self._looked_up(opened, wanted, columns, scanned, found, most)
+            )
         for file in scanned:
             yield from (rows for _, rows in self._scanned(file, only))
 
@@ -199,8 +203,11 @@ class Reader:
         columns: Sequence[str],
         scanned: list[StoredFile],
         found: Found,
+        most: int | None,
     ) -> Iterator[pl.DataFrame]:
-        """The rows of all block files; one that turns out to be damaged is put among those to be `scanned`."""
+        """The rows of all block files; one that turns out to be damaged is put among those to be `scanned`. Raises
+        `CrowdError` when there are more than `most`.
+        """
         if not opened:
             return
         try:
@@ -210,8 +217,13 @@ class Reader:
                 places = [found[file.file_id][1] for file, _ in opened]
             else:
                 places = blocks.find(files, wanted)
-            rows, counts = blocks.rows_of(files, wanted, columns, places)
-            yield _dated(rows, [file.day for file, _ in opened], counts)
+            frames, days = [], [file.day for file, _ in opened]
+            for part in _batches(places):
+                rows, counts = blocks.rows_of(files, wanted, columns, part)
+                frames.append(_dated(rows, days, counts))
+                if most is not None and sum(frame.height for frame in frames) > most:
+                    raise CrowdError
+            yield from frames
         except FaultError:
             if len(opened) == 1:
                 file, block = opened[0]
@@ -221,7 +233,7 @@ class Reader:
                 return
             half = len(opened) // 2
             for part in (opened[:half], opened[half:]):
-                yield from self._looked_up(part, wanted, columns, scanned, found)
+                yield from self._looked_up(part, wanted, columns, scanned, found, most)
 
     def _scanned(
         self, file: StoredFile, only: Filter, among: Collection[int] | None = None
@@ -290,6 +302,19 @@ class Reader:
             term = self._rules.require_term(record_class, category)
             self._ends[key] = retention.begins(day, term, self._rules.zone) <= self._now
         return self._ends[key]
+
+
+def _batches(places: Sequence[Sequence[int]]) -> Iterator[Sequence[Sequence[int]]]:
+    """The blocks of each file, `_BLOCKS` after `_BLOCKS` in order: mostly all of them at once."""
+    if sum(map(len, places)) <= _BLOCKS:
+        yield places
+        return
+    flat = [(file, block) for file, those in enumerate(places) for block in those]
+    for offset in range(0, len(flat), _BLOCKS):
+        part: list[list[int]] = [[] for _ in places]
+        for file, block in flat[offset : offset + _BLOCKS]:
+            part[file].append(block)
+        yield part
 
 
 def _is_of(name: str, category: str, record_class: str) -> bool:

@@ -16,7 +16,7 @@ from benchmarks.scale import LAST_DAY
 from benchmarks.traffic import file_name, write_file
 from tests.support import SUBSCRIBER, Order, Usage, approved, ingest, new_vault, usage
 from tests.trafficvault.block_vault import give_blocks
-from trafficvault import docket, search, warrants
+from trafficvault import docket, reading, search, warrants
 from trafficvault.progress import Progress
 from trafficvault.search import Search
 from trafficvault.vault import Vault
@@ -66,6 +66,7 @@ def test_a_crowded_day_is_counted_and_given_once(
         assert give_blocks(vault) == 3
     monkeypatch.setattr(search, "PORTION_ROWS", 8)
     monkeypatch.setattr(search, "SLICE_ROWS", 5)
+    monkeypatch.setattr(reading, "_BLOCKS", 1)
     steps: list[str | Progress] = []
     tables = list(
         search_of(vault, Order(targets=[("msisdn", f"+{SUBSCRIBER}")])).stretches(steps.append, with_neighbours=True)

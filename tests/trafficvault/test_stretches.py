@@ -18,7 +18,7 @@ from queries.questions import questions
 from queries.scope import targets_table
 from tests.support import NOW, OTHER, SUBSCRIBER, Order, Usage, approved, ingest, new_vault, opened, usage
 from tests.trafficvault.block_vault import give_blocks
-from trafficvault import docket, expire, partitions, search, warrants
+from trafficvault import docket, expire, partitions, reading, search, warrants
 from trafficvault.errors import RefusedError
 from trafficvault.keys import KeyStore
 from trafficvault.progress import Progress, Watch
@@ -109,12 +109,13 @@ def test_an_answer_does_not_depend_on_its_stretches(
     whole = answer_of(busy, found, question)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search, "_FEW_ROWS", 0)
+        patch.setattr(reading, "_BLOCKS", 1)
         for size in (0, rows):
             patch.setattr(search, "STRETCH_ROWS", size)
             patch.setattr(search, "SLICE_ROWS", rows)
             assert answer_of(busy, found, question) == whole
-            patch.setattr(search, "PORTION_ROWS", size)
-            assert answer_of(busy, found, question) == whole
+        patch.setattr(search, "PORTION_ROWS", rows)
+        assert answer_of(busy, found, question) == whole
 
 
 def test_days_are_given_one_by_one_where_each_fills_a_stretch(busy: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
