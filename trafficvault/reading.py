@@ -232,8 +232,8 @@ class Reader:
                 scanned.append(file)
                 return
             half = len(opened) // 2
-            for part in (opened[:half], opened[half:]):
-                yield from self._looked_up(part, wanted, columns, scanned, found, most)
+            for several in (opened[:half], opened[half:]):
+                yield from self._looked_up(several, wanted, columns, scanned, found, most)
 
     def _scanned(
         self, file: StoredFile, only: Filter, among: Collection[int] | None = None
