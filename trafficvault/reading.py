@@ -218,8 +218,8 @@ class Reader:
             else:
                 places = blocks.find(files, wanted)
             frames, days = [], [file.day for file, _ in opened]
-            for part in _batches(places):
-                rows, counts = blocks.rows_of(files, wanted, columns, part)
+            for batch in _batches(places):
+                rows, counts = blocks.rows_of(files, wanted, columns, batch)
                 frames.append(_dated(rows, days, counts))
                 if most is not None and sum(frame.height for frame in frames) > most:
                     raise CrowdError
