@@ -120,7 +120,7 @@ SCALES = {
             10 * _MILLION,
             (10 * _MILLION, 20 * _MILLION, 50 * _MILLION, 100 * _MILLION, 200 * _MILLION, 500 * _MILLION),
             2_800_000,
-            90 * _GB,
+            70 * _GB,
         ),
     )
 }
