@@ -21,7 +21,7 @@ from tests.trafficvault import rights_house, short_location
 from tests.trafficvault.kept_files import AT, calls
 from tests.trafficvault.key_choices import CHEAP, answering, choice
 from tests.trafficvault.test_backup import ada
-from tests.trafficvault.test_endings import END, NUMBER, binding, end
+from tests.trafficvault.test_endings import END, NUMBER, binding
 from tests.trafficvault.test_erasure import erasing
 from tests.trafficvault.test_segments import enter
 from tests.trafficvault.test_trimming import LEAP
@@ -30,6 +30,7 @@ from trafficvault import (
     app,
     backup,
     compact,
+    endings,
     escrow,
     expire,
     holding,
@@ -192,11 +193,13 @@ def one_to_reread(directory: Path) -> Vault:
 
 
 def with_service(directory: Path) -> Vault:
-    """Two days of a subscriber whose service will end, another's on the first of them, a hold on neither."""
+    """Two days of a subscriber whose service ended, as two persons say, another's on the first, a hold on neither."""
     vault = new_vault(directory)
     days = [("2026-11-10", "S-1", NUMBER), ("2026-11-11", "S-1", NUMBER), ("2026-11-10", "S-2", f"+{OTHER}")]
     lines = [binding(f"{day}T08:00:00Z", whose, number) for day, whose, number in days]
     assert ingest(vault, "native_ndjson", "".join(lines), "bindings").stored == 3
+    made = endings.propose(vault, signed_in(vault, "otto"), {"subscriber": "S-1"}, END)
+    proposals.approve(vault, signed_in(vault, "ada"), made.proposal_id)
     return vault
 
 
@@ -360,7 +363,9 @@ def _extend(vault: Vault, one: Proposal) -> None:
 
 
 def _end_service(vault: Vault) -> None:
-    end(vault, END, subscriber="S-1")
+    for one in proposals.listing(vault):
+        if (one.kind, one.state) == (endings.KIND, "approved"):
+            endings.enter(vault, signed_in(vault, "ada"), one)
     expire.expire(vault)
 
 
@@ -435,8 +440,8 @@ LATE = NOW + 3 * DAY
 
 ACTS = [
     Act("withdraw", one_to_withdraw, carried_out("batch-withdraw", _withdraw), 2, 1),
-    Act("withdraw-held", held_to_withdraw, carried_out("batch-withdraw", _withdraw), 6, 0),
-    Act("replace", one_to_replace, carried_out("batch-replace", _replace), 5, 2),
+    Act("withdraw-held", held_to_withdraw, carried_out("batch-withdraw", _withdraw), 6, 1),
+    Act("replace", one_to_replace, carried_out("batch-replace", _replace), 5, 3),
     Act("reread", one_to_reread, carried_out("batch-reread", _reread), 4, 1),
     Act("end-service", with_service, opened_and(_end_service), 1, 3),
     Act("erase", one_to_erase, opened_and(_erase), 2, 3),
@@ -448,7 +453,7 @@ ACTS = [
     Act("expire-registers", with_disclosure, _expire, 0, 4, NOW + 8 * 366 * DAY),
     Act("expire-log", with_log, _expire, 0, 8, NOW + 370 * DAY, 4),
     Act("hold-end", with_carves, _expire, 1, 2, NOW + 11 * DAY),
-    Act("hold-release", one_to_release, carried_out("hold-release", _release), 1, 2, LATE),
+    Act("hold-release", one_to_release, carried_out("hold-release", _release), 1, 1, LATE),
     Act("hold-extend", one_to_extend, carried_out("hold-extend", _extend), 1, 1, LATE),
     Act("rotate", filled, opened_and(_rotate), 6, 0),
     Act("move-keys", filled, opened_and(_move), 6, 0),

@@ -32,7 +32,7 @@ from trafficvault import carving, expire, partitions, policies
 from trafficvault.durable import PART, Disk
 from trafficvault.errors import VaultError
 from trafficvault.layout import hold_key_id
-from trafficvault.ring import is_segment_key
+from trafficvault.ring import is_row_key, is_segment_key
 from trafficvault.sealed_parquet import Place
 from trafficvault.vault import Vault
 from trafficvault.verify import verify
@@ -168,7 +168,7 @@ def _state(vault: Vault) -> State:
         "rows": sorted(_rows(vault)),
         "content": _content(vault),
         "days": sorted([_told(row, "record_class", "day", "state", "gone", "going", "generation") for row in days]),
-        "keys": sorted(name for name in vault.keys.key_ids() if not is_segment_key(name)),
+        "keys": sorted(name for name in vault.keys.key_ids() if not (is_segment_key(name) or is_row_key(name))),
         "certificates": sorted(
             _told(body, "what", "class", "day", "categories", "records", "kept", "segment", "counts", "keys")
             for body in bodies

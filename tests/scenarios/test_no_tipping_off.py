@@ -42,7 +42,7 @@ SIGNED = (
 )
 _ID = re.compile(r"[0-9a-f]{12,}|(?<=[\s\"])[A-Za-z0-9+/]{40,}={0,2}")
 _LOG = re.compile(
-    r'("?\b(?:entry|entries|size|free_bytes|note|bytes|blocks)"?[\s:│|]+)(?:\d+|"[^"]*")'
+    r'("?\b(?:entry|entries|size|free_bytes|note|bytes|blocks)"?[\s:│|]+)(?:\d[\d.]*(?: .iB)?|"[^"]*")'
     r"|(?<=_bytes )\d+|\d+(?= entries| bytes are free)|[\d.]+(?= .iB are free)"
 )
 """What the vault can't hide, how far the audit log has come; and what differs from vault to vault: the room on the

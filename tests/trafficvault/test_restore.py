@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -57,10 +57,10 @@ def lost_log(vault: Vault) -> Path:
     return Path(shutil.copytree(vault.layout.audit, vault.layout.vault.with_name("survived")))
 
 
-def again(vault: Vault, source: Path, log: Path | None) -> Restored:
+def again(vault: Vault, source: Path, log: Path | None, now: datetime = LATE) -> Restored:
     """Moves the vault out of the way and restores from `source`, as ada accepts."""
     shutil.move(vault.layout.vault, vault.layout.vault.with_name("lost vault"))
-    return restore(source, vault.layout, Disk(), SetClock(LATE), from_environment, ada, log)
+    return restore(source, vault.layout, Disk(), SetClock(now), from_environment, ada, log)
 
 
 def test_verify_is_clean_at_once(vault: Vault, tmp_path: Path) -> None:
@@ -271,9 +271,10 @@ def test_a_hold_is_lost_with_its_key(vault: Vault, tmp_path: Path) -> None:
     made = holding.propose_release(held, signed_in(held, "olga"), hold)
     proposals.approve(held, signed_in(held, "piet"), made.proposal_id)
     holding.release(held, signed_in(held, "piet"), made.proposal_id)
-    expire.expire(opened(held, LATE))
-    told = again(held, tmp_path / "backup", None)
-    restored = opened(vault, LATE)
+    after = LATE + timedelta(days=2)
+    expire.expire(opened(held, after))
+    told = again(held, tmp_path / "backup", None, after)
+    restored = opened(vault, after)
 
     assert told.holds_lost == (hold,)
     assert holds.load(restored, hold).state == "lost"
@@ -283,7 +284,7 @@ def test_a_hold_is_lost_with_its_key(vault: Vault, tmp_path: Path) -> None:
     expire.expire(restored)
     assert (rows(restored, "carves"), list(restored.layout.holds.rglob("*"))) == ([], [])
     assert holds.load(restored, hold).state == "lost"
-    assert verify.verify(opened(vault, LATE)).faults == ()
+    assert verify.verify(opened(vault, after)).faults == ()
     over = opened(vault, holds.load(restored, hold).until)
     assert not any("hold kept apart" in sentence for sentence in status.status(over).attention)
 
