@@ -1,0 +1,36 @@
+"""The command line in a process that has just started, by the clock of the benchmarks.
+
+`python -m benchmarks.cold MOMENT ARGUMENTS…` is `trafficvault ARGUMENTS…` at that moment, and imports what that does.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+
+from trafficvault import cli
+from trafficvault.clock import SystemClock
+
+
+def run_cold(moment: datetime, user: str, password: str, *arguments: str) -> None:
+    """Starts the command line as `user` and waits for it. Raises `RuntimeError` with what it says when it fails."""
+    command = [sys.executable, "-m", "benchmarks.cold", moment.isoformat(), "--user", user, *arguments]
+    secret = os.environ | {"TRAFFICVAULT_PASSWORD": password}
+    root = Path(__file__).parents[1]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root, env=secret)
+    if done.returncode:
+        raise RuntimeError(f"running {arguments} as a process: it ended with {done.returncode}:\n{done.stderr[-2000:]}")
+
+
+def main() -> None:
+    """Sets the clock and does what the arguments say."""
+    moment = datetime.fromisoformat(sys.argv.pop(1))
+    setattr(SystemClock, "now", lambda _: moment)  # noqa: B010 - an assignment to a method is no type
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()
