@@ -275,6 +275,8 @@ def _ask(
         problem = f"DuckDB stopped with {type(mistake).__name__}"
     finally:
         watchdog.cancel()
+        if watchdog.ident is not None:
+            watchdog.join()
     # Outside the handlers: chained to nothing, so that no traceback shows DuckDB's words either.
     raise QuestionError(f"asking {question.name}: {problem}")
 

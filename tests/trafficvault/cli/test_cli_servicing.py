@@ -19,11 +19,12 @@ def test_the_end_of_a_service_takes_its_records(line: CommandLine) -> None:
     made = line("service", "end", "--subscriber", "S-1", *AT, "--json", user="otto").object["proposal_id"]
     assert line("service", "list", "--json", user="otto").object["endings"] == []
     assert line("proposal", "approve", made, user="otto").code == 3
-    told = line("proposal", "approve", made, user="ada").out
+    approved = line("proposal", "approve", made, user="ada")
+    assert approved.code == 0, approved.err
     (before,) = line("service", "list", "--json", user="otto").object["endings"]
     assert (before["state"], before["waits_until"]) == ("open", None)
     ending = before["ending_id"]
-    assert told.startswith(f"recorded the end of a service as {ending}")
+    assert approved.out.startswith(f"recorded the end of a service as {ending}")
     assert "rows" in line("expire").out
     after = line("service", "list", user="aukje")
     assert ending in after.out
