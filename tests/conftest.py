@@ -1,17 +1,34 @@
-"""What every test shares: how much chance property tests take, and none of the outer environment."""
+"""What every test shares: how much chance property tests take, new vaults, and none of the outer environment."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.founding import FOUNDERS
 
 # No deadline: the machine that runs CI is as slow as it is. In CI the examples are the same each time; elsewhere they
 # differ, and a failure prints how to repeat it.
 settings.register_profile("desk", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("desk"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "desk")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _founders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Vaults that are new are founded once."""
+    FOUNDERS.keep(tmp_path_factory.mktemp("founded"))
+    yield
+    FOUNDERS.keep(None)
+
+
+@pytest.fixture(autouse=True)
+def _other_vaults() -> None:
+    """A test that asks for two new vaults gets two that differ."""
+    FOUNDERS.begin()
 
 
 @pytest.fixture(autouse=True)

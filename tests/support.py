@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tests.founding import FOUNDERS
 from trafficvault import app, disclose, docket, intake, people, receive
 from trafficvault.clock import SetClock
 from trafficvault.disclose import Disclosure
@@ -35,8 +36,17 @@ def layout_at(directory: Path) -> Layout:
 
 
 def new_vault(directory: Path, policy: str = "telecom", now: datetime = NOW, disk: Disk | None = None) -> Vault:
-    """A new vault with one administrator and the staff of `STAFF`."""
-    vault = app.create(layout_at(directory), policy, [("ada", PASSWORD)], disk or Disk(), SetClock(now), FAST)
+    """A new vault with one administrator and the staff of `STAFF`; a copy where its `disk` does not matter."""
+    layout = layout_at(directory)
+    if disk is None and not layout.vault.exists() and not layout.keys.exists():
+        rules = Path(policy).read_bytes() if Path(policy).is_file() else policy
+        if FOUNDERS.copy((rules, now), directory, lambda place: _found(place, policy, now, Disk()).catalogue.close()):
+            return app.open_vault(layout, Disk(), SetClock(now), writer=True)
+    return _found(directory, policy, now, disk or Disk())
+
+
+def _found(directory: Path, policy: str, now: datetime, disk: Disk) -> Vault:
+    vault = app.create(layout_at(directory), policy, [("ada", PASSWORD)], disk, SetClock(now), FAST)
     with vault.catalogue.reading() as tx:
         ada = people.authenticate(tx, "ada", PASSWORD)
     for name, roles in STAFF.items():
