@@ -184,6 +184,11 @@ def answer(vault: Vault, order: Order, out: Path, question: str | None = None) -
     return disclose.run(vault, signed_in(vault, "olga"), approved(vault, order), out, question)
 
 
+def unmeasured() -> dict[str, str]:
+    """The environment of a process that is killed: what it ran would be lost, so its coverage is not measured."""
+    return {name: value for name, value in os.environ.items() if name != "COVERAGE_PROCESS_CONFIG"}
+
+
 class KillingDisk(Disk):
     """Ends the process with SIGKILL at the `at`-th durable step; counts steps when `at` is None."""
 

@@ -27,7 +27,7 @@ import polars as pl
 
 from ingest.record import CATEGORIES, FRAME, SCHEMA, category_of
 from tests.scenarios.acts import BY_NAME, Act, House
-from tests.support import KillingDisk
+from tests.support import KillingDisk, unmeasured
 from trafficvault import carving, expire, partitions, policies
 from trafficvault.durable import PART, Disk
 from trafficvault.errors import VaultError
@@ -123,7 +123,9 @@ def filled_up(act: Act, place: Path, at: int) -> None:
 def kill(act: Act, place: Path, at: int) -> None:
     """Does the act in `place` in a process that dies by SIGKILL at step `at`."""
     command = [sys.executable, "-m", "tests.scenarios.broken", act.name, str(place), str(at)]
-    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(
+        command, cwd=_ROOT, env=unmeasured(), capture_output=True, text=True, timeout=100, check=False
+    )
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 

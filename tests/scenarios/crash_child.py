@@ -1,17 +1,16 @@
-"""Run by the crash tests in a process of its own: one act on a vault, killed at a step, or run to its end.
+"""One act on a vault: run by the crash tests in a process of its own, which is killed at a step, and after it in theirs.
 
 Arguments: directory, act (receive, receive slices, receive group, accept, expire, compact or remove), step to be killed
-at (0: never). Prints one JSON object: the number of steps, and after a run to the end what is stored and what `verify`
-says.
+at.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from contextlib import nullcontext
 from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
 from tests.support import KillingDisk, ingest, layout_at
 from trafficvault import app, compact, expire, intake, locks, receive, rewrite, verify
@@ -22,9 +21,10 @@ from trafficvault.rewrite import Why
 from trafficvault.thinning import Going
 
 
-def main(directory: Path, act: str, at: int) -> None:
-    """Does `act` on the vault below `directory`."""
-    disk = KillingDisk(at or None)
+def done(directory: Path, act: str, disk: KillingDisk) -> dict[str, Any]:
+    """Does `act` on the vault below `directory`, as a new process finds it: the number of steps, what is stored then and
+    what `verify` says.
+    """
     layout = layout_at(directory)
     now = datetime.fromisoformat((directory / "now").read_text())
     # Compaction takes the writer's lock itself, for each exchange.
@@ -57,18 +57,17 @@ def main(directory: Path, act: str, at: int) -> None:
     with vault.catalogue.reading() as tx:
         files, parts = tx.select("files"), tx.select("partitions")
         certificates = tx.select("certificates")
-    print(
-        json.dumps(
-            {
-                "steps": steps,
-                "files": len(files),
-                "records": sum(row["rows"] for row in files),
-                "partitions": sorted(f"{row['record_class']}/{row['day']}/{row['state']}" for row in parts),
-                "certificates": len(certificates),
-                "faults": [fault.sentence for fault in verify.verify(vault).faults],
-            }
-        )
-    )
+    faults = [fault.sentence for fault in verify.verify(vault).faults]
+    vault.catalogue.close()
+    return {
+        "steps": steps,
+        "files": len(files),
+        "records": sum(row["rows"] for row in files),
+        "partitions": sorted(f"{row['record_class']}/{row['day']}/{row['state']}" for row in parts),
+        "certificates": len(certificates),
+        "faults": faults,
+    }
 
 
-main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+if __name__ == "__main__":
+    done(Path(sys.argv[1]), sys.argv[2], KillingDisk(int(sys.argv[3])))
