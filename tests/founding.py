@@ -1,4 +1,4 @@
-"""New vaults at the cost of a copy: one is founded once for all tests of a process, with its people, and copied for each.
+"""New vaults at the cost of a copy: one is founded once for all tests of a process, and copied for each, with people.
 
 No two vaults of one test are copies of the same one, so that their ids and keys differ as those of two vaults do.
 """

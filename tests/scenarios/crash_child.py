@@ -1,4 +1,4 @@
-"""One act on a vault: run by the crash tests in a process of its own, which is killed at a step, and after it in theirs.
+"""One act on a vault: run by the crash tests in a process of its own, killed at a step, and after that in theirs.
 
 Arguments: directory, act (receive, receive slices, receive group, accept, expire, compact or remove), step to be killed
 at.
@@ -22,8 +22,8 @@ from trafficvault.thinning import Going
 
 
 def done(directory: Path, act: str, disk: KillingDisk) -> dict[str, Any]:
-    """Does `act` on the vault below `directory`, as a new process finds it: the number of steps, what is stored then and
-    what `verify` says.
+    """Does `act` on the vault below `directory`, opened as by a new process: the number of steps, what is stored then
+    and what `verify` says.
     """
     layout = layout_at(directory)
     now = datetime.fromisoformat((directory / "now").read_text())

@@ -27,11 +27,14 @@ batch_verbs = typer.Typer(no_args_is_help=True, help="Batches: what was delivere
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds this module's verbs to `app`."""
+    """Adds this module's verbs to `app`, and what carries out their proposals."""
     app.add_typer(feed_verbs, name="feeds")
     app.add_typer(source_verbs, name="sources")
     app.command("ingest")(ingest)
     app.add_typer(batch_verbs, name="batch")
+    CARRIERS[withdrawal.KIND] = _withdraw
+    CARRIERS[replacement.KIND] = _replace
+    CARRIERS[rereading.KIND] = _reread
 
 
 @feed_verbs.callback()
@@ -288,11 +291,6 @@ def _told(done: Withdrawal) -> list[str]:
     return lines + [
         f"batch {name} had duplicates: what it shared with the withdrawn one went with that" for name in done.doubled
     ]
-
-
-CARRIERS[withdrawal.KIND] = _withdraw
-CARRIERS[replacement.KIND] = _replace
-CARRIERS[rereading.KIND] = _reread
 
 
 def show_receipts(receipts: list[Receipt], *, as_json: bool) -> None:

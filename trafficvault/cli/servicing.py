@@ -14,14 +14,14 @@ from trafficvault.cli.door import AsJson, door
 from trafficvault.cli.screen import print_lines, print_object, print_table
 from trafficvault.errors import RefusedError, UsageError
 
-proposing.CARRIERS[endings.KIND] = endings.enter
 service_verbs = typer.Typer(no_args_is_help=True, help="Services: what is kept until one ends goes after it.")
 _READERS = frozenset({"operator", "administrator", "auditor"})
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds this module's verbs to `app`."""
+    """Adds this module's verbs to `app`, and what carries out their proposals."""
     app.add_typer(service_verbs, name="service")
+    proposing.CARRIERS[endings.KIND] = endings.enter
 
 
 @service_verbs.command("end")
