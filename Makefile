@@ -10,7 +10,7 @@ RUN_BENCH := $(BIN)/python -m pytest benchmarks -p no:xdist -m bench -o python_f
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate lint bench bench-wide bench-full bench-report bench-compare check help-text lock clean
+.PHONY: help demo test thorough simulate lint bench bench-wide bench-full bench-report bench-compare check help-text lock clean
 
 help: ## show these lines
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -28,7 +28,10 @@ lint: $(INSTALLED) ## ruff, mypy and the import layers
 	$(BIN)/lint-imports --no-logo
 
 check: $(INSTALLED) ## the tests alone, with coverage; WORKERS=4 for more processes
-	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term
+
+thorough: $(INSTALLED) ## the tests with every step, long histories and ten times as many examples: hours
+	CRASH_STEPS=all SIMULATION=long EXAMPLES=10 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -o timeout=7200
 
 simulate: $(INSTALLED) ## 200 days of a provider in minutes, held against an oracle; .simulation/simulation.md tells; SIMULATE='--seed 2'
 	$(BIN)/python -m tests.simulation $(SIMULATE)

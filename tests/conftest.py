@@ -9,11 +9,14 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.founding import FOUNDERS
+from tests.thorough import as_many
 
-# No deadline: the machine that runs CI is as slow as it is. In CI the examples are the same each time; elsewhere they
-# differ, and a failure prints how to repeat it.
-settings.register_profile("desk", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("ci", settings.get_profile("desk"), derandomize=True)
+# No deadline: the machine that runs CI is as slow as it is. In CI the examples are the same each time, and
+# fewer; elsewhere they differ, and a failure prints how to repeat it.
+settings.register_profile(
+    "desk", max_examples=as_many(100), deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("ci", settings.get_profile("desk"), max_examples=as_many(50), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "desk")
 
 

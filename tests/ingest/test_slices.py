@@ -21,6 +21,7 @@ from ingest.feed import SHIPPED, Feed, load_feed, parse_feed
 from ingest.read import Reading, read
 from ingest.slices import Slice, slices, slices_of
 from ingest.source import Source
+from tests.thorough import as_many
 
 ARRIVED = datetime(2027, 1, 1, tzinfo=UTC)
 NAMES = ("asterisk_csv", "mvno_pipe", "native_csv", "native_ndjson")
@@ -272,7 +273,8 @@ LINES: dict[str, list[bytes]] = {
 }
 
 
-@settings(max_examples=150, deadline=None)
+@pytest.mark.no_cover
+@settings(max_examples=as_many(60), deadline=None)
 @given(st.data())
 def test_a_file_in_slices_is_the_file_whole(data: st.DataObject) -> None:
     """Records, rejections with number and bytes, what is ignored, notes, shape and refusals, wherever the cuts are."""

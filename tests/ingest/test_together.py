@@ -15,6 +15,7 @@ from ingest.feed import SHIPPED, Feed, load_feed
 from ingest.read import Reading, read
 from ingest.source import Source
 from ingest.together import Parsed, parse, read_together, together
+from tests.thorough import as_many
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 FEEDS = {name: load_feed(SHIPPED / f"{name}.toml") for name in ("mvno_pipe", "native_csv", "asterisk_csv")}
@@ -79,7 +80,8 @@ def deliveries(draw: st.DrawFn) -> tuple[str, list[bytes]]:
     return feed, files
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.mark.no_cover
+@settings(max_examples=as_many(25), deadline=None)
 @given(delivery=deliveries())
 def test_each_file_reads_as_it_does_alone(delivery: tuple[str, list[bytes]]) -> None:
     """Records with row and occurrence, rejections with their bytes, notes, counts, sequence and shape."""

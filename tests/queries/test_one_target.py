@@ -13,6 +13,7 @@ from queries import matching
 from queries.scope import Scope, Target, select
 from tests.queries.conftest import FROM, TO, build_rows, make_target, packed
 from tests.queries.test_scope import COLUMNS, A, H
+from tests.thorough import as_many
 
 ADDRESSES = st.sampled_from([None, "192.0.2.1", "192.0.2.77", "2001:db8::1"])
 MORE: dict[str, st.SearchStrategy[Any]] = {
@@ -39,7 +40,8 @@ KINDS = [
 NEVER = Target("line", "in no row", FROM, TO)
 
 
-@settings(max_examples=200, deadline=None)
+@pytest.mark.no_cover
+@settings(max_examples=as_many(100), deadline=None)
 @given(st.lists(ROWS, max_size=8), st.sampled_from(KINDS), st.sampled_from([(FROM, TO), (TO, TO + H)]))
 def test_same_rows_as_by_joins(rows: list[dict[str, Any]], kind: tuple[str, str], window: tuple[Any, Any]) -> None:
     """With a second target that is in no row the same rows come out, in the same roles and under the same masks."""

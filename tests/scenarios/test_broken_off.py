@@ -7,7 +7,6 @@ every kind, run again, and held against the oracle, which was told of one run. `
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 from collections.abc import Callable, Sequence
@@ -23,6 +22,7 @@ from tests.simulation.book import Book, Call
 from tests.simulation.mirror import Mirror, found_house, open_mirror
 from tests.simulation.rules import Rules
 from tests.support import FullDisk, layout_at, signed_in
+from tests.thorough import LONG
 from tests.trafficvault.test_rotation import Stopped, StoppingDisk
 from trafficvault import adoption, app, expire, policies, proposals, withdrawal
 from trafficvault.clock import SetClock
@@ -30,7 +30,7 @@ from trafficvault.durable import Disk
 from trafficvault.errors import RefusedError, VaultError
 from trafficvault.vault import Vault
 
-SAMPLE = 10_000 if os.environ.get("SIMULATION") == "long" else 4
+SAMPLE = 10_000 if LONG else 3
 HELD, OTHER = "+31612345678", "+31687654321"
 CELL = "204-99-0001-0007"
 FOUNDED = datetime(2027, 3, 1, 12, tzinfo=UTC)

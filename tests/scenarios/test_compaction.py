@@ -27,6 +27,7 @@ from tests.support import (
     opened,
     usage,
 )
+from tests.thorough import as_many
 from trafficvault import app, compact, expire, merging, ordering
 from trafficvault.clock import SetClock
 from trafficvault.compaction import Selection
@@ -82,8 +83,9 @@ def told(
     return found
 
 
+@pytest.mark.no_cover
 @settings(
-    max_examples=8,
+    max_examples=as_many(5),
     deadline=None,
     phases=(Phase.explicit, Phase.generate),
     suppress_health_check=[HealthCheck.function_scoped_fixture],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -16,6 +15,7 @@ import pytest
 
 from tests.scenarios.crash_child import done
 from tests.support import NOW, KillingDisk, Usage, ingest, new_vault, unmeasured, usage
+from tests.thorough import ALL_STEPS
 from trafficvault import compact
 from trafficvault.compaction import Selection
 from trafficvault.policy import preset_text
@@ -44,7 +44,7 @@ def finished(directory: Path, act: str) -> dict[str, Any]:
 
 def sampled(steps: int) -> list[int]:
     """The steps to be killed at: the last, and some before it; every one with `CRASH_STEPS=all`."""
-    if os.environ.get("CRASH_STEPS") == "all":
+    if ALL_STEPS:
         return list(range(1, steps + 1))
     return sorted({max(1, steps * number // SAMPLE) for number in range(1, SAMPLE + 1)})
 

@@ -8,7 +8,6 @@ each act are tried; `CRASH_STEPS=all` tries every one, in an hour or so.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from datetime import timedelta
@@ -20,6 +19,7 @@ import pytest
 from tests.scenarios import broken
 from tests.scenarios.acts import ACTS, BY_NAME, Act, House
 from tests.support import NOW, ingest, signed_in
+from tests.thorough import ALL_STEPS
 from tests.trafficvault.kept_files import AT, calls
 from trafficvault import carving, proposals, withdrawal
 from trafficvault.audit import AuditLog
@@ -27,19 +27,18 @@ from trafficvault.durable import Disk
 from trafficvault.layout import hold_key_id
 from trafficvault.verify import verify
 
-ALL = os.environ.get("CRASH_STEPS") == "all"
 KILLS, FULL = 2, 1
 """How many steps of an act are tried."""
 SAMPLED = {"receive", "accept", "compact", "expire", "expire-location"}
 """Acts that are tried at some steps by stories of their own, so that here all of them are, or none."""
-TRIED = [act for act in ACTS if ALL or act.name not in SAMPLED]
+TRIED = [act for act in ACTS if ALL_STEPS or act.name not in SAMPLED]
 ELSEWHERE = ("restore", "replace", "reread")
 """Acts in the middle of which records are away: they are in a backup, or in bytes that are to be read."""
 
 
 def chosen(steps: Sequence[int], act: Act, count: int) -> Sequence[int]:
     """The steps to break off at: other ones for each act, so that together they are of every kind."""
-    if ALL or len(steps) <= count:
+    if ALL_STEPS or len(steps) <= count:
         return steps
     shift = ACTS.index(act) * 7 % (len(steps) // count)
     return [steps[len(steps) * number // count + shift] for number in range(count)]
@@ -60,7 +59,7 @@ def _of_data(state: broken.State) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(7200 if ALL else 120)
+@pytest.mark.timeout(7200 if ALL_STEPS else 120)
 @pytest.mark.parametrize("act", TRIED, ids=[act.name for act in TRIED])
 def test_an_act_that_was_broken_off_is_completed(act: Act, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever step it was, killed or for want of space."""

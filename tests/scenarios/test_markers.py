@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import NOW, Order, answer, every_byte, ingest, new_vault, opened, signed_in, unmeasured
+from tests.thorough import ALL_STEPS
 from trafficvault import expire, intake
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,7 +98,7 @@ def test_no_marker_is_in_clear_after_a_crash(temporary: Path, tmp_path: Path) ->
         "v = app.open_vault(layout_at(d), disk, SetClock(NOW), writer=True)\n"
         "p = next((d / 'in').iterdir()); ingest(v, 'native_ndjson', p.read_bytes(), p.name)\n"
     )
-    for step in (3, 6, 9, 12) if os.environ.get("CRASH_STEPS") == "all" else (6, 9):
+    for step in (3, 6, 9, 12) if ALL_STEPS else (6, 9):
         done = subprocess.run(
             [sys.executable, "-c", script, str(tmp_path), str(step)],
             cwd=ROOT,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import shutil
 from datetime import datetime, timedelta
@@ -25,6 +24,7 @@ from tests.support import (
     signed_in,
     usage,
 )
+from tests.thorough import steps_on
 from tests.trafficvault.test_rotation import Stopped, StoppingDisk
 from trafficvault import app, backup, expire, locks, people, restore, verify
 from trafficvault.backup import Backup
@@ -304,10 +304,10 @@ def test_a_backup_has_a_directory_of_its_own(vault: Vault, tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_a_backup_that_was_cut_short_leaves_the_one_before(vault: Vault, tmp_path: Path) -> None:
-    """Stopped at each step in turn: what is there restores whole, and the next run completes."""
+    """Stopped at step after step: what is there restores whole, and the next run completes."""
     target, first = tmp_path / "backup", back_up(vault, tmp_path / "backup")
     ingest(opened(vault), "mvno_pipe", usage([Usage(record_id="more")]), "more")
-    for at in itertools.count(1):
+    for at in steps_on():
         shutil.rmtree(tmp_path / "run", ignore_errors=True)
         shutil.copytree(target, tmp_path / "run")
         disk = StoppingDisk()
@@ -326,10 +326,10 @@ def test_a_backup_that_was_cut_short_leaves_the_one_before(vault: Vault, tmp_pat
 
 @pytest.mark.slow
 def test_a_restore_that_was_cut_short_is_done_again(vault: Vault, tmp_path: Path) -> None:
-    """Stopped at each step in turn: there is no vault, or the whole one; the second run ends as one run does."""
+    """Stopped at step after step: there is no vault, or the whole one; the second run ends as one run does."""
     back_up(vault, tmp_path / "backup")
     expire.expire(opened(vault, LATE))
-    for at in itertools.count(1):
+    for at in steps_on():
         shutil.rmtree(tmp_path / "run", ignore_errors=True)
         layout, disk = layout_at(tmp_path / "run"), StoppingDisk(at)
         shutil.copytree(vault.layout.keys, layout.keys)

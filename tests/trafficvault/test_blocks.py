@@ -18,6 +18,7 @@ from polars.testing import assert_frame_equal
 from ingest.record import CATEGORIES, CLASSES, FRAME, HOW_MUCH, SCHEMA, WHEN, WHERE, WHO
 from queries import matching
 from queries.scope import Target
+from tests.thorough import as_many
 from tests.trafficvault import block_house as house
 from tests.trafficvault.block_house import KEYS, PLACE, busy, frames, opened, write
 from tests.trafficvault.sealed_store import full_table
@@ -55,7 +56,8 @@ def same(found: pl.DataFrame, expected: pl.DataFrame) -> None:
     assert sorted(map(repr, found.rows())) == sorted(map(repr, expected.rows()))
 
 
-@settings(max_examples=150, deadline=None)
+@pytest.mark.no_cover
+@settings(max_examples=as_many(80), deadline=None)
 @given(frames(), st.sampled_from(CLASSES))
 def test_rows_come_out_as_they_went_in(rows: pl.DataFrame, record_class: str) -> None:
     """Any value of any column of any class, nulls, empty lists and odd texts among them."""
@@ -67,7 +69,8 @@ def test_rows_come_out_as_they_went_in(rows: pl.DataFrame, record_class: str) ->
         assert file.height == rows.height
 
 
-@settings(max_examples=300, deadline=None)
+@pytest.mark.no_cover
+@settings(max_examples=as_many(150), deadline=None)
 @given(frames(LOOKED_UP), st.lists(targets(), min_size=1, max_size=3))
 def test_a_lookup_finds_what_a_scan_finds(rows: pl.DataFrame, sought: list[Target]) -> None:
     """Every identifier in every place where the questions look for it; at most a port is left to them."""

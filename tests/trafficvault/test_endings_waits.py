@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support import NOW, Order, answer, ingest, opened, signed_in
+from tests.thorough import as_many
 from tests.trafficvault.test_endings import END, NUMBER, binding, end, stored
 from tests.trafficvault.test_rewrite import faults, rows_of
 from trafficvault import adoption, endings, expire, policies, proposals
@@ -175,7 +176,8 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.no_cover
+@settings(max_examples=as_many(6), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps)
 def test_an_expiry_leaves_nothing_that_is_due_whatever_came_before(drawn: list[tuple[str, str]]) -> None:
     """Policies that come and go between late files and runs: after a run, no record is there whose service ended as

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import shutil
 from datetime import timedelta
@@ -21,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from tests.scenarios.test_backup_proof import expired
 from tests.support import NOW, Usage, every_byte, ingest, new_vault, opened, signed_in, usage
+from tests.thorough import steps_on
 from tests.trafficvault.key_choices import answering, choice
 from tests.trafficvault.test_backup import ada
 from tests.trafficvault.test_rotation import Stopped, StoppingDisk
@@ -203,9 +203,9 @@ def test_a_token_has_no_escrow(tmp_path: Path, pem: Path, to: Path) -> None:
 
 @pytest.mark.slow
 def test_an_expiry_cut_short_leaves_a_copy_and_soon_one_only(vault: Vault, to: Path, tmp_path: Path) -> None:
-    """Stopped at each step in turn: a copy of the ruling epoch key is there after the next writer, and no other."""
+    """Stopped at step after step: a copy of the ruling epoch key is there after the next writer, and no other."""
     shutil.copytree(tmp_path, tmp_path.with_name("master"), dirs_exist_ok=True)
-    for at in itertools.count(1):
+    for at in steps_on():
         for part in (vault.layout.vault, vault.layout.keys, to):
             shutil.rmtree(part)
             shutil.copytree(tmp_path.with_name("master") / part.name, part)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from ingest.record import SCHEMA
 from tests.support import NOW, SUBSCRIBER, FullDisk, Usage, layout_at, new_vault, opened, usage
+from tests.thorough import as_many
 from tests.trafficvault.prepared_vault import bundled
 from trafficvault import app, compact, group, intake, partitions
 from trafficvault.catalogue import Row
@@ -293,7 +294,8 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@pytest.mark.no_cover
+@settings(max_examples=as_many(6), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(deliveries=st.lists(st.lists(FILE, min_size=1, max_size=4), min_size=1, max_size=3), bad=st.booleans())
 def test_a_group_stores_what_its_files_store_one_by_one(
     pristine: Path, tmp_path_factory: pytest.TempPathFactory, deliveries: list[list[list[Usage]]], bad: bool

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import shutil
 from datetime import datetime, timedelta
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import FAST, NOW, PASSWORD, Usage, ingest, layout_at, usage
+from tests.thorough import steps_on
 from tests.trafficvault.key_choices import answering, choice
 from tests.trafficvault.test_rotation import Stopped, StoppingDisk
 from trafficvault import app, expire, locked, pending, signing, status, verify
@@ -202,8 +202,8 @@ def test_a_kind_that_nobody_has_is_a_fault(layout: Layout) -> None:
 
 @pytest.mark.slow
 def test_a_locked_run_cut_short_is_done_again(layout: Layout, tmp_path: Path) -> None:
-    """Stopped at each step in turn: the next run completes, and the unlocked one certifies what was due, once."""
-    for at in itertools.count(1):
+    """Stopped at step after step: the next run completes, and the unlocked one certifies what was due, once."""
+    for at in steps_on():
         where = layout_at(tmp_path / "run")
         shutil.rmtree(tmp_path / "run", ignore_errors=True)
         shutil.copytree(layout.vault, where.vault)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import NOW, FullDisk, every_byte, ingest, new_vault, opened
+from tests.thorough import steps_on
 from tests.trafficvault.kept_files import AT, CALLER, calls, kept_vault, source
 from tests.trafficvault.test_endings import BEGIN, END, binding, end
 from tests.trafficvault.test_rewrite import faults
@@ -252,10 +253,11 @@ def test_a_file_that_changed_meanwhile_is_not_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cut", [True, False])
 def test_cut_short_at_any_step_there_is_a_whole_batch_or_none(tmp_path: Path, cut: bool) -> None:
-    """The disk fails, or the process ends, at each step of taking a file in: the next run leaves both or neither."""
-    at, over = 0, False
-    while not over:
-        at += 1
+    """The disk fails, or the process ends, at step after step of taking a file in: the next run leaves both
+    or neither.
+    """
+    over = False
+    for at in steps_on(1 if cut else 2):
         vault = source(new_vault(tmp_path / str(at)))
         failing = opened(vault, disk=CutDisk(at) if cut else FullDisk(at))
         try:
@@ -269,6 +271,8 @@ def test_cut_short_at_any_step_there_is_a_whole_batch_or_none(tmp_path: Path, cu
         assert len(kept(again)) == 1
         assert faults(again) == []
         assert at < 80
+        if over:
+            break
 
 
 def test_a_stream_is_read_in_pieces_of_any_size(tmp_path: Path) -> None:

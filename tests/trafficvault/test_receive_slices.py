@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from ingest.course import Course
 from ingest.record import SCHEMA
 from tests.support import SUBSCRIBER, FullDisk, Usage, new_vault, opened, usage
+from tests.thorough import as_many
 from trafficvault import batch as batches
 from trafficvault import duplicates, intake, landing, partitions, receive
 from trafficvault.delivered import Delivered
@@ -403,7 +404,8 @@ ROW = st.builds(
 )
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.no_cover
+@settings(max_examples=as_many(4), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(deliveries=st.lists(st.lists(ROW, min_size=1, max_size=30), min_size=1, max_size=3), size=st.integers(100, 900))
 def test_slices_store_what_whole_files_store(
     tmp_path_factory: pytest.TempPathFactory, deliveries: list[list[Usage]], size: int

@@ -17,6 +17,7 @@ from queries import engine
 from queries.questions import questions
 from queries.scope import targets_table
 from tests.support import NOW, OTHER, SUBSCRIBER, Order, Usage, approved, ingest, new_vault, opened, usage
+from tests.thorough import as_many
 from tests.trafficvault.block_vault import give_blocks
 from trafficvault import docket, expire, partitions, reading, search, warrants
 from trafficvault.errors import RefusedError
@@ -85,6 +86,7 @@ def answer_of(vault: Vault, found: Search, question: str) -> list[dict[str, Any]
     return [row for table in tables for row in table.to_pylist()]
 
 
+@pytest.mark.no_cover
 @given(
     first=st.integers(0, DAYS * 24),
     hours=st.integers(1, DAYS * 24),
@@ -92,7 +94,7 @@ def answer_of(vault: Vault, found: Search, question: str) -> list[dict[str, Any]
     target=st.sampled_from([("msisdn", f"+{SUBSCRIBER}"), ("msisdn", f"+{OTHER}"), ("imsi", "204990000000001")]),
     question=st.sampled_from(["activity", "contacts"]),
 )
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=as_many(7), deadline=None)
 def test_an_answer_does_not_depend_on_its_stretches(
     busy: Vault, first: int, hours: int, rows: int, target: tuple[str, str], question: str
 ) -> None:

@@ -25,6 +25,7 @@ from tests.support import (
     signed_in,
     usage,
 )
+from tests.thorough import as_many
 from tests.trafficvault.prepared_vault import HELD_FILE, Prepared, bundled
 from tests.trafficvault.test_rewrite import faults, rows_of
 from trafficvault import app, compact, disclose, expire, proposals, withdrawal
@@ -165,7 +166,8 @@ batch_rows = st.lists(
 )
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.no_cover
+@settings(max_examples=as_many(4), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(batch_rows, min_size=2, max_size=4), st.data())
 def test_what_remains_is_what_a_vault_holds_that_never_had_it(
     batches: list[list[tuple[int, int, str]]], data: st.DataObject
