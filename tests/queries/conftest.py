@@ -82,7 +82,7 @@ def put_question(
         targets_table(scope),
         make_grant(categories),
         {"max_matches": max_matches},
-        engine.Limits(20.0),
+        engine.Limits(100.0),
         SCHEMA,
     )
     return [row for table in tables for row in table.to_pylist()]

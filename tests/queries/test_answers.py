@@ -72,7 +72,7 @@ def test_activity_assembles_calls(rows: Make, target: Make, scope: Make, grant: 
         for day in (NOON.date(), NOON.date() + D)
     ]
     first, second = engine.answers(
-        questions()["activity"], days, targets_table(wanted), grant(), {}, engine.Limits(20.0), SCHEMA
+        questions()["activity"], days, targets_table(wanted), grant(), {}, engine.Limits(100.0), SCHEMA
     )
 
     assert pick(first.to_pylist(), "row", "assembled_end") == [(5, None), (1, NOON + D + H), (4, None), (2, None)]

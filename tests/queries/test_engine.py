@@ -25,7 +25,7 @@ Make = Callable[..., Any]
 A, B = "+31612345678", "+31201234567"
 NOON = datetime(2026, 6, 10, 12, tzinfo=UTC)
 HEADER = "-- kind: aggregate\n-- needs: who, when\n-- describes: what a test asks\n--\n"
-LIMITS = engine.Limits(20.0)
+LIMITS = engine.Limits(100.0)
 
 
 def question_of(sql: str, name: str = "asked", header: str = HEADER) -> Question:
@@ -269,7 +269,7 @@ def test_a_runaway_question_is_stopped(grant: Make) -> None:
             limits=engine.Limits(0.3),
         )
 
-    assert time.monotonic() - before < 15
+    assert time.monotonic() - before < 60
     put("SELECT 1 AS one", grant())
     assert not [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer) and thread.is_alive()]
 

@@ -660,12 +660,12 @@ def test_a_file_of_duplicates_is_found_out_quickly(store: Store) -> None:
         }
     )
     file = write(store, table)
-    began = time.perf_counter()
+    began = time.process_time()
     rows_ = pl.DataFrame(pl.from_arrow(partitions.canonical(table)))
     mask = duplicates.duplicates(store.layout, store.custody, CLASS, DAY, rows_, [file.file_id])
 
     assert mask.all()
-    assert time.perf_counter() - began < 10
+    assert time.process_time() - began < 10
 
 
 def test_files_larger_than_a_slice_are_read_in_slices(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ from trafficvault.vault import Vault
 
 FIRST = datetime(2026, 11, 1, tzinfo=UTC)
 DAYS = 9
-LIMITS = engine.Limits(20.0)
+LIMITS = engine.Limits(100.0)
 
 
 def calls(seed: int, count: int) -> str:
