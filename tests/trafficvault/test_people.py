@@ -96,7 +96,7 @@ def test_the_cost_is_kept_with_the_person(tx: Transaction) -> None:
 
 
 def refusal(tx: Transaction, name: str, password: str) -> tuple[str, str | None, float]:
-    """What is said to somebody who may not sign in, and how long it took, in seconds of the processor: others work too."""
+    """What is said to somebody who may not sign in, and how much work it was: processor seconds of this thread."""
     begun = time.thread_time()
     with pytest.raises(RefusedError) as caught:
         people.authenticate(tx, name, password)
