@@ -1,7 +1,7 @@
 """A batch on its way in: what becomes of the records of one delivered file, reading by reading; or of several small
 files, a commit group, that share files and transaction while each keeps its own account.
 
-    reading → past its term? → numbered → duplicate? → landing
+    reading → past its term? → numbered → without what of it has ended → duplicate? → landing
 
 Each worker does its own reading and writing; what looks at earlier readings of the file, at the catalogue and at the
 key ring happens in the order of the file, one reading at a time (`crew.Turn`).
@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from functools import partial
 from itertools import pairwise
 from threading import Lock
 from typing import Final
@@ -29,12 +30,12 @@ from ingest.occurrences import Earlier
 from ingest.read import Reading, counted
 from ingest.record import CATEGORIES, WHERE, category_of
 from ingest.source import Source
-from trafficvault import duplicates, ended, holdings, retention, seen
+from trafficvault import blanking, duplicates, ended, holdings, retention, seen
 from trafficvault.account import Account
 from trafficvault.arriving import Arriving, Members, arriving, by_day, date_of, distinct
 from trafficvault.crew import Crew, Turn
 from trafficvault.keys import Custody
-from trafficvault.landing import Landing, close_all, without
+from trafficvault.landing import Landing, close_all
 from trafficvault.layout import day_key_id
 from trafficvault.partitions import WrittenFile, reach_of
 from trafficvault.progress import Progress, Watch
@@ -143,12 +144,8 @@ class Batch:
             for account, reading in zip(self.accounts, readings, strict=True):
                 account.add(reading)
             self._meet(parts)
-            parts = [self._without_lost(self._without_dead(part)) for part in parts]
-            for part in parts:
-                self._tell("expired", part.expired)
-                self._number(part)
-                self._sift(part)
-        for part in parts:
+            taken = [self._sifted(self._without_dead(part)) for part in parts]
+        for part in taken:
             self._land(self._landings[worker], part)
 
     def settle(self) -> None:
@@ -168,6 +165,7 @@ class Batch:
                 stored,
                 self._vault.disk,
                 self._generations.get((record_class, day), 1),
+                partial(blanking.without_ended, record_class=record_class, rules=self._vault.policy, now=self._now),
             )
             self._tell("duplicate", members[double])
             fresh, members = rows.filter(~pl.Series(double)), members[~double]
@@ -301,19 +299,36 @@ class Batch:
             return part
         return part.only(~np.isin(part.days, dead))
 
-    def _without_lost(self, part: Arriving) -> Arriving:
-        """`part` with null for what has expired of days that live on: it would have no key."""
+    def _sifted(self, part: Arriving) -> Arriving:
+        """`part` as it lands, but for the records that are to be kept from it: they are told, or set aside.
+
+        Records are numbered as they were delivered: two that differ in nothing but a location are two for ever.
+        """
+        self._tell("expired", part.expired)
+        again = self._number(part)
+        part = self._without_ended(part)
+        self._set_aside(part, again)
+        self._sift(part)
+        return part
+
+    def _without_ended(self, part: Arriving) -> Arriving:
+        """`part` with null for what has expired of days that live on, for it would have no key, and for what of a
+        record had reached its own term.
+        """
         rows = part.rows
         for number in distinct(part.days):
             lost = self._days[part.record_class, date_of(number)].lost
-            rows = without(rows, part.record_class, lost, pl.Series(part.days == number)) if lost else rows
+            rows = blanking.without(rows, part.record_class, lost, pl.Series(part.days == number)) if lost else rows
+        rows = blanking.without_ended(rows, part.record_class, self._vault.policy, self._now)
         if rows is part.rows:
             return part
         where = [name for name in rows.columns if category_of(name, part.record_class) == WHERE]
         return replace(part, rows=rows, where=seen.column_sums(rows, where))
 
-    def _number(self, part: Arriving) -> None:
-        """Numbers the equal records of the file that have no identity; sets aside those with one that were there."""
+    def _number(self, part: Arriving) -> npt.NDArray[np.bool_]:
+        """Numbers the equal records of the file that have no identity; returns which of those with one may have been in
+        it before.
+        """
         part.keep = np.ones(part.rows.height, np.bool_)
         if part.identified is None:  # the files were read whole, and their records numbered
             constants = seen.constant_sum(self._compared_constants())
@@ -325,7 +340,7 @@ class Batch:
             )
             self._tell("duplicate", part.members[again])
             part.keep &= ~again
-            return
+            return np.zeros_like(again)
         earlier = self._earlier.setdefault(part.record_class, Earlier())
         identified = part.identified
         content = seen.mixed(part.sums + part.where)
@@ -349,7 +364,8 @@ class Batch:
             part.sums = part.sums + seen.column_sums(part.rows, ("occurrence",))
         else:
             part.sums = part.sums + seen.constant_sum({"occurrence": 0})
-        self._set_aside(part, part.keep & identified & (before > 0))
+        found: npt.NDArray[np.bool_] = part.keep & identified & (before > 0)
+        return found
 
     def _sift(self, part: Arriving) -> None:
         """Sets aside the records that may be stored already."""

@@ -28,7 +28,7 @@ from ingest.read import anchor
 from ingest.record import BY_NAME, FRAME, SCHEMA, category_of
 from queries import scope
 from queries.scope import Scope
-from trafficvault import ended, holds, partitions, policies, retention, sealing, signing, warrants
+from trafficvault import blanking, ended, holds, partitions, policies, retention, sealing, signing, warrants
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.coverage import SignedWarrant, warrant_id
 from trafficvault.errors import FaultError, RefusedError
@@ -267,12 +267,7 @@ def _as_of(vault: Vault, hold: Hold, record_class: str, rows: pl.DataFrame) -> p
         return rows if ruled.term_of(record_class) is None else rows.clear()
     rows = rows.filter(~retention.expired_mask(anchor(rows, record_class), term, zone, hold.since))
     rows = rows.filter(~ended.of(vault, hold.since).mask(record_class, rows, hold.since))
-    for category in rules.early(record_class):
-        names = [name for name in rows.columns if name in BY_NAME and category_of(name, record_class) == category]
-        shorter = rules.require_term(record_class, category)
-        gone = retention.expired_mask(anchor(rows, record_class), shorter, zone, hold.since)
-        rows = rows.with_columns(pl.when(~gone).then(pl.col(name)).alias(name) for name in names)
-    return rows
+    return blanking.without_ended(rows, record_class, rules, hold.since)
 
 
 def _files(vault: Vault, record_class: str, days: Sequence[date]) -> list[Row]:

@@ -86,9 +86,10 @@ def issue(
 def issue_rows(
     vault: Vault, tx: Transaction, removed: dict[str, Any], destroyed: Destruction, carved: str
 ) -> dict[str, Any]:
-    """Signs and stores the certificate that rows of a living day were `removed`, as `trafficvault.rewrite` tells them.
+    """Signs and stores the certificate that rows of a living day were `removed`, as `trafficvault.rewrite` tells them;
+    or, where these are not all `categories`, that rows which stay have lost their values of them.
 
-    It says how many went and how many stay, and under which rule; never whose they were.
+    It says how many went or lost something, how many stay as they were, and under which rule; never whose they were.
     """
     body: dict[str, Any] = {
         "kind": "certificate-of-deletion",
@@ -97,7 +98,8 @@ def issue_rows(
         "what": "rows",
         "class": removed["class"],
         "day": removed["day"],
-        "categories": list(CATEGORIES),
+        # One that a version before this began was of whole rows.
+        "categories": removed.get("categories", list(CATEGORIES)),
         "records": removed["removed"],
         "kept": removed["kept"],
         "files": [_file(row) for row in removed["files"]],

@@ -3,7 +3,8 @@
 Two records are one when they agree in every column but batch, row, feed digest and read note: the occurrence number
 keeps equal records of one file apart, and where the source gives an identity it is 0 throughout. Equal records have
 equal starts, so only the files of the same class and day are searched. Their seen blocks find the candidates; each is
-compared with the stored row, column by column: a hash alone never drops a record.
+compared with the stored row, column by column: a hash alone never drops a record. A record whose location has ended is
+compared without it, for the stored one may have lost it.
 
 `Recent` keeps the hashes of days lately received for, so that a day's blocks are not opened for every slice and batch.
 """
@@ -11,7 +12,7 @@ compared with the stored row, column by column: a hash alone never drops a recor
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from typing import Final
 
@@ -28,6 +29,8 @@ from trafficvault.partitions import file_keys, seen_hashes, seen_key, slices, wr
 from trafficvault.sealed_parquet import Place
 
 Mask = npt.NDArray[np.bool_]
+_Without = Callable[[pl.DataFrame], pl.DataFrame]
+"""Takes what has ended from rows of one class."""
 
 _BOUND: Final = 256 * 2**20
 """Bytes of hashes that `Recent` keeps, the day last asked for apart."""
@@ -98,10 +101,12 @@ def duplicates(
     file_ids: Iterable[str],
     disk: Disk | None = None,
     generation: int = 1,
+    without: _Without = lambda rows: rows,
 ) -> Mask:
     """Which of `rows` are already in the files `file_ids` of that class and day, or earlier in `rows` itself. The files
     lie under day keys of `generation`.
 
+    `without` takes from stored rows what was taken from `rows` before: what has ended of them, stored still or not.
     With `disk`, a seen block that can't be used is written anew.
     """
     compared = seen.compared_columns(record_class)
@@ -114,7 +119,7 @@ def duplicates(
         candidates = candidates[is_in(short[candidates], _seen_of(layout, custody, place, disk))]
         if len(candidates):
             keys = file_keys(custody, place)
-            found[candidates] |= _stored_already(layout, place, keys, rows[candidates], full[candidates])
+            found[candidates] |= _stored_already(layout, place, keys, rows[candidates], full[candidates], without)
     return found
 
 
@@ -150,7 +155,12 @@ def _united(blocks: Sequence[seen.Hashes]) -> seen.Hashes:
 
 
 def _stored_already(
-    layout: Layout, place: Place, keys: Mapping[str, bytes], rows: pl.DataFrame, full: seen.Hashes
+    layout: Layout,
+    place: Place,
+    keys: Mapping[str, bytes],
+    rows: pl.DataFrame,
+    full: seen.Hashes,
+    without: _Without,
 ) -> Mask:
     """Which of the candidates `rows` stand in the file, column by column. `full` are their hashes, `where` included."""
     compared = seen.compared_columns(place.record_class)
@@ -159,7 +169,7 @@ def _stored_already(
         # A category was destroyed: what is left of the stored records is compared with as much of the new.
         full = seen.row_hashes(rows, columns)
     found = np.zeros(rows.height, np.bool_)
-    for stored in slices(layout, place, keys, columns):
+    for stored in map(without, slices(layout, place, keys, columns)):
         hashes = seen.row_hashes(stored, columns)
         order = np.argsort(hashes, kind="stable")
         near = order[np.minimum(np.searchsorted(hashes, full, sorter=order), len(order) - 1)]

@@ -277,12 +277,6 @@ def close_all(landings: Iterable[Landing]) -> None:
         growing[0].close()
 
 
-def without(rows: pl.DataFrame, record_class: str, categories: frozenset[str], which: pl.Series) -> pl.DataFrame:
-    """`rows` with null for what is of `categories`, in the rows that `which` marks."""
-    names = [name for name in rows.columns if category_of(name, record_class) in categories]
-    return rows.with_columns(pl.when(~which).then(pl.col(name)).alias(name) for name in names)
-
-
 def _arrow(values: pl.Series) -> pa.ChunkedArray:
     """`values` in Arrow, in the pieces in which they stand: to make them one would copy all their text."""
     if values.dtype.is_nested() or values.dtype == pl.Binary:

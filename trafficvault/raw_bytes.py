@@ -184,9 +184,9 @@ class _Both:
 
 
 def _ends(vault: Vault, record_class: str, day: date) -> datetime:
-    """When the first part of the records of that class and day is due."""
+    """When the first part of a record that can be of that class and day has reached its term."""
     rules = vault.policy
-    return retention.due(day, rules.require_term(record_class, rules.shortest_of(record_class)), rules.zone)
+    return retention.begins(day, rules.require_term(record_class, rules.shortest_of(record_class)), rules.zone)
 
 
 def _place(batch: str) -> str:

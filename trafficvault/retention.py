@@ -16,11 +16,12 @@ is more where a short month ends: six months from 28 February end on 28 August, 
 UTC day that touches both dates is due almost five days after its first record ended. Clamping itself only makes a
 partition less late: clamped dates fall together. A clock part of the term, or clocks that skip the end of a date, can
 carry the last end over midnight, and then it waits for the next: a day more. Records of a day that would outlive them
-by more than 48 hours leave it before it dies (`trimming`).
+by more than `LATEST` leave it before it dies (`trimming`), at `leaves`.
 
 A category with a shorter term than its record has moments of its own, by the same rules: its day key dies first, and
-the day dies later without it. A term that is longer than an earlier version's gives nothing back: days of which that
-one had begun to end a record stay under it (`Lapse`).
+the day dies later without it; where its key would outlive the first records' part of it, these lose that before. A term
+that is longer than an earlier version's gives nothing back: days of which that one had begun to end a record stay under
+it (`Lapse`).
 
 Callers: `receive` and questions use `expired_mask`, `expire` and `status` use `plan` and `due`.
 """
@@ -47,6 +48,9 @@ from trafficvault.zones import EPOCH, MICROSECONDS, Turn, microseconds, next_day
 KINDS: Final = ("records", *LEFTOVERS)
 """What has a term: a partition's records; rejections, held batches and kept files that came on one day."""
 STATES: Final = ("live", "expiring", "tombstone")
+
+LATEST: Final = timedelta(hours=48)
+"""Nothing is kept longer past its own term."""
 
 _DAY = timedelta(days=1)
 _DAY_US = 86_400 * MICROSECONDS
@@ -117,6 +121,14 @@ def begins(day: date, term: Term, zone: str) -> datetime:
     return min([_begins(day, term.lasts, zone), *(_begins(day, lapse.lasts, lapse.zone) for lapse in _over(day, term))])
 
 
+def leaves(day: date, term: Term, zone: str) -> datetime | None:
+    """When the records of the UTC `day` that it would outlive by more than `LATEST` leave it by themselves: a day after
+    the first of them has reached `term`, by when all of that local date have. None of a day that does not outlive them.
+    """
+    first = begins(day, term, zone)
+    return first + _DAY if due(day, term, zone) - first > LATEST else None
+
+
 def ended(day: date, record_class: str, policy: Policy, now: datetime) -> frozenset[str]:
     """The categories of `record_class` that are due at `now`, of a UTC `day` that itself may live on."""
     terms = {category: policy.require_term(record_class, category) for category in policy.early(record_class)}
@@ -155,8 +167,9 @@ def plan(partitions: Iterable[Partition], policy: Policy, now: datetime) -> list
 
     Of records, categories that end before their day are items of their own, as long as the day itself is not due.
     Rejections and held batches count from the day they came, as a partition does from its day, and die with the
-    shortest term of their class: they hold every category in one piece. Kept files do not wait for their day to be
-    over: they go when the first of them was kept for long enough, and never after their oldest record. One whose expiry
+    shortest term of their class: they hold every category in one piece; nor can records leave them, so that they go as
+    a whole at `leaves`. Kept files do not wait for their day to be over: they go when the first of them was kept for
+    long enough, and never after their oldest record has reached its term. One whose expiry
     began is due whatever the policy says by now: its keys may be gone already. One whose class no entry covers any
     longer is kept: that a line was lost from a file must not delete anything.
     """
@@ -197,9 +210,9 @@ def _kept_file(part: Partition, policy: Policy, now: datetime) -> Item:
     until = begins(part.day, Term(period=keep), zone)
     rule = f"keep_raw is {keep}, counted from the day they came"
     term = policy.term_of(part.record_class, policy.shortest_of(part.record_class))
-    ends = None if term is None else due(min(part.day, part.oldest or part.day), term, zone)
+    ends = None if term is None else begins(min(part.day, part.oldest or part.day), term, zone)
     if ends is not None and ends < until:
-        until, rule = ends, f"a record of theirs is due, of {part.record_class}, which is kept {term}"
+        until, rule = ends, f"a record of theirs may have reached its term, of {part.record_class}, kept {term}"
     place = (part.record_class, part.day, part.kind)
     if part.state == "expiring":
         why = f"an earlier run began to expire {what} and did not finish; it is finished first"
@@ -214,6 +227,9 @@ def _item(part: Partition, categories: tuple[str, ...], policy: Policy, now: dat
     entry = policy.entry_of(part.record_class, ruling)
     term = policy.term_of(part.record_class, ruling)
     until = None if term is None else due(part.day, term, policy.zone)
+    if term is not None and part.kind != "records":
+        # What came on one day in one piece can't lose a part of it; no record rests on it, so that it may go early.
+        until = leaves(part.day, term, policy.zone) or until
     what = _what(part, categories)
     place = (part.record_class, part.day, part.kind)
     if part.state == "expiring" or set(categories) <= set(part.going):

@@ -1,5 +1,5 @@
-"""Rewrite: rows leave living days for good. The files of such a day are written without them under a new generation of
-its day keys, and the old generation dies as an expiry does, with a signed certificate.
+"""Rewrite: rows, or categories of rows, leave living days for good. The files of such a day are written without them
+under a new generation of its day keys, and the old generation dies as an expiry does, with a signed certificate.
 
     count (who is concerned?) → keys n+1 into the ring → files without the rows → catalogue COMMIT (files exchanged,
     generation n+1, intent, what the act has to note) → ring without the keys n, epoch key destroyed → old files dropped
@@ -60,7 +60,7 @@ class Why:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """How many rows went, the days they were of, and the certificates that were issued."""
+    """How many rows went or lost something, the days they were of, and the certificates that were issued."""
 
     rows: int
     days: tuple[Day, ...]
@@ -74,7 +74,13 @@ class _Thinned:
     part: Row
     old: list[Row]
     new: list[tuple[Row, WrittenFile]]
+    categories: tuple[str, ...]
     removed: int
+
+    @property
+    def kept(self) -> int:
+        """How many rows are left that lost nothing."""
+        return sum(row["rows"] for row in self.old) - self.removed
 
 
 def remove(
@@ -84,7 +90,7 @@ def remove(
     why: Why,
     note: Note = no_note,
 ) -> Removal:
-    """Removes the rows that are `going` from the living partitions among `days`, and notes what the act has to keep in
+    """Removes what is `going` from the living partitions among `days`, and notes what the act has to keep in
     the transaction that does it. Nothing to remove is not a failure: the act is noted all the same.
 
     Raises `FaultError` when a file is not what the catalogue says, `SpaceError` when there is no room for a second copy
@@ -147,7 +153,7 @@ def finish(vault: Vault) -> tuple[dict[str, Any], ...]:
 
 
 def _thin(vault: Vault, record_class: str, day: date, going: Going) -> _Thinned | None:
-    """The files of one day without the rows that go, written under its next generation; None where none goes."""
+    """The files of one day without what goes, written under its next generation; None where nothing goes."""
     with vault.catalogue.reading() as tx:
         part = tx.get("partitions", record_class=record_class, day=day.isoformat())
         rows = tx.select("files", order_by="created_at", record_class=record_class, day=day.isoformat())
@@ -164,12 +170,13 @@ def _thin(vault: Vault, record_class: str, day: date, going: Going) -> _Thinned 
     new = [
         (row, thinning.thin(vault.disk, vault.layout, custody, row, going, now + 1))
         for row, gone in zip(rows, counts, strict=True)
-        if gone < row["rows"]
+        if going.categories or gone < row["rows"]
     ]
-    removed = sum(row["rows"] for row in rows) - sum(file.rows for _, file in new)
-    if removed != sum(counts):
-        raise AssertionError(f"{record_class} {day}: {removed} rows went and {sum(counts)} were to go")
-    return _Thinned(part, rows, new, removed)
+    done = _Thinned(part, rows, new, going.categories or CATEGORIES, sum(counts))
+    stay = sum(row["rows"] for row in rows) if going.categories else done.kept
+    if (left := sum(file.rows for _, file in new)) != stay:
+        raise AssertionError(f"{record_class} {day}: {left} rows are left and {stay} were to stay")
+    return done
 
 
 def _require_space(vault: Vault, rows: list[Row]) -> None:
@@ -202,8 +209,9 @@ def _pending(one: _Thinned, rule: str) -> dict[str, Any]:
         "day": day.isoformat(),
         "generation": now,
         "rule": rule,
+        "categories": list(one.categories),
         "removed": one.removed,
-        "kept": sum(file.rows for _, file in one.new),
+        "kept": one.kept,
         "files": [{name: row[name] for name in _CERTIFIED} for row in one.old],
         "keys": [day_key_id(record_class, day, category, now) for category in CATEGORIES],
         "destroyed": None,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from trafficvault import expire, holdings, registers, signing
+from trafficvault import expire, holdings, registers, signing, trimming
 from trafficvault.catalogue import Row
 from trafficvault.errors import FaultError, UsageError
 from trafficvault.expire import MOST_LATE, lateness
@@ -62,6 +62,7 @@ def state(vault: Vault) -> Statement:
         trusted = vault.audit.trusted_time(tx)
     now = max(vault.clock.now(), trusted or vault.clock.now())
     items = [item for item in expire.plan(vault, now) if item.action == "expire"]
+    items += [one.item for one in trimming.due(vault, now)]
     begun = {(row["record_class"], row["day"]) for row in parts if row["state"] == "expiring" or row["going"]}
     # The days that hold a record: one that is told without them is empty.
     held = {(row["record_class"], row["day"]) for row in files}

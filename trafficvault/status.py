@@ -20,6 +20,7 @@ from trafficvault import (
     rights,
     runs,
     signing,
+    trimming,
     witness,
     wording,
 )
@@ -108,7 +109,7 @@ def status(vault: Vault) -> Status:
         meta = {name: tx.meta(name) for name in (expire.LAST, LAST_VERIFY)}
         unanswered = rights.overdue(tx, now)
         requests = [row for row in tx.select("rights") if row["state"] in rights.OPEN]
-    due = [item for item in items if item.action == "expire"]
+    due = [item for item in items if item.action == "expire"] + [one.item for one in trimming.due(vault, now)]
     late = [item for item in due if lateness(item, now) > MOST_LATE]
     clock = vault.audit.clock_problem(now)
     held = [row for row in batches if row["status"] == "held"]

@@ -121,6 +121,7 @@ partitions = _table(
     _number("generation", optional=True),  # of the day keys that new files of the day take; null is the first
     _text("gone", optional=True),  # JSON array of the categories whose keys are destroyed, while the day lives
     _number("trimmed", optional=True),  # for when its first records ended those were removed that it outlives by days
+    _number("blanked", optional=True),  # the same of locations, which end before their records
     _text("going", optional=True),  # JSON array of those whose end began and is not certified
 )
 """Class × day, alive or dead. A tombstone stays for good: nothing brings its day back."""

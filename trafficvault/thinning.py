@@ -1,4 +1,5 @@
-"""Thinning: a record file without some of its rows, written anew under the next generation of its day's keys.
+"""Thinning: a record file without some of its rows, or without some categories of some of its rows, written anew under
+the next generation of its day's keys.
 
 It conserves: the old file must be, by digest and by row sum, what the catalogue says; what stays and what goes must be
 all of it; and the new file, as it is read back from disk, must hold what stays. Rows keep their order. Memory does not
@@ -18,7 +19,7 @@ import polars as pl
 import pyarrow as pa
 
 from ingest.record import CATEGORIES, SCHEMA, category_of
-from trafficvault import partitions, sealed_parquet, seen
+from trafficvault import blanking, partitions, sealed_parquet, seen
 from trafficvault.catalogue import Row
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError
@@ -34,16 +35,25 @@ _SEEN_BY = ("who", "when", "how_much")
 
 @dataclass(frozen=True, slots=True)
 class Going:
-    """Which rows go: `of` is given a class and rows with `columns`, null where a file has none, and returns a mask."""
+    """Which rows go: `of` is given a class and rows with `columns`, null where a file has none, and returns a mask.
+
+    With `categories` every row stays, and what goes of those that the mask marks is their values of these categories.
+    """
 
     columns: tuple[str, ...]
     of: Callable[[str, pl.DataFrame], pl.Series] = field(repr=False)
+    categories: tuple[str, ...] = ()
 
     def mask(self, record_class: str, rows: pl.DataFrame) -> pl.Series:
         """True for each row that goes. A column that `rows` has not is null; so is what is neither true nor false."""
         absent = [pl.lit(None, sealed_parquet.polars_type(name)).alias(name) for name in self.columns]
         asked = rows.with_columns(one for one in absent if one.meta.output_name() not in rows.columns)
         return self.of(record_class, asked.select(self.columns)).fill_null(False)
+
+    def left(self, record_class: str, rows: pl.DataFrame) -> pl.DataFrame:
+        """What of `rows`, with all their columns, stays."""
+        gone = self.mask(record_class, rows)
+        return blanking.without(rows, record_class, self.categories, gone) if self.categories else rows.filter(~gone)
 
 
 def place_of(row: Row) -> Place:
@@ -52,7 +62,10 @@ def place_of(row: Row) -> Place:
 
 
 def count(layout: Layout, custody: Custody, row: Row, going: Going) -> int:
-    """How many rows of a file go. Reads the deciding columns alone. Raises `FaultError` when it can't be read."""
+    """How many rows of a file go, or lose something. Reads the deciding columns alone.
+
+    Raises `FaultError` when it can't be read.
+    """
     place = place_of(row)
     keys = partitions.file_keys(custody, place)
     opened = sealed_parquet.unwrap(_path(layout, place), place, keys, going.columns)
@@ -62,7 +75,7 @@ def count(layout: Layout, custody: Custody, row: Row, going: Going) -> int:
 
 def thin(disk: Disk, layout: Layout, custody: Custody, row: Row, going: Going, generation: int) -> WrittenFile:
     """Writes what stays of a file as a new one under day keys of `generation`, with its seen block if the old one has
-    one. Something must stay. The keys of the new generation must be in the ring, of the categories that live.
+    one. A row must stay. The keys of the new generation must be in the ring, of the categories that live.
 
     Raises `FaultError` when the old file is not what the catalogue says, or the new one does not hold what stays; the
     old one is untouched.
@@ -121,20 +134,18 @@ class _Stays:
 
     def of(self, frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
         """Those of `frames`. Raises `FaultError` at the end when these were not all rows that the catalogue knows."""
-        seen_by, gone_rows, gone_total = seen.hashed_columns(self._old.record_class), 0, 0
+        seen_by, rows_read, total_read = seen.hashed_columns(self._old.record_class), 0, 0
         for frame in frames:
-            gone = self._going.mask(self._old.record_class, frame)
-            rows, others = frame.filter(~gone), frame.filter(gone)
+            rows = self._going.left(self._old.record_class, frame)
+            rows_read += frame.height
+            total_read += partitions.total_of(frame, frame.columns)
             self.rows += rows.height
             self._total += partitions.total_of(rows, rows.columns)
-            gone_rows += others.height
-            gone_total += partitions.total_of(others, others.columns)
             if rows.height:
                 self.hashes.append(seen.row_hashes(rows, seen_by))
                 self.filled |= {name for name in rows.columns if rows[name].null_count() < rows.height}
                 yield rows
-        rows_read = self.rows + gone_rows
-        mine = self._sum(self._old, rows_read, self._total + gone_total).partition(":")
+        mine = self._sum(self._old, rows_read, total_read).partition(":")
         its = str(self._row["row_sum"]).partition(":")
         # Another Polars made the catalogue's sum: then the digest alone, which was compared, speaks for the file.
         if rows_read != self._row["rows"] or (mine[0] == its[0] and mine[2] != its[2]):

@@ -300,7 +300,8 @@ class _Known:
             directories |= {root / str(row["die_class"]) / str(row["die_day"]) for row in batches}
         roots["rows"] = layout.records
         bodies = [body for row in certificates if (body := json.loads(str(row["body"])))["what"] in roots]
-        bodies = [body for body in bodies if FRAME in body["categories"]]  # others leave the files where they are
+        # The end of a category alone leaves the files where they are; what leaves rows that stay does not.
+        bodies = [body for body in bodies if FRAME in body["categories"] or body["what"] == "rows"]
         # A day that rows were removed from lives on.
         directories -= {roots[body["what"]] / body["class"] / body["day"] for body in bodies if body["what"] != "rows"}
         expired = frozenset(

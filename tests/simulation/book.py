@@ -39,7 +39,8 @@ class Call:
 
 @dataclass
 class Stored:
-    """A record in a day: the batch it came with, and whether its location was stored."""
+    """A record in a day: the batch it came with, and whether what tells where it was (a cell, or the time zone alone)
+    is stored."""
 
     call: Call
     batch: str
@@ -59,7 +60,7 @@ class Day:
     generation: int = 1
     located: bool = True
     alive: bool = True
-    trimmed: datetime | None = None
+    trimmed: dict[str, datetime] = field(default_factory=dict)
 
 
 @dataclass
@@ -122,10 +123,10 @@ class Book:
         """When a day, or the location in it, is to be destroyed."""
         return min(wall.due(place[1], length, self.rules.zone) for length in self._lengths(place, what))
 
-    def _begins(self, place: Place) -> datetime:
-        """When the first record that can be of a day has reached its term."""
+    def _begins(self, place: Place, what: str) -> datetime:
+        """When the first record that can be of a day, or the location in it, has reached its term."""
         zone = self.rules.zone
-        return min(wall.ends_of(place[1], length, zone)[0] for length in self._lengths(place, RECORD))
+        return min(wall.ends_of(place[1], length, zone)[0] for length in self._lengths(place, what))
 
     def _lengths(self, place: Place, what: str) -> list[str]:
         """The length of today, and every earlier one that had begun to end the day when it stopped ruling.
@@ -166,7 +167,7 @@ class Book:
                 if call.place not in self.days:
                     day.located = call.record_class != "mobile_usage" or now < self.due(call.place, WHERE)
                     self.days[call.place] = day
-                day.rows.append(Stored(call, batch, day.located and call.cell is not None))
+                day.rows.append(Stored(call, batch, day.located and now < self.expires(call, WHERE)))
                 stored += 1
         return Counts(stored, duplicate, expired)
 
@@ -188,14 +189,31 @@ class Book:
         return issued + self._trim(now) + self._clear(now)
 
     def _trim(self, now: datetime) -> int:
-        """The records that would outlive their term by more than two days go from the days that live."""
+        """What would outlive its term by more than two days goes from the days that live: records, and locations."""
         issued = 0
         for place, day in self.days.items():
-            begins = self._begins(place)
-            if day.alive and day.trimmed != begins and self.due(place) - begins > 2 * DAY and begins + DAY <= now:
-                day.trimmed = begins
-                issued += self._thin(day, [row for row in day.rows if now < self.expires(row.call)], now)
+            for what in (RECORD, WHERE):
+                begins, due = self._begins(place, what), self.due(place, what)
+                there = day.alive if what == RECORD else day.alive and day.located and place[0] == "mobile_usage"
+                if there and day.trimmed.get(what) != begins and due - begins > 2 * DAY and begins + DAY <= now < due:
+                    day.trimmed[what] = begins
+                    if what == RECORD:
+                        issued += self._thin(day, [row for row in day.rows if now < self.expires(row.call)], now)
+                    else:
+                        issued += self._blank(day, [row for row in day.rows if self._is_blank(row, now)], now)
         return issued
+
+    def _is_blank(self, row: Stored, now: datetime) -> bool:
+        return row.located and self.expires(row.call, WHERE) <= now
+
+    def _blank(self, day: Day, rows: list[Stored], now: datetime) -> int:
+        if not rows:
+            return 0
+        self._carve(day, now)
+        for row in rows:
+            row.located = False
+        day.generation += 1
+        return 1
 
     def _clear(self, now: datetime) -> int:
         """The records of services that ended long enough ago go from the days that live."""
@@ -236,8 +254,14 @@ class Book:
         self.rules, self._since = rules, now
 
     def kept_too_long(self, now: datetime) -> list[Stored]:
-        """The records that are still stored two days after their term."""
-        return [row for day in self.days.values() for row in day.rows if self.expires(row.call) + 2 * DAY < now]
+        """The records that are still stored two days after their term, or whose location is."""
+        return [
+            row
+            for day in self.days.values()
+            for row in day.rows
+            if self.expires(row.call) + 2 * DAY < now
+            or (row.located and day.located and self.expires(row.call, WHERE) + 2 * DAY < now)
+        ]
 
     # --- what must be so ----------------------------------------------------------------------------------------------
 
