@@ -446,6 +446,7 @@ ACTS = [
     Act("end-service", with_service, opened_and(_end_service), 1, 3),
     Act("erase", one_to_erase, opened_and(_erase), 2, 3),
     Act("trim", of_two_months, _expire, 1, 1, datetime(2027, 8, 29, tzinfo=UTC)),
+    Act("trim-location", short_location.of_two_months, _expire, 3, 1, short_location.LEAVES),
     Act("expire", old_and_held, _expire, 1, 1, LATE),
     Act("expire-all", old_and_held, _expire, 0, 5, NOW + 300 * DAY),
     Act("expire-location", short_location.new, _expire, 3, 1, short_location.GONE),

@@ -55,7 +55,7 @@ RULES = st.fixed_dictionaries(
     optional={
         "telephony": st.sampled_from(("P1M", "P2M", "P3M")),
         "mobile_usage": st.sampled_from(("P1M", "P2M")),
-        "where": st.sampled_from(("P7D", "P10D", "P14D")),
+        "where": st.sampled_from(("P7D", "P10D", "P14D", "P1M")),
         "wait": st.sampled_from(("P1D", "P3D")),
     },
 )

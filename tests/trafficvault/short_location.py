@@ -21,6 +21,12 @@ GONE = datetime(2026, 12, 11, 23, 30, tzinfo=UTC)
 OVER = datetime(2027, 5, 12, 0, 30, tzinfo=UTC)
 """When 10 November itself is due, after six months, and 11 November is not."""
 CELL = "204-99-0001-0007"
+MONTHS_END = datetime(2027, 3, 1, 12, tzinfo=UTC)
+"""Noon after a UTC day that touches the last of February and the first of March in Amsterdam."""
+LEAVES = datetime(2027, 3, 29, 0, 0, tzinfo=UTC)
+"""When, after a month, the locations of 28 February leave that day: the key lives for those of 1 March."""
+ENDS = datetime(2027, 4, 1, 22, 0, tzinfo=UTC)
+"""When that key dies."""
 
 
 def entry(name: str, term: str, classes: Sequence[str], categories: Sequence[str] = (), more: str = "") -> str:
@@ -53,11 +59,21 @@ def new(directory: Path, text: str | None = None) -> Vault:
     return vault
 
 
-def deliver(vault: Vault, rows: Sequence[tuple[str, str]]) -> Receipt:
-    """Receives one file of calls from the cell `CELL`: record id and start of each."""
+def of_two_months(directory: Path, text: str | None = None) -> Vault:
+    """A vault under `rules` with three records of that UTC day: two of 28 February in Amsterdam, one of 1 March."""
+    file = directory / "rules.toml"
+    file.write_text(rules() if text is None else text)
+    vault = new_vault(directory, str(file), MONTHS_END)
+    moments = ["2027-02-28T08:00:00Z", "2027-02-28T22:50:00Z", "2027-02-28T23:30:00Z"]
+    deliver(vault, [(f"r-{number}", moment) for number, moment in enumerate(moments)])
+    return vault
+
+
+def deliver(vault: Vault, rows: Sequence[tuple[str, str]], cell: str = CELL) -> Receipt:
+    """Receives one file of calls from one cell: record id and start of each."""
     head = "class,record_id,start,a_number,b_number,served,event,duration_ms,imsi,start_cell,visited_country\n"
     lines = [
-        f"mobile_usage,{name},{start},+{SUBSCRIBER},+31687654321,a,call,1000,204990000000001,{CELL},DE\n"
+        f"mobile_usage,{name},{start},+{SUBSCRIBER},+31687654321,a,call,1000,204990000000001,{cell},DE\n"
         for name, start in rows
     ]
     return ingest(vault, "native_csv", head + "".join(lines), f"{rows[0][0]}.csv")
