@@ -53,8 +53,8 @@ from trafficvault.sweep import sweep
 from trafficvault.vault import Vault
 
 MOST_LATE = timedelta(hours=24)
-"""What has been due for longer than this is wrong: expiry is run at least daily, so that each record is gone within two
-days of its own term, or as many as `retention` says where a month is short."""
+"""What has been due for longer than this is wrong: expiry is run at least daily, so that each record and each location
+is gone within two days of its own term; where a month is short, by `trimming`."""
 LAST = "last_expiry"
 """The `meta` row with the moment of the last run that came to its end."""
 _DESTROYED = "destroyed"
