@@ -24,6 +24,8 @@ class Account:
     stored: int = 0
     duplicate: int = 0
     expired: int = 0
+    unlocated: int = 0
+    """Records that came without being past their term, and whose location was past its own."""
     ignored: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
     days: set[tuple[str, date]] = field(default_factory=set)

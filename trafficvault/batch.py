@@ -28,7 +28,7 @@ import polars as pl
 from ingest.feed import Feed
 from ingest.occurrences import Earlier
 from ingest.read import Reading, counted
-from ingest.record import CATEGORIES, WHERE, category_of
+from ingest.record import CATEGORIES, WHERE
 from ingest.source import Source
 from trafficvault import blanking, duplicates, ended, holdings, retention, seen
 from trafficvault.account import Account
@@ -322,8 +322,9 @@ class Batch:
         rows = blanking.without_ended(rows, part.record_class, self._vault.policy, self._now)
         if rows is part.rows:
             return part
-        where = [name for name in rows.columns if category_of(name, part.record_class) == WHERE]
-        return replace(part, rows=rows, where=seen.column_sums(rows, where))
+        where = seen.column_sums(rows, blanking.columns_of(part.record_class, {WHERE}))
+        self._tell("unlocated", part.members[where != part.where])
+        return replace(part, rows=rows, where=where)
 
     def _number(self, part: Arriving) -> npt.NDArray[np.bool_]:
         """Numbers the equal records of the file that have no identity; returns which of those with one may have been in

@@ -89,9 +89,9 @@ def commit(
     Raises `DecisionError` where rows would be lost to a clock that can't be believed.
     """
     made = [_receipt(one.blank, account) for one, account in zip(incoming, batch.accounts, strict=True)]
-    for receipt in made:
+    for receipt, account in zip(made, batch.accounts, strict=True):
         receipt.require_balance()
-        _require_believable(vault, receipt)
+        _require_believable(vault, receipt, account)
     vault.keys.ensure([one.dying.key_id for one in incoming])
     leftovers = [account.rejections.finish() for account in batch.accounts]
     for one, account in zip(incoming, batch.accounts, strict=True):
@@ -163,15 +163,18 @@ def _day_of(file: WrittenFile) -> str:
     return f"{file.record_class}/{file.day.isoformat()}"
 
 
-def _require_believable(vault: Vault, receipt: Receipt) -> None:
-    """Raises `DecisionError` when rows were judged past their term, or in the future, by a clock that jumped."""
-    if not receipt.expired and FUTURE not in receipt.rejected_by:
+def _require_believable(vault: Vault, receipt: Receipt, account: Account) -> None:
+    """Raises `DecisionError` when rows, or what tells where they were, were judged past their term by a clock that
+    jumped; or rows in the future.
+    """
+    if not receipt.expired and not account.unlocated and FUTURE not in receipt.rejected_by:
         return
     problem = vault.audit.clock_problem(vault.clock.now())
     if problem is not None:
         raise DecisionError(
-            f"receiving a file: {problem}, and {receipt.expired} of its rows would be past their term and "
-            f"{receipt.rejected_by.get(FUTURE, 0)} in the future; nothing was stored and the file stays where it is",
+            f"receiving a file: {problem}, and {receipt.expired} of its rows would be past their term, "
+            f"{account.unlocated} past that of their location and {receipt.rejected_by.get(FUTURE, 0)} in the future; "
+            "nothing was stored and the file stays where it is",
             hint="check the clock; if it is right, an operator runs: trafficvault --user NAME expire --accept-clock",
         )
 

@@ -80,7 +80,7 @@ class _Thinned:
     @property
     def kept(self) -> int:
         """How many rows are left that lost nothing."""
-        return sum(row["rows"] for row in self.old) - self.removed
+        return sum(int(row["rows"]) for row in self.old) - self.removed
 
 
 def remove(

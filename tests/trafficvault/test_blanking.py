@@ -33,6 +33,7 @@ from trafficvault import (
     verify,
 )
 from trafficvault.compaction import Selection
+from trafficvault.errors import DecisionError
 from trafficvault.period import Period
 from trafficvault.policy import parse
 from trafficvault.provider import from_environment
@@ -63,7 +64,7 @@ def trimmed(vault: Vault) -> Vault:
 
 def stored(vault: Vault) -> dict[str, tuple[Any, ...]]:
     """What the record files hold of each record's location, to who has every key of today."""
-    custody, found = vault.keys.custody("verify"), {}
+    custody, found = vault.keys.custody("verify"), dict[str, tuple[Any, ...]]()
     with vault.catalogue.reading() as tx:
         files = tx.select("files", record_class="mobile_usage")
     for row in files:
@@ -119,8 +120,8 @@ def test_an_answer_is_the_same_before_and_after(vault: Vault, tmp_path: Path) ->
         told.append((rows.select("record_id", *WHERE).rows(), manifest["categories_expired"], manifest["complete"]))
 
     assert told[0] == told[1]
-    rows, expired, complete = told[1]
-    assert rows == [("r-0", *NOWHERE), ("r-1", *NOWHERE), ("r-2", *HERE)]
+    cells, expired, complete = told[1]
+    assert cells == [("r-0", *NOWHERE), ("r-1", *NOWHERE), ("r-2", *HERE)]
     assert (expired, complete) == ({"mobile_usage": {"where": [DAY.isoformat()]}}, False)
 
 
@@ -198,6 +199,18 @@ def test_a_longer_term_revives_nothing(vault: Vault, tmp_path: Path) -> None:
     assert deliver(longer, [("r-0", "2027-02-28T08:00:00Z"), ("n", "2027-02-28T09:00:00Z")]).duplicate == 1
     assert stored(longer)["n"] == NOWHERE
     assert {item.due for item in expire.plan(longer) if item.categories == ("where",) and item.day == DAY} == {ENDS}
+
+
+def test_a_clock_that_jumped_costs_no_location(tmp_path: Path) -> None:
+    """By a clock that can't be believed a record would be stored without its location: the file stays where it is."""
+    vault = of_two_months(tmp_path, rules().replace('"P999D"', '"P7D"'))
+    wrong = opened(vault, datetime(2027, 3, 28, 12, tzinfo=UTC))
+    with pytest.raises(DecisionError, match="0 of its rows would be past their term, 1 past that of their location"):
+        deliver(wrong, [("new", "2027-02-28T08:10:00Z"), ("last", "2027-02-28T23:40:00Z")])
+    assert len(stored(wrong)) == 3
+    right = opened(vault, MONTHS_END + timedelta(days=1))
+    assert deliver(right, [("new", "2027-02-28T08:10:00Z"), ("last", "2027-02-28T23:40:00Z")]).stored == 2
+    assert stored(right)["new"] == HERE
 
 
 def test_a_hold_keeps_the_location_that_it_began_with(vault: Vault, tmp_path: Path) -> None:
