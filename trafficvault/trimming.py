@@ -55,8 +55,9 @@ class Trim:
     @property
     def item(self) -> Item:
         """The same as something that is due."""
-        term = "the term of the day's first records" if self.rules == WHEN else f"the term of {self.rules} of them"
-        return Item(self.record_class, self.day, "rows", self.due, "expire", f"{term} is over", self.categories)
+        what, lives = ("", "the day") if self.rules == WHEN else (f"{self.rules} in ", "its key")
+        reason = f"the term of {what}the day's first records is over, and {lives} lives on"
+        return Item(self.record_class, self.day, "rows", self.due, "expire", reason, self.categories)
 
     @property
     def mark(self) -> int:

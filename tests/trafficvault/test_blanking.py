@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.scenarios.test_restored_terms import faults, put_back, what
 from tests.support import OTHER, SUBSCRIBER, Order, approved, ingest, new_vault, opened
+from tests.trafficvault.cli.commandline import CommandLine
 from tests.trafficvault.short_location import CELL, ENDS, LEAVES, MONTHS_END, asked, deliver, of_two_months, rules
 from tests.trafficvault.test_backup import back_up
 from trafficvault import (
@@ -251,6 +252,17 @@ def test_it_is_late_when_nobody_removes_it(vault: Vault) -> None:
     assert status.status(late).late == ()
     row = next(row for row in statement.state(late).body["rows"] if row["id"] == "location")
     assert (row["verdict"], row["last_certificate"]["day"]) == ("TRUE", DAY.isoformat())
+
+
+def test_a_dry_run_shows_it(vault: Vault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its reason, beside what is due as a whole, until it is done."""
+    vault.catalogue.close()
+    line = CommandLine(tmp_path, monkeypatch, LEAVES)
+    (row,) = [item for item in line("expire", "--dry-run", "--json").object["plan"] if item["what"] == "rows"]
+    assert (row["day"], row["categories"], row["action"]) == (DAY.isoformat(), ["where"], "expire")
+    assert row["reason"] == "the term of where in the day's first records is over, and its key lives on"
+    assert line("expire").code == 0
+    assert not [item for item in line("expire", "--dry-run", "--json").object["plan"] if item["what"] == "rows"]
 
 
 def test_its_certificate_holds_offline(vault: Vault) -> None:

@@ -14,7 +14,7 @@ import typer
 from ingest.record import CATEGORIES
 from trafficvault import against as old_copy
 from trafficvault import app as house
-from trafficvault import checkpoints, locks, segments, textfile, wording
+from trafficvault import checkpoints, locks, segments, textfile, trimming, wording
 from trafficvault import expire as expiring
 from trafficvault import locked as dropping
 from trafficvault import status as standing
@@ -60,6 +60,7 @@ def expire(
         vault = door(context).open()
         expiring.require_clock(vault, None)
         items = expiring.plan(vault) + segments.plan(vault)
+        items += [one.item for one in trimming.due(vault, vault.clock.now())]
         if as_json:
             print_object({"plan": [_item(item) for item in items]})
         else:
