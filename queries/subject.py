@@ -11,6 +11,9 @@ Of other people, only this is shown, whatever the source told (nummerafscherming
 - the number that called the subject in the same form, where the source says that it was not withheld;
 - anything else (a short or service number, an extension, a name, a forwarding party, a mail address) as `hidden`.
 
+SIM, device, address, user, line and place are those of the served party: of a record that is nobody's in particular
+nobody knows whose they are (the address of a SIP message is that of whoever sent it), and they are not given.
+
 Columns that can name others in a form of their own (raw forms, dialled digits, `extra_who`, trunks, the other party's
 IMSI and IMEI, ids of calls) are left out; `COLUMNS` is what is given.
 """
@@ -42,6 +45,13 @@ DECIDING = (
     "iccid", "user_name", "line", "mail_from", "mail_to", "start", "end", "reported_at", "duration_ms",
 )  # fmt: skip
 """The columns that decide whether a record is a subject's own."""
+
+SERVED_PARTYS = (
+    "subscriber", "imsi", "imei", "iccid", "eid", "public_ip", "private_ip", "prefix_length", "port_from", "port_to",
+    "protocol", "access_ip", "user_name", "line", "service_id", "session_id", "mac", "start_cell", "end_cell", "area",
+    "visited_plmn", "visited_country", "wifi_ap", "serving_node", "utc_offset",
+)  # fmt: skip
+"""The columns that tell of the served party, whoever that is: shown where it is the subject."""
 
 _OWN_ROLES = tuple(matching.ROLES.index(role) for role in ("a", "b", "c", "sender", "recipient"))
 _NUMBERS = ("msisdn", "extension", "uri")
@@ -115,6 +125,8 @@ def shown(rows: pl.DataFrame, targets: Iterable[Target]) -> pl.DataFrame:
         one = pl.element()
         hidden = pl.when(one.is_in(mails)).then(one).otherwise(pl.lit(HIDDEN))
         masks.append(pl.col("mail_to").list.eval(hidden))
+    is_served = pl.col("_row").is_in(served_rows)
+    masks += [pl.when(is_served).then(pl.col(name)).alias(name) for name in SERVED_PARTYS if name in frame.columns]
     return frame.with_columns(masks).select(name for name in COLUMNS if name in frame.columns)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ingest.record import BY_NAME
 from queries import subject
-from queries.subject import COLUMNS, DECIDING, HIDDEN
+from queries.subject import COLUMNS, DECIDING, HIDDEN, SERVED_PARTYS
 from queries.target import Target
 
 START, END = datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC)
@@ -20,8 +20,9 @@ ME, YOU = "+31612345678", "+31687654321"
 AT = datetime(2026, 11, 10, tzinfo=UTC)
 TARGETS = [Target("msisdn", ME, START, END), Target("email", "me@example.com", START, END)]
 TEXTS = dict.fromkeys(
-    ("served", "a_asserted", "source", "correlation_id", "part", "mail_from", "customer", "imsi", "dialled"), pl.String
-)
+    ("served", "a_asserted", "source", "correlation_id", "part", "mail_from", "customer", "imsi", "dialled",
+     "access_ip", "user_name", "line", "start_cell"), pl.String
+)  # fmt: skip
 SCHEMA: dict[str, Any] = {
     "record_class": pl.String,
     **{f"{party}_{part}": pl.String for party in "abc" for part in ("number", "kind", "raw")},
@@ -117,7 +118,21 @@ def test_mail_addresses_of_others_are_hidden() -> None:
     assert masked(record_class="email", mail_from="you@example.com", mail_to=["me@example.com"])["mail_from"] == HIDDEN
 
 
+def test_what_tells_of_the_served_party_is_given_to_it_alone() -> None:
+    """Of a record that is nobody's in particular, SIM, address, line and place may be those of the other one."""
+    told = {"imsi": "204990000000001", "access_ip": "203.0.113.7", "line": "L1", "start_cell": "204-99-1"}
+    call = {"a_number": YOU, "b_number": ME, **told}
+    for served, given in (("b", told), ("none", dict.fromkeys(told)), (None, dict.fromkeys(told))):
+        shown = masked(served=served, **call)
+        assert {name: shown[name] for name in told} == given
+    mine = Target("imsi", told["imsi"], START, END)
+    assert subject.shown(rows(call), [*TARGETS, mine])["line"].to_list() == ["L1"]
+    silent = {"source": "s", "correlation_id": "c-1", "part": "last", "access_ip": "203.0.113.7"}
+    assert masked(**silent)["access_ip"] is None
+
+
 MARK = "31777777"
+PLACES = ("access_ip", "user_name", "line", "start_cell")
 other = st.one_of(
     st.none(), st.sampled_from([f"+{MARK}777", f"{MARK}@customer", f"sip:{MARK}@example.com", MARK, f"name {MARK}"])
 )
@@ -128,6 +143,7 @@ party = st.one_of(st.just(ME), other)
     st.fixed_dictionaries(
         dict.fromkeys(("a_number", "b_number", "c_number", "a_asserted"), party)
         | dict.fromkeys(("a_raw", "b_raw", "c_raw", "mail_from", "dialled", "correlation_id"), other)
+        | dict.fromkeys(PLACES, other)
         | {
             "mail_to": st.one_of(st.none(), st.lists(other.filter(bool), max_size=2)),
             "served": st.sampled_from(["a", "b", "c", "none", None]),
@@ -138,6 +154,8 @@ party = st.one_of(st.just(ME), other)
 )
 def test_nobody_else_is_named(given: dict[str, Any]) -> None:
     """Whatever a record of the subject's says, no number, name or address of another stands in what is shown."""
+    if given["served"] in ("a", "b", "c"):
+        given |= dict.fromkeys(PLACES)  # these are then the subject's own
     found = rows(given)
     mine = found.filter(subject.own(found, TARGETS))
     shown = subject.shown(mine, TARGETS)
@@ -150,6 +168,7 @@ def test_columns_are_those_of_the_record() -> None:
     """None is misspelled, and none that can name others in a form of its own is among them."""
     assert set(COLUMNS) - {"record_class"} <= set(BY_NAME)
     assert set(DECIDING) <= set(BY_NAME)
+    assert set(SERVED_PARTYS) <= set(COLUMNS)
     assert not {name for name in COLUMNS if name.endswith("_raw") or name.startswith(("peer_", "extra_", "carrier_"))}
     assert not {"dialled", "routing_number", "other_parties", "correlation_id", "customer"} & set(COLUMNS)
 
