@@ -24,6 +24,7 @@ from trafficvault.errors import FaultError, UsageError
 KIND, EXPORT = "certificate-of-deletion", "certificate-export"
 _HEX_KEY = re.compile(r"[0-9a-f]{64}")
 _SHOWN = ("id", "signature")
+_EXPORTED = frozenset(("kind", "v", "id", "certificate", "signature", "public_key", "proof", "checkpoint", "timestamp"))
 _INSTANTS = ("due", "deleted_at", "final_at")
 
 
@@ -94,6 +95,9 @@ def _read(content: object) -> _Export:
                 raise UsageError(
                     f"reading a certificate: it is an export of version {content['v']}; this program reads 1"
                 )
+            if others := sorted(set(content) - _EXPORTED):
+                # Nobody signed them, and who reads the file may take them for a part of it.
+                raise FaultError(f"reading a certificate: somebody added {len(others)} fields that are none of its own")
             proof = content.get("proof")
             line, path = (None, []) if proof is None else (str(proof["entry"]), proof["path"])
             return _Export(
@@ -114,9 +118,9 @@ def _read(content: object) -> _Export:
 def read_file(text: str) -> object:
     """The JSON in a certificate file; of `{"certificates": […]}` the only one. Raises `UsageError`."""
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as problem:
-        raise UsageError("reading a certificate: the file is not JSON") from problem
+        content: object = signing.read(text)
+    except ValueError as problem:
+        raise UsageError("reading a certificate: the file is not JSON, or not as the vault writes it") from problem
     if isinstance(content, dict) and set(content) >= {"certificates"}:
         many = content["certificates"]
         if not isinstance(many, list) or len(many) != 1:

@@ -162,17 +162,9 @@ def _signed(manifest: dict[str, Any], sign: Callable[[bytes], str]) -> dict[str,
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_bytes(), object_pairs_hook=_once)
+        found = signing.read(path.read_bytes())
     except (OSError, ValueError) as problem:
         raise FaultError(f"checking package {path.parent.name}: its manifest is missing or not JSON") from problem
     if not isinstance(found, dict):
         raise FaultError(f"checking package {path.parent.name}: its manifest is not an object")
-    return found
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose names stand once: of two, a signature would vouch for one and a reader see the other."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name stands twice")
     return found

@@ -27,6 +27,18 @@ def canonical(value: object) -> bytes:
     return _ENCODER.encode(value).encode()
 
 
+def read(text: str | bytes) -> Any:
+    """The value that JSON `text` writes, for one that is signed. Raises `ValueError` where a name stands twice (a
+    signature would vouch for one of the two, and a reader see the other), and for what has no canonical form.
+    """
+    try:
+        found = json.loads(text, object_pairs_hook=_once)
+        canonical(found)
+    except (TypeError, RecursionError) as problem:
+        raise ValueError("a signed text holds objects, arrays, text and whole numbers") from problem
+    return found
+
+
 def digest(value: object) -> str:
     """SHA-256 of the canonical form, lower-case hex."""
     return hashlib.sha256(canonical(value)).hexdigest()
@@ -74,6 +86,13 @@ def statement(act: str, subject: str, person: str, at: datetime) -> bytes:
     """What a person signs: that `person` did `act` (register, approve, …) on `subject`, a digest, at that moment."""
     message: dict[str, Any] = {"v": 1, "act": act, "subject": subject, "person": person, "at": instant(at)}
     return canonical(message)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name stands twice")
+    return found
 
 
 def _require_plain(value: object) -> None:

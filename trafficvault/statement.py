@@ -103,7 +103,7 @@ def require_authentic(text: str, public_key: str) -> Statement:
     Raises `UsageError` when it has not the form of one, `FaultError` when a word of it was changed.
     """
     try:
-        found = json.loads(text)
+        found = signing.read(text)
         identity, signature = str(found.pop("id")), str(found.pop("signature"))
         canonical = signing.canonical(found)
         if (found["kind"], found["v"]) != (_KIND, 1):

@@ -89,6 +89,7 @@ CHANGES: dict[str, tuple[Callable[[Export], None], str]] = {
     "no entry": (_set("proof", "entry", to="{}"), "is none"),
     "a changed entry": (_set("proof", "entry", to='{"seq":1}'), "changed"),
     "no checkpoint": (_set("checkpoint", to="x"), "not a signed note"),
+    "a remark": (_set("remark", to="all copies are gone"), "added 1 fields that are none of its own"),
 }
 
 
@@ -158,6 +159,16 @@ def test_a_file_that_is_no_certificate(text: str) -> None:
     """It is said in a sentence, with the exit code of a wrong file."""
     with pytest.raises(UsageError, match="reading a certificate"):
         attestation.check(attestation.read_file(text), "0" * 64)
+
+
+def test_a_field_that_stands_twice_is_refused(made: tuple[Vault, Export, str]) -> None:
+    """The signature vouches for the last of the two, and somebody who reads the file sees the first."""
+    late, export, _ = made
+    text = signing.canonical(export).decode()
+    assert attestation.check(attestation.read_file(text), late.settings.public_key)
+    twice = text.replace('"certificate":{', '"certificate":{"records":0,')
+    with pytest.raises(UsageError, match="not as the vault writes it"):
+        attestation.read_file(twice)
 
 
 def test_a_later_form_is_refused() -> None:

@@ -51,6 +51,16 @@ def test_what_has_no_canonical_form(value: object) -> None:
         signing.canonical(value)
 
 
+@pytest.mark.parametrize(
+    "text", ['{"a":1,"a":2}', '{"a":{"b":1,"b":1}}', '{"a":1.5}', "NaN", '{"a":"\\ud800"}', "[" * 100_000, "{", ""]
+)
+def test_what_is_signed_is_read_as_it_stands(text: str) -> None:
+    """A name that stands twice, and what nobody can have signed, is no signed text, whichever of two would hold."""
+    with pytest.raises(ValueError):  # noqa: PT011 -- the sentence is that of who reads
+        signing.read(text)
+    assert signing.read('{"a": [1, null], "b": "Zo\\u00eb"}') == {"a": [1, None], "b": "Zoë"}
+
+
 def test_a_signature_is_of_one_key_and_one_message() -> None:
     """A signature holds for its own key and message, and for no other; a broken one is a fault, not a crash."""
     key, other = signing.new_signing_key(), signing.new_signing_key()

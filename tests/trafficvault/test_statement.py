@@ -129,6 +129,7 @@ def test_a_signature_holds_offline_and_for_every_word(vault: Vault) -> None:
         statement.require_authentic(json.dumps(changed), key)
     with pytest.raises(FaultError, match="its id is not that of its content"):
         statement.require_authentic(json.dumps(made | {"id": "0" * 32}), key)
-    for other in ("", "[]", "{}", json.dumps(made | {"kind": "package"}), json.dumps(made | {"share": 0.5})):
+    twice = json.dumps(made).replace('{"id":', '{"true": true, "id":', 1)
+    for other in (twice, "", "[]", "{}", json.dumps(made | {"kind": "package"}), json.dumps(made | {"share": 0.5})):
         with pytest.raises(UsageError, match="not a statement of version 1"):
             statement.require_authentic(other, key)
