@@ -122,9 +122,9 @@ def test_what_tells_of_the_served_party_is_given_to_it_alone() -> None:
     """Of a record that is nobody's in particular, SIM, address, line and place may be those of the other one."""
     told = {"imsi": "204990000000001", "access_ip": "203.0.113.7", "line": "L1", "start_cell": "204-99-1"}
     call = {"a_number": YOU, "b_number": ME, **told}
-    for served, given in (("b", told), ("none", dict.fromkeys(told)), (None, dict.fromkeys(told))):
+    for served, expected in (("b", told), ("none", dict.fromkeys(told)), (None, dict.fromkeys(told))):
         shown = masked(served=served, **call)
-        assert {name: shown[name] for name in told} == given
+        assert {name: shown[name] for name in told} == expected
     mine = Target("imsi", told["imsi"], START, END)
     assert subject.shown(rows(call), [*TARGETS, mine])["line"].to_list() == ["L1"]
     silent = {"source": "s", "correlation_id": "c-1", "part": "last", "access_ip": "203.0.113.7"}

@@ -56,7 +56,7 @@ def test_what_has_no_canonical_form(value: object) -> None:
 )
 def test_what_is_signed_is_read_as_it_stands(text: str) -> None:
     """A name that stands twice, and what nobody can have signed, is no signed text, whichever of two would hold."""
-    with pytest.raises(ValueError):  # noqa: PT011 -- the sentence is that of who reads
+    with pytest.raises(ValueError):
         signing.read(text)
     assert signing.read('{"a": [1, null], "b": "Zo\\u00eb"}') == {"a": [1, None], "b": "Zoë"}
 
