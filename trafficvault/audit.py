@@ -306,6 +306,14 @@ class AuditLog:
         stored = tx.meta(TRUSTED_TIME)
         return None if stored is None else datetime.fromisoformat(stored)
 
+    def moment(self) -> datetime:
+        """Now, and never before the last moment that the log believes: a clock that was set back makes no term, and no
+        hold, longer.
+        """
+        with self._catalogue.reading() as tx:
+            now, trusted = self._clock.now(), self.trusted_time(tx)
+        return now if trusted is None else max(now, trusted)
+
     def clock_problem(self, now: datetime) -> str | None:
         """Why `now` is not to be believed, as the start of a sentence; None when it is."""
         with self._catalogue.reading() as tx:

@@ -69,7 +69,7 @@ def carve(
     so a killed run is finished by the next; one of another act, or another list of files, does not stand for it.
     Durable, and in the audit log, when it returns.
     """
-    now = vault.clock.now()
+    now = vault.audit.moment()
     binding = [hold for hold in holds.listing(vault) if hold.binds(now)]
     done: list[Carved] = []
     for record_class, day, act in sorted(parts) if binding else ():
@@ -151,14 +151,17 @@ class HeldRows:
         return rows.select(name for name in rows.columns if name in {*columns, _FILE_DAY, "record_class"})
 
 
-def held_for(vault: Vault, tx: Transaction, warrant: SignedWarrant, classes: Collection[str]) -> HeldRows:
-    """What was carved for `warrant`, of `classes`: by its own freeze, or by the hold that it `supplements`.
+def held_for(
+    vault: Vault, tx: Transaction, warrant: SignedWarrant, classes: Collection[str], now: datetime
+) -> HeldRows:
+    """What was carved for `warrant`, of `classes`: by its own freeze, or by the hold that it `supplements`, where that
+    binds at `now`.
 
     Of a hold that is over there is nothing, whether its key has died yet or not.
     """
     names = {warrant_id(warrant.document), warrant.document.get("supplements")}
     rows = [row for row in vault.holdings.rows(tx, holds.TABLE) if row["id"] in names]
-    binding = {hold.hold_id: hold for hold in holds.binding(vault, tx, rows, vault.clock.now())}
+    binding = {hold.hold_id: hold for hold in holds.binding(vault, tx, rows, now)}
     carves = vault.holdings.rows(tx, TABLE) if binding else ()
     mine = [row for row in carves if row["hold"] in binding and row["record_class"] in classes]
     return HeldRows(vault, warrant, tuple(binding.values()), tuple(sorted(mine, key=_age)))

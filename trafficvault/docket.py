@@ -63,7 +63,7 @@ def register(vault: Vault, person: Person, text: str) -> str:
         known = tx.get("warrants", id=warrant_id)
     if known is not None:
         return warrant_id
-    now = vault.clock.now()
+    now, held = vault.clock.now(), vault.audit.moment()
     with vault.catalogue.transaction() as tx:
         tx.put(
             "warrants",
@@ -78,7 +78,7 @@ def register(vault: Vault, person: Person, text: str) -> str:
             approved_at=None,
             approved_signature=None,
         )
-        holds.freeze(tx, vault, warrant_id, now)
+        holds.freeze(tx, vault, warrant_id, held)
         vault.audit.enter(tx, "warrant-register", person.name, {"warrant": warrant_id, "digest": document.digest})
     vault.audit.flush()
     return warrant_id
@@ -101,7 +101,7 @@ def _approve(vault: Vault, person: Person, warrant_id: str) -> None:
         raise RefusedError(
             f"approving warrant {warrant_id}: {person.name} registered it; a second person must approve it"
         )
-    now = vault.clock.now()
+    now, held = vault.clock.now(), vault.audit.moment()
     with vault.catalogue.transaction() as tx:
         row = tx.get("warrants", id=warrant_id)
         if row is None or row["state"] != "registered":
@@ -118,7 +118,7 @@ def _approve(vault: Vault, person: Person, warrant_id: str) -> None:
                 ),
             },
         )
-        holds.bind(tx, warrant_id, found.document, now)
+        holds.bind(tx, warrant_id, found.document, held)
         vault.audit.enter(tx, "warrant-approve", person.name, {"warrant": warrant_id, "digest": found.document.digest})
     vault.audit.flush()
 
@@ -141,7 +141,7 @@ def refuse(vault: Vault, person: Person, warrant_id: str, reason: str) -> None:
         if row is None or row["state"] != "registered":
             raise RefusedError(f"refusing warrant {warrant_id}: somebody else changed its state meanwhile")
         tx.put("warrants", **row | {"state": "refused"})
-        holds.finish(tx, warrant_id, "released", vault.clock.now())
+        holds.finish(tx, warrant_id, "released", vault.audit.moment())
         vault.audit.enter(tx, "warrant-refuse", person.name, {"warrant": warrant_id, "reason": reason})
     vault.audit.flush()
 

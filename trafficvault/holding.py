@@ -43,8 +43,7 @@ def propose_extension(vault: Vault, person: Person, hold_id: str, until: str) ->
     hold = _binding(vault, hold_id, "extending")
     moment = _moment(until)
     most = warrants.most_hold(hold.document.document)
-    now = vault.clock.now()
-    if not now < moment <= max(hold.until, now) + most.delta():
+    if not hold.until < moment <= hold.until + most.delta():
         raise RefusedError(
             f"extending hold {hold_id}: it binds until {hold.until.isoformat()}, and its legal basis allows {most} at "
             f"a time; {moment.isoformat()} is not within that"
@@ -75,7 +74,7 @@ def release(vault: Vault, person: Person, proposal_id: str) -> None:
     """Carries out an approved release: from here no warrant sees what it kept, and the next expiry destroys it."""
     hold_id = proposals.require_approved(vault, proposal_id, "hold-release").body["hold"]
     with vault.catalogue.transaction() as tx:
-        holds.finish(tx, hold_id, "released", vault.clock.now())
+        holds.finish(tx, hold_id, "released", vault.audit.moment())
         proposals.mark_done(tx, proposal_id)
         vault.audit.enter(tx, "hold-release", person.name, {"hold": hold_id})
     vault.audit.flush()
@@ -87,7 +86,7 @@ def ending(vault: Vault, *, among_others: bool) -> tuple[Over, ...]:
     Keys that died by themselves would tell everybody when a hold ended, so it waits for others, but no longer than
     `WAITS`. What an earlier run began is finished at once.
     """
-    now = vault.clock.now()
+    now = vault.audit.moment()
     ended = over(vault)
     if among_others:
         return tuple(ended)
@@ -146,7 +145,7 @@ def over(vault: Vault) -> list[Over]:
     A key whose hold nobody knows is among them, and waits for nothing: the catalogue is older than it, restored after a
     loss.
     """
-    now = vault.clock.now()
+    now = vault.audit.moment()
     with vault.catalogue.reading() as tx:
         rows, carves = tx.select(holds.TABLE), tx.select(carving.TABLE)
     found = []
@@ -170,7 +169,7 @@ def _require_proposer(vault: Vault, person: Person, kind: str) -> None:
 
 def _binding(vault: Vault, hold_id: str, doing: str) -> Hold:
     hold = holds.load(vault, hold_id)
-    if not hold.binds(vault.clock.now()):
+    if not hold.binds(vault.audit.moment()):
         raise RefusedError(f"{doing} hold {hold_id}: it is over ({hold.state}, until {hold.until.isoformat()})")
     return hold
 

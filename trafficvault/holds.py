@@ -66,10 +66,12 @@ def bind(tx: Transaction, hold_id: str, document: WarrantDocument, now: datetime
 
 
 def extend(tx: Transaction, hold_id: str, until: datetime) -> None:
-    """Lets an active hold bind until `until`. Raises `RefusedError` when it is not active."""
+    """Lets an active hold bind until `until`. Raises `RefusedError` when it is not active, or binds as long already."""
     row = _row(tx, hold_id)
     if row["state"] != "active":
         raise RefusedError(f"extending hold {hold_id}: it is {row['state']}, and only an active one is extended")
+    if until <= datetime.fromisoformat(row["until"]):
+        raise RefusedError(f"extending hold {hold_id}: it binds until {row['until']} already; release it to end it")
     tx.put(TABLE, **row | {"until": signing.instant(until)})
 
 

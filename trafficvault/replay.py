@@ -119,9 +119,9 @@ def _close(tx: Transaction, act: str, detail: dict[str, Any], moment: datetime) 
         case "hold-release":
             holds.finish(tx, detail["hold"], "released", moment)
         case _:
-            row = tx.get(holds.TABLE, id=detail["hold"])
-            if row is not None and row["state"] == "active":
-                holds.extend(tx, detail["hold"], datetime.fromisoformat(detail["until"]))
+            row, until = tx.get(holds.TABLE, id=detail["hold"]), datetime.fromisoformat(detail["until"])
+            if row is not None and row["state"] == "active" and datetime.fromisoformat(row["until"]) < until:
+                holds.extend(tx, detail["hold"], until)
 
 
 def _drop(tx: Transaction, proposal_id: str) -> None:

@@ -71,7 +71,7 @@ class Search:
         self._rules = rules or vault.policy.serving(DISCLOSING)
         with vault.catalogue.reading() as tx:
             files = vault.holdings.living_files(tx)
-            self._held = carving.held_for(vault, tx, warrant, wanted.classes)
+            self._held = carving.held_for(vault, tx, warrant, wanted.classes, now)
         kept = {name for name in wanted.classes if self._rules.term_of(name) is not None}
         windows = {_dates(target.start, target.end) for target in wanted.targets}
         files = [file for file in files if file.record_class in kept and not file.lost & needs]

@@ -158,11 +158,7 @@ def as_texts(words: Words) -> dict[str, str]:
 
 
 def _moment(vault: Vault) -> datetime:
-    # A clock that was set back makes no term longer.
-    with vault.catalogue.reading() as tx:
-        trusted = vault.audit.trusted_time(tx)
-    now = vault.clock.now()
-    return max(now, trusted or now).astimezone(UTC)
+    return vault.audit.moment().astimezone(UTC)
 
 
 def _require_place(vault: Vault, request_id: str, out: Path) -> None:

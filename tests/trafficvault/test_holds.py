@@ -160,16 +160,31 @@ def test_two_persons_extend_it(stored: Vault) -> None:
     [
         ("2027-12-01T00:00Z", RefusedError, "allows P90D at a time"),
         ("2026-11-01T00:00Z", RefusedError, "is not within that"),
+        ("2026-12-01T00:00Z", RefusedError, "is not within that"),
         ("2027-01-01T00:00", UsageError, "has no offset"),
         ("soon", UsageError, "not a date and time"),
     ],
 )
 def test_what_no_extension_is(stored: Vault, until: str, error: type[Exception], said: str) -> None:
-    """Neither longer than the basis allows, nor in the past, nor of no clear moment."""
+    """Neither longer than the basis allows, nor in the past, nor earlier than its end, nor of no clear moment."""
     hold_id = registered(stored)
     docket.approve(stored, signed_in(stored, "piet"), hold_id)
     with pytest.raises(error, match=said):
         holding.propose_extension(stored, signed_in(stored, "olga"), hold_id, until)
+
+
+def test_an_extension_never_shortens(stored: Vault) -> None:
+    """Of two that were proposed, the earlier end, approved last, is refused: a hold is ended by releasing it."""
+    hold_id = registered(stored)
+    docket.approve(stored, signed_in(stored, "piet"), hold_id)
+    ends = [NOW + 170 * DAY, NOW + 120 * DAY]
+    made = [holding.propose_extension(stored, signed_in(stored, "olga"), hold_id, end.isoformat()) for end in ends]
+    for one in made:
+        proposals.approve(stored, signed_in(stored, "piet"), one.proposal_id)
+    assert holding.extend(stored, signed_in(stored, "piet"), made[0].proposal_id) == ends[0]
+    with pytest.raises(RefusedError, match="already; release it to end it"):
+        holding.extend(stored, signed_in(stored, "piet"), made[1].proposal_id)
+    assert holds.load(stored, hold_id).until == ends[0]
 
 
 def test_only_an_active_one_is_extended(stored: Vault) -> None:

@@ -91,7 +91,7 @@ def _facts(vault: Vault, hold: Hold) -> dict[str, object]:
     return {
         "hold_id": hold.hold_id,
         "reference": hold.document.document["reference"],
-        "state": hold.state if hold.state not in holds.BINDING or hold.binds(vault.clock.now()) else "ended",
+        "state": hold.state if hold.state not in holds.BINDING or hold.binds(vault.audit.moment()) else "ended",
         "since": hold.since.isoformat(),
         "until": hold.until.isoformat(),
         "days": len({(row["record_class"], row["day"]) for row in rows}),
