@@ -21,6 +21,8 @@ _LARGEST: Final = 1 << 23
 """An array of so many hashes is merged no more: merging takes twice its memory for a moment."""
 _BITS_PER_HASH: Final = 8
 _LEAST_BITS: Final = 20
+_MARKED: Final = 1 << 18
+"""So many hashes at a time are marked in the filter: in between, each takes forty bytes."""
 
 
 class Earlier:
@@ -88,8 +90,9 @@ class Earlier:
             self._keep(merged, place + 1)
 
     def _mark(self, ordered: Hashes) -> None:
-        slot = ordered >> self._shift
-        octet = (slot >> np.uint64(3)).astype(np.int64)
-        bit = np.uint8(1) << (slot & np.uint64(7)).astype(np.uint8)
-        first = np.flatnonzero(np.diff(octet, prepend=-1))
-        self._filter[octet[first]] |= np.bitwise_or.reduceat(bit, first)
+        for start in range(0, len(ordered), _MARKED):
+            slot = ordered[start : start + _MARKED] >> self._shift
+            octet = (slot >> np.uint64(3)).astype(np.int64)
+            bit = np.uint8(1) << (slot & np.uint64(7)).astype(np.uint8)
+            first = np.flatnonzero(np.diff(octet, prepend=-1))
+            self._filter[octet[first]] |= np.bitwise_or.reduceat(bit, first)

@@ -194,7 +194,9 @@ class Batch:
                     for item in landing.files
                     if (item.record_class, item.day) == (record_class, day)
                 ]
-                recent.add(record_class, day, {file_id: landing.hashes[file_id] for landing, file_id in mine})
+                # Without those that a landing forgot, it would be said that they are not stored: the day is read anew.
+                if all(file_id in landing.hashes for landing, file_id in mine):
+                    recent.add(record_class, day, {file_id: landing.hashes[file_id] for landing, file_id in mine})
 
     def abandon(self) -> None:
         """Lets go of everything that was written, and removes it, unless it was committed."""

@@ -47,6 +47,8 @@ ROWS: Final = 1 << 22
 _OPEN_FILES: Final = 64
 _OPEN_ROWS: Final = 1 << 23
 """Rows of all open files of a landing: their hashes are in memory until the file is closed."""
+_REMEMBERED: Final = 1 << 22
+"""Rows of closed files whose hashes a landing keeps for the batches that follow."""
 _FLUSHED: Final = 1 << 15
 """So many rows at once are sent to the disk while the next ones are read."""
 _REPEATED: Final = pa.dictionary(pa.int32(), pa.string())
@@ -93,7 +95,8 @@ class Landing:
         self._paths: list[Path] = []
         self.files: list[WrittenFile] = []
         self.hashes: dict[str, seen.Hashes] = {}
-        """The short hashes of the closed files, by file id."""
+        """The short hashes of the closed files, by file id; of a very large batch not of all."""
+        self._remembered = 0
 
     def append(
         self,
@@ -243,11 +246,15 @@ class Landing:
         self._disk.end(growing.path, named=False)
         place, custody = growing.place, self._custody
         whole = all(custody.has(day_key_id(record_class, day, category)) for category in CATEGORIES)
-        hashes = np.sort(np.concatenate(growing.hashes))
+        hashes = np.concatenate(growing.hashes)
+        growing.hashes.clear()
+        hashes.sort()
         # Creating it syncs the directory, and with it the name of the file itself.
         block = self._layout.seen_file(record_class, day, place.file_id)
         seen.write_block(self._disk, block, seen_key(custody, place), f"seen {place}", hashes)
-        self.hashes[place.file_id] = hashes
+        if self._remembered + len(hashes) <= _REMEMBERED:
+            self._remembered += len(hashes)
+            self.hashes[place.file_id] = hashes
         self.files.append(
             WrittenFile(
                 record_class,

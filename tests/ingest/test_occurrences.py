@@ -31,6 +31,7 @@ def test_counts_are_those_of_a_counter(parts: list[list[int]]) -> None:
 def test_many_hashes_are_found_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the first filter, and with arrays that are merged no more."""
     monkeypatch.setattr(ingest.occurrences, "_LARGEST", 1 << 15)
+    monkeypatch.setattr(ingest.occurrences, "_MARKED", 1000)
     chance = np.random.default_rng(1)
     hashes = chance.integers(0, 2**64 - 1, 400_000, dtype=np.uint64)
     earlier = Earlier()

@@ -161,6 +161,17 @@ def test_files_are_closed_when_they_are_large_or_many(vault: Vault, monkeypatch:
     assert verify(vault).faults == ()
 
 
+def test_hashes_that_a_large_batch_forgot_are_read_anew(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same process knows its records again, though it did not keep what it knew them by."""
+    assert take(vault, usage(lines(10)), "first").stored == 10
+    monkeypatch.setattr(landing, "_REMEMBERED", 20)
+    assert take(vault, usage(lines(60)), "large").stored == 50
+    assert vault.recent.rows() < 60
+    found = take(vault, usage(lines(70)), "again")
+    assert (found.stored, found.duplicate) == (10, 60)
+    assert verify(vault).faults == ()
+
+
 def test_a_column_that_comes_late_is_kept(vault: Vault) -> None:
     """A class or column that first slices lack is in the files of later ones."""
     few = '{"class":"voip","start":"2026-11-10T10:00:%02dZ","user_name":"u%d"}\n'
