@@ -1,6 +1,6 @@
 """New vaults at the cost of a copy: one is founded once for all tests of a process, and copied for each, with people.
 
-No two vaults of one test are copies of the same one, so that their ids and keys differ as those of two vaults do.
+Four vaults that a test asks for one after another are copies of four, so that their ids and keys differ as they should.
 """
 
 from __future__ import annotations
@@ -9,10 +9,13 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from pathlib import Path
 
-_MOST = 3
-"""How many of a kind are kept; what asks for more in one test founds them, as a property with many examples does."""
+_MOST = 4
+"""How many of a kind are founded; whoever asks for more in one test, as a property with many examples does, gets these
+in turn.
+"""
 
 
 class Founders:
@@ -34,9 +37,9 @@ class Founders:
 
     def copy(self, kind: Hashable, directory: Path, found: Callable[[Path], object]) -> bool:
         """Puts a vault of that kind below `directory`, if one is to be had; `found` founds it and leaves it closed."""
-        number = self._taken[kind]
-        if self._directory is None or number == _MOST:
+        if self._directory is None:
             return False
+        number = self._taken[kind] % _MOST
         self._taken[kind] += 1
         kept = self._kept.setdefault(kind, [])
         if number == len(kept):
@@ -52,8 +55,9 @@ FOUNDERS = Founders()
 
 
 def _copied(source: str, target: str) -> None:
-    # The reserve is large and only ever unlinked: another name for it does.
+    # The reserve is large and only ever unlinked: another name for it does, where both are on one file system.
     if Path(source).name == "reserve":
-        os.link(source, target)
-    else:
-        shutil.copy2(source, target)
+        with suppress(OSError):
+            os.link(source, target)
+            return
+    shutil.copy2(source, target)
