@@ -44,9 +44,14 @@ def answer(vault: Vault, person: Person, request_id: str, out: Path | None = Non
         request = rights.require_approved(vault, request_id)
         if request.approved is not None and request.approved.person == person.name:
             raise RefusedError(f"answering request {request_id}: {person.name} approved it, and never answers it")
-    if (request.right in OPENING_RIGHTS) != (out is not None):
+    if request.right in OPENING_RIGHTS and out is None:
         raise UsageError(
-            f"answering request {request_id}: --out names the package of {' and '.join(OPENING_RIGHTS)} alone"
+            f"answering request {request_id}: it asks for {request.right}; name the directory to make with --out"
+        )
+    if request.right not in OPENING_RIGHTS and out is not None:
+        raise UsageError(
+            f"answering request {request_id}: it asks for {request.right}, whose answer is a sentence; leave --out "
+            f"out, which is for {' and '.join(OPENING_RIGHTS)}"
         )
     if out is not None:
         return _exported(vault, person, request, out)

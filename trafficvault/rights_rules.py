@@ -229,7 +229,10 @@ def document(ask: Ask, checked_by: str, classes: Collection[str] = CLASSES) -> d
         raise UsageError("writing a request: its window is empty: it must end after the service began")
     told = ask.statement is not None and bool(ask.statement.strip())
     if told != (ask.right == RECTIFY) or (ask.record is not None and ask.right != RECTIFY):
-        raise UsageError("writing a request: a rectification, and nothing else, has a statement and may name a record")
+        raise UsageError(
+            "writing a request: a rectification, and nothing else, has a statement (--statement FILE) and may name a "
+            "record (--record)"
+        )
     if ask.statement is not None and len(ask.statement) > MOST_TEXT:
         raise UsageError(f"writing a request: its statement has more than {MOST_TEXT} signs")
     window = {"from": signing.instant(ask.since), "to": signing.instant(ask.until)}

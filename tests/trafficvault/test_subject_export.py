@@ -228,8 +228,11 @@ def test_an_existing_or_inner_directory_is_refused(vault: Vault, tmp_path: Path)
         answering.answer(vault, olga, request, tmp_path)
     with pytest.raises(UsageError, match="lies inside vault"):
         answering.answer(vault, olga, request, vault.layout.vault / "answer")
-    with pytest.raises(UsageError, match="names the package of access and port"):
+    with pytest.raises(UsageError, match="it asks for access; name the directory to make with --out"):
         answering.answer(vault, olga, request)
+    told = granted(vault, ask(right="complain"))
+    with pytest.raises(UsageError, match="it asks for complain, whose answer is a sentence; leave --out out, which"):
+        answering.answer(vault, olga, told, tmp_path / "answer")
 
 
 def test_the_log_tells_before_anything_leaves(vault: Vault, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from trafficvault.cli.door import AsJson, door
 from trafficvault.cli.files import read_text
 from trafficvault.cli.naming import full_id
 from trafficvault.cli.screen import plain, print_lines, print_object, print_table
+from trafficvault.coverage import OPENING_RIGHTS
 from trafficvault.errors import RefusedError, UsageError
 from trafficvault.people import Person
 from trafficvault.rights import Request
@@ -74,10 +75,11 @@ def approve(context: typer.Context, request: RequestId, as_json: AsJson = False)
     person = door(context).person(vault)
     request = full_id(vault, "request", request, person)
     rights.approve(vault, person, request)
+    place = " --out DIRECTORY" if rights.load(vault, request).right in OPENING_RIGHTS else ""
     if as_json:
         print_object({"request_id": request, "state": "approved"})
     else:
-        print_lines([f"approved request {request}; an officer carries it out with: rights answer"])
+        print_lines([f"approved request {request}; an officer carries it out with: rights answer {request}{place}"])
 
 
 @rights_verbs.command("answer")
