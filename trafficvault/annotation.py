@@ -11,7 +11,7 @@ It goes when every record that it can be about has reached its term (`registers`
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,8 +93,11 @@ class Carried:
     whoever puts it into a manifest does so before the rows are drawn.
     """
 
-    def __init__(self, vault: Vault) -> None:
-        self._known = listing(vault)
+    def __init__(self, vault: Vault, subject: Sequence[Mapping[str, Any]] | None = None) -> None:
+        """An answer to a customer carries what the `subject` of these targets said, and nobody else: a call has two
+        parties, and what one of them said of it is theirs. One to an authority carries what anybody said.
+        """
+        self._known = [one for one in listing(vault) if subject is None or _is_by(one, subject)]
         self._found: set[str] = set()
         self.told: list[dict[str, Any]] = []
 
@@ -108,3 +111,7 @@ class Carried:
         """Keeps the annotations that are about one of `rows`."""
         self._found |= {one.annotation_id for one in self._known if rows.height and one.is_about(rows)}
         self.told[:] = [one.as_manifest() for one in self._known if one.annotation_id in self._found]
+
+
+def _is_by(one: Annotation, subject: Sequence[Mapping[str, Any]]) -> bool:
+    return any(targets.are_one(mine, its) for mine in subject for its in one.targets)

@@ -22,6 +22,7 @@ from datetime import datetime
 from typing import Any
 
 from trafficvault import people, refusals, rights_rules, row_keys, signing
+from trafficvault import targets as targets_rules
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.coverage import vouched
 from trafficvault.errors import RefusedError, UsageError
@@ -241,12 +242,7 @@ def restricted_among(vault: Vault, targets: Sequence[Mapping[str, Any]]) -> list
     return [
         number
         for number, mine in enumerate(targets, start=1)
-        if any(
-            (one["type"], one["value"]) == (mine["type"], mine["value"])
-            and one["from"] < mine["to"]
-            and mine["from"] < one["to"]
-            for one in others
-        )
+        if any(targets_rules.are_one(mine, one) for one in others)
     ]
 
 

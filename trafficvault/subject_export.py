@@ -68,7 +68,7 @@ def write(vault: Vault, person: Person, request: Request, out: Path) -> Export:
     wanted = tuple(targets.target_of(one) for one in request.document["targets"])
     rules = vault.policy.portable() if request.right == PORT else vault.policy
     scope = Scope(wanted, frozenset(request.document["classes"]), frozenset(request.document["categories"]))
-    carried = Carried(vault)
+    carried = Carried(vault, request.document["targets"])
     with locks.reading(vault.layout):
         _look_up(vault)
         finding = search.Search(vault, signed, scope, _moment(vault), rules=rules)

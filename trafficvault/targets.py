@@ -100,6 +100,12 @@ def target_of(entry: Mapping[str, Any]) -> Target:
             return Target(type_, text, start, end)
 
 
+def are_one(mine: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two entries name the same identifier, in windows that overlap: a number may be given out again."""
+    same = (mine["type"], mine["value"]) == (other["type"], other["value"])
+    return same and bool(mine["from"] < other["to"] and other["from"] < mine["to"])
+
+
 def _msisdn(text: str) -> str | None:
     if not re.fullmatch(r"\+[0-9][0-9 .\-]*", text):
         return None

@@ -52,6 +52,23 @@ def test_a_statement_about_a_window_goes_with_its_records(vault: Vault, tmp_path
     assert manifest(tmp_path / "outside")["annotations"] == []
 
 
+def test_what_the_other_party_said_is_told_to_no_customer(vault: Vault, tmp_path: Path) -> None:
+    """A call has two parties: an authority is told what either said of it, a customer what they said themselves."""
+    theirs = {"identifiers": [("msisdn", YOU)], "statement": "I was called by somebody whom I fear."}
+    answered(vault, ask("rectify", **theirs))
+    answered(vault, ask(), tmp_path / "mine")
+    row = records(tmp_path / "mine")[0]
+    answered(vault, ask("rectify", record=(row["source"], row["batch"], row["row"]), **theirs))
+    answered(vault, ask("rectify"))
+    answered(vault, ask(received=datetime(2026, 11, 19, tzinfo=UTC)), tmp_path / "again")
+    assert manifest(tmp_path / "mine")["annotations"] == []
+    assert [one["text"] for one in manifest(tmp_path / "again")["annotations"]] == ["That was not me."]
+    answered(vault, ask(identifiers=[("msisdn", YOU)]), tmp_path / "theirs")
+    assert [one["text"] for one in manifest(tmp_path / "theirs")["annotations"]] == [theirs["statement"]]
+    answer(vault, Order(), tmp_path / "authority")
+    assert len(manifest(tmp_path / "authority")["annotations"]) == 3
+
+
 def test_nothing_is_annotated_before_two_persons_agreed(vault: Vault, tmp_path: Path) -> None:
     """A request alone restricts the records, and the package to an authority says so; it says nothing more."""
     request = rights.add(vault, signed_in(vault, "otto"), ask("rectify"))

@@ -165,7 +165,7 @@ def test_a_field_that_stands_twice_is_refused(made: tuple[Vault, Export, str]) -
     """The signature vouches for the last of the two, and somebody who reads the file sees the first."""
     late, export, _ = made
     text = signing.canonical(export).decode()
-    assert attestation.check(attestation.read_file(text), late.settings.public_key)
+    assert attestation.check(attestation.read_file(text), late.settings.public_key).proved
     twice = text.replace('"certificate":{', '"certificate":{"records":0,')
     with pytest.raises(UsageError, match="not as the vault writes it"):
         attestation.read_file(twice)
