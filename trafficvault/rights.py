@@ -154,7 +154,8 @@ def extend(vault: Vault, person: Person, request_id: str, reason: str) -> Reques
         found = load(vault, request_id)
         if found.state not in OPEN or found.extended is not None:
             raise RefusedError(f"{doing}: it is {found.state}, or was extended before; that is done once, while open")
-        if found.is_overdue(vault.clock.now()):
+        # Nor does a clock that was set back put it in time.
+        if found.is_overdue(vault.audit.moment()):
             raise RefusedError(f"{doing}: it was due {found.due.isoformat()}; the person had to be told before")
     due = rights_rules.due_at(found.received, vault.policy.rights_deadline, vault.policy.zone, extended=True)
     with vault.catalogue.transaction() as tx:
