@@ -164,7 +164,9 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         found = signing.read(path.read_bytes())
     except (OSError, ValueError) as problem:
-        raise FaultError(f"checking package {path.parent.name}: its manifest is missing or not JSON") from problem
+        raise FaultError(
+            f"checking package {path.parent.name}: its manifest is missing, not JSON, or not of the form of a manifest"
+        ) from problem
     if not isinstance(found, dict):
         raise FaultError(f"checking package {path.parent.name}: its manifest is not an object")
     return found
