@@ -25,13 +25,13 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
-import sqlalchemy as sa
-
-from trafficvault import database, migration, signing, tables
+from trafficvault import database, migration, signing, statements, tables
+from trafficvault.database import Link, Links
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError, RefusedError, VaultError
+from trafficvault.statements import Row as Row
+from trafficvault.table import Table
 from trafficvault.tables import SEAL, TABLES
 
 TALLY = "tally"
@@ -40,10 +40,9 @@ _VERSION = migration.VERSION
 _MODULUS = 2**256
 # Said before each transaction: a connection is used again, and within a transaction SQLite hears neither.
 _DURABLE, _LATER = "PRAGMA synchronous=FULL", "PRAGMA synchronous=NORMAL"
-_COMPLETE = "trafficvault.complete"
 
-
-Row = dict[str, Any]
+Tally = dict[str, tuple[int, int]]
+"""Number of rows and sum of their seals, by table."""
 
 
 class Transaction:
@@ -53,14 +52,15 @@ class Transaction:
     A table or column that does not exist and a value of another type are the caller's mistake: `KeyError`, `TypeError`.
     """
 
-    def __init__(self, connection: sa.Connection, mac_key: bytes, *, writable: bool) -> None:
-        self._connection = connection
+    def __init__(self, link: Link, mac_key: bytes, tally: Tally, *, writable: bool) -> None:
+        self._connection = link.connection
+        self._complete = link.complete
         self._mac_key = mac_key
         self._writable = writable
-        self._tally = _read_tally(connection, mac_key)
+        self._tally = tally
         self._changed = False
         # Inside a transaction this number is that of its snapshot; it moves when another connection has committed.
-        self._version: int = connection.exec_driver_sql("PRAGMA data_version").scalar_one()
+        self._version: int = link.connection.execute("PRAGMA data_version").fetchone()[0]
 
     def get(self, table: str, /, **key: object) -> Row | None:
         """The row with primary key `key`, or None. Raises `FaultError` when it was changed."""
@@ -71,10 +71,7 @@ class Transaction:
         """The rows whose columns equal `equals`, ordered by `order_by`, then by primary key. Raises `FaultError`."""
         target = self._require_complete(table)
         order = [order_by] if isinstance(order_by, str) else list(order_by)
-        query = sa.select(target).order_by(*(target.c[name] for name in order), *target.primary_key.columns)
-        for name, value in equals.items():
-            query = query.where(target.c[name] == value)
-        found = [dict(row) for row in self._connection.execute(query).mappings()]
+        found = list(statements.every(self._connection, target, order, equals))
         for row in found:
             _require_sealed(self._mac_key, target, row)
         return [_bare(row) for row in found]
@@ -82,11 +79,10 @@ class Transaction:
     def whole(self, table: str, /) -> list[Row]:
         """Every row by primary key, read and checked once. Raises `FaultError`."""
         target = TABLES[table]
-        query = sa.select(target).order_by(*target.primary_key.columns)
-        found = [dict(row) for row in self._connection.execute(query).mappings()]
+        found = list(statements.every(self._connection, target))
         for fault in _row_faults(found, self._mac_key, target, self._tally[table]):
             raise _changed(fault)
-        self._known()[table] = self._version
+        self._complete[table] = self._version
         return [_bare(row) for row in found]
 
     def tally_of(self, table: str) -> tuple[int, int]:
@@ -103,10 +99,10 @@ class Transaction:
         old = self._stored(target, key)
         full[SEAL] = tables.seal_of(self._mac_key, target, full)
         if old is None:
-            self._connection.execute(sa.insert(target).values(**full))
+            statements.insert(self._connection, target, full)
             self._count(target.name, 1, full[SEAL])
         elif old[SEAL] != full[SEAL]:
-            self._connection.execute(sa.update(target).where(*_matches(target, key)).values(**full))
+            statements.update(self._connection, target, full)
             self._count(target.name, -1, old[SEAL])
             self._count(target.name, 1, full[SEAL])
 
@@ -116,7 +112,7 @@ class Transaction:
         old = self._stored(target, key)
         if old is None:
             return False
-        self._connection.execute(sa.delete(target).where(*_matches(target, key)))
+        statements.delete(self._connection, target, key)
         self._count(target.name, -1, old[SEAL])
         return True
 
@@ -135,13 +131,11 @@ class Transaction:
             _write_tally(self._connection, self._mac_key, self._tally)
         return self._changed
 
-    def _stored(self, target: sa.Table, key: Mapping[str, object]) -> Row | None:
+    def _stored(self, target: Table, key: Mapping[str, object]) -> Row | None:
         tables.require_key(target, key)
-        found = self._connection.execute(sa.select(target).where(*_matches(target, key))).mappings().one_or_none()
-        if found is None:
-            return None
-        row = dict(found)
-        _require_sealed(self._mac_key, target, row)
+        row = statements.one(self._connection, target, key)
+        if row is not None:
+            _require_sealed(self._mac_key, target, row)
         return row
 
     def _count(self, table: str, step: int, seal: str) -> None:
@@ -149,21 +143,15 @@ class Transaction:
         self._tally[table] = (count + step, (total + step * int(seal, 16)) % _MODULUS)
         self._changed = True
 
-    def _require_complete(self, table: str, *, write: bool = False) -> sa.Table:
+    def _require_complete(self, table: str, *, write: bool = False) -> Table:
         if write and not self._writable:
             raise TypeError(f"changing table {table}: this is a reading of the catalogue, not a transaction")
         target = TABLES[table]
-        known = self._known()
-        if known.get(table) != self._version:
+        if self._complete.get(table) != self._version:
             for fault in _table_faults(self._connection, self._mac_key, target, self._tally[table]):
                 raise _changed(fault)
-            known[table] = self._version
+            self._complete[table] = self._version
         return target
-
-    def _known(self) -> dict[str, int]:
-        """The tables that this connection found complete, each with the version of the data at that time."""
-        known: dict[str, int] = self._connection.info.setdefault(_COMPLETE, {})
-        return known
 
 
 class Catalogue:
@@ -173,13 +161,9 @@ class Catalogue:
         self._path = path
         self._mac_key = mac_key
         self._disk = disk
-        self._engine = sa.create_engine(
-            "sqlite://",
-            creator=lambda: database.connect(path),
-            poolclass=sa.QueuePool,
-            pool_use_lifo=True,  # the connection that knows which tables are complete is used again
-            hide_parameters=True,  # row values never stand in an error
-        )
+        self._links = Links(path)
+        self._read: tuple[Row, Tally] | None = None
+        """The tally that was read last, as it is stored and as it was understood."""
 
     @classmethod
     def create(cls, path: Path, mac_key: bytes, disk: Disk, *, generation: int = 1) -> Catalogue:
@@ -189,10 +173,10 @@ class Catalogue:
 
         def build(part: Path) -> None:
             with closing(cls(part, mac_key, Disk())) as fresh:
-                with fresh._connected("BEGIN IMMEDIATE") as connection:
-                    tables.metadata.create_all(connection)
-                    _write_tally(connection, mac_key, dict.fromkeys(TABLES, (0, 0)))
-                    connection.commit()
+                with fresh._links.one("BEGIN IMMEDIATE") as link:
+                    database.make(link.connection)
+                    _write_tally(link.connection, mac_key, dict.fromkeys(TABLES, (0, 0)))
+                    link.connection.commit()
                 with fresh.transaction() as tx:
                     tx.set_meta(GENERATION, str(generation))
 
@@ -235,26 +219,26 @@ class Catalogue:
         transaction is committed: for what can be done again. Waits five seconds for another writer, then raises
         `BusyError`.
         """
-        with self._connected(_DURABLE if durable else _LATER) as connection:
-            connection.exec_driver_sql("BEGIN IMMEDIATE").close()
-            tx = Transaction(connection, self._mac_key, writable=True)
+        with self._links.one(_DURABLE if durable else _LATER) as link:
+            link.connection.execute("BEGIN IMMEDIATE")
+            tx = Transaction(link, self._mac_key, self._tally(link), writable=True)
             yield tx
             if tx.finish():
                 self._disk.step("before commit")
-                connection.commit()
+                link.connection.commit()
                 self._disk.step("after commit")
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
         """A consistent view that changes nothing and holds up no writer."""
-        with self._connected("BEGIN") as connection:
-            yield Transaction(connection, self._mac_key, writable=False)
+        with self._links.one("BEGIN") as link:
+            yield Transaction(link, self._mac_key, self._tally(link), writable=False)
 
     def check(self) -> list[str]:
         """Every fault of the catalogue as a sentence; none when it is whole. Never raises for what it finds on disk."""
         try:
-            with self._connected("BEGIN") as connection:
-                return list(dict.fromkeys(_faults(connection, self._mac_key)))
+            with self._links.one("BEGIN") as link:
+                return list(dict.fromkeys(_faults(link.connection, self._mac_key)))
         except VaultError as problem:
             return [f"catalogue: {problem}"]
 
@@ -265,51 +249,44 @@ class Catalogue:
         is to be said, and to be done again later.
         """
         self._disk.step("before truncate wal")
-        with self._connected(f"PRAGMA busy_timeout={int(wait_seconds * 1000)}") as connection:
+        with self._links.one(f"PRAGMA busy_timeout={int(wait_seconds * 1000)}") as link:
             try:
-                busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
+                busy = link.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             finally:
-                connection.exec_driver_sql(f"PRAGMA {database.BUSY_TIMEOUT}").close()
+                link.connection.execute(f"PRAGMA {database.BUSY_TIMEOUT}").close()
         self._disk.step("after truncate wal")
         return bool(busy == 0)
 
     def close(self) -> None:
         """Closes the connections that wait in the pool."""
-        self._engine.dispose()
+        self._links.close()
 
     def _migrate(self) -> None:
         """One transaction: a crash leaves the old version or the new one. A damaged one is left to its reader."""
         try:
-            with self._connected("BEGIN") as connection:
-                old = migration.is_old(connection)
+            with self._links.one("BEGIN") as link:
+                old = migration.is_old(link.connection)
         except VaultError:
             return
         if old:
-            with self._connected("BEGIN IMMEDIATE") as connection:
-                if migration.is_old(connection):
-                    migration.migrate(connection, self._mac_key)
+            with self._links.one("BEGIN IMMEDIATE") as link:
+                if migration.is_old(link.connection):
+                    migration.migrate(link.connection, self._mac_key)
                     self._disk.step("before commit")
-                    connection.commit()
+                    link.connection.commit()
                     self._disk.step("after commit")
 
-    @contextmanager
-    def _connected(self, first: str) -> Iterator[sa.Connection]:
-        """A connection on which `first` was executed. What is not committed at the end of the block is rolled back."""
-        try:
-            with self._engine.connect() as connection:
-                connection.exec_driver_sql(first).close()
-                yield connection
-        except sa.exc.DBAPIError as problem:
-            raise database.translated(problem.orig) from problem
+    def _tally(self, link: Link) -> Tally:
+        """The tally as it is now; one that is stored to the letter as before is not checked and understood again."""
+        stored, read = _stored_tally(link.connection), self._read
+        if read is None or read[0] != stored:
+            read = self._read = stored, _read_tally(stored, self._mac_key)
+        return dict(read[1])
 
 
-def _require_sealed(mac_key: bytes, table: sa.Table, row: Mapping[str, object]) -> None:
+def _require_sealed(mac_key: bytes, table: Table, row: Mapping[str, object]) -> None:
     if not tables.is_sealed(mac_key, table, row):
         raise _changed(f"{tables.row_name(table, row)}: changed")
-
-
-def _matches(table: sa.Table, key: Mapping[str, object]) -> list[sa.ColumnElement[bool]]:
-    return [table.c[name] == value for name, value in key.items()]
 
 
 def _bare(row: Row) -> Row:
@@ -320,36 +297,38 @@ def _changed(fault: str) -> FaultError:
     return FaultError(f"catalogue: {fault}", hint=database.RESTORE)
 
 
-def _read_tally(connection: sa.Connection, mac_key: bytes) -> dict[str, tuple[int, int]]:
-    meta = TABLES["meta"]
-    found = connection.execute(sa.select(meta).where(meta.c.key == TALLY)).mappings().one_or_none()
+def _stored_tally(connection: sqlite3.Connection) -> Row:
+    found = statements.one(connection, TABLES["meta"], {"key": TALLY})
     if found is None:
         raise _changed("table meta: the tally over all tables is missing")
-    _require_sealed(mac_key, meta, dict(found))
-    content = json.loads(found["value"])
+    return found
+
+
+def _read_tally(stored: Row, mac_key: bytes) -> Tally:
+    _require_sealed(mac_key, TABLES["meta"], stored)
+    content = json.loads(stored["value"])
     if content["v"] != _VERSION:
         raise VaultError(f"opening the catalogue: it is of version {content['v']}, this program reads {_VERSION}")
     return {name: (count, int(total, 16)) for name, (count, total) in content["tables"].items()}
 
 
-def _write_tally(connection: sa.Connection, mac_key: bytes, tally: Mapping[str, tuple[int, int]]) -> None:
+def _write_tally(connection: sqlite3.Connection, mac_key: bytes, tally: Tally) -> None:
     meta = TABLES["meta"]
     content = {"v": _VERSION, "tables": {name: [count, f"{total:064x}"] for name, (count, total) in tally.items()}}
     row = {"key": TALLY, "value": signing.canonical(content).decode()}
     row[SEAL] = tables.seal_of(mac_key, meta, row)
-    if not connection.execute(sa.update(meta).where(meta.c.key == TALLY).values(**row)).rowcount:
-        connection.execute(sa.insert(meta).values(**row))
+    if not statements.update(connection, meta, row):
+        statements.insert(connection, meta, row)
 
 
 def _table_faults(
-    connection: sa.Connection, mac_key: bytes, table: sa.Table, tally: tuple[int, int] | None
+    connection: sqlite3.Connection, mac_key: bytes, table: Table, tally: tuple[int, int] | None
 ) -> Iterator[str]:
     """Faults of one table: its changed rows, then whether its rows are those of `tally` (None: it can't be read)."""
-    rows = (dict(found) for found in connection.execute(sa.select(table)).mappings())
-    yield from _row_faults(rows, mac_key, table, tally)
+    yield from _row_faults(statements.every(connection, table), mac_key, table, tally)
 
 
-def _row_faults(rows: Iterable[Row], mac_key: bytes, table: sa.Table, tally: tuple[int, int] | None) -> Iterator[str]:
+def _row_faults(rows: Iterable[Row], mac_key: bytes, table: Table, tally: tuple[int, int] | None) -> Iterator[str]:
     """As `_table_faults`, of all its `rows`."""
     count, total, changed = 0, 0, 0
     for row in rows:
@@ -367,19 +346,19 @@ def _row_faults(rows: Iterable[Row], mac_key: bytes, table: sa.Table, tally: tup
         yield f"table {table.name}: its rows are not those of the tally: one of an older state was put back"
 
 
-def _faults(connection: sa.Connection, mac_key: bytes) -> Iterator[str]:
-    for sentence in connection.exec_driver_sql("PRAGMA integrity_check(20)").scalars():
+def _faults(connection: sqlite3.Connection, mac_key: bytes) -> Iterator[str]:
+    for sentence in (row[0] for row in connection.execute("PRAGMA integrity_check(20)")):
         if sentence != "ok":
             yield f"catalogue: SQLite's own check says: {sentence}"
     yield from database.schema_faults(connection)
     tally: dict[str, tuple[int, int]] = {}
     try:
-        tally = _read_tally(connection, mac_key)
-    except (VaultError, sa.exc.DBAPIError) as problem:
-        yield str(problem) if isinstance(problem, VaultError) else f"catalogue: {database.translated(problem.orig)}"
+        tally = _read_tally(_stored_tally(connection), mac_key)
+    except (VaultError, sqlite3.Error) as problem:
+        yield str(problem) if isinstance(problem, VaultError) else f"catalogue: {database.translated(problem)}"
     for table in TABLES.values():
         try:
             for fault in _table_faults(connection, mac_key, table, tally.get(table.name)):
                 yield f"catalogue: {fault}"
-        except sa.exc.DBAPIError as problem:
-            yield f"catalogue: table {table.name}: {database.translated(problem.orig)}"
+        except sqlite3.Error as problem:
+            yield f"catalogue: table {table.name}: {database.translated(problem)}"

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
-import sqlalchemy as sa
-
-from trafficvault import tables
 from trafficvault.errors import BusyError, FaultError, SpaceError, VaultError
 
 RESTORE = "`trafficvault verify` names every fault; restore the newest copy of the vault"
@@ -31,6 +30,7 @@ _PRAGMAS = (
 )
 
 
+_MOST_IDLE = 5
 _NO_ROOM = frozenset({"SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_SHMOPEN", "SQLITE_IOERR_WRITE"})
 """What SQLite says when its own files beside the database can't grow."""
 
@@ -42,7 +42,7 @@ def require_file(path: Path) -> None:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Opens the existing file at `path`. Raises `sqlite3.Error`; SQLAlchemy and `translated` make sentences of it."""
+    """Opens the existing file at `path`. Raises `sqlite3.Error`, of which `translated` makes a sentence."""
     # The driver's own BEGIN (its legacy transaction control) is off: this module says when a transaction begins.
     address = f"file:{quote(str(path.absolute()))}?mode=rw"
     connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
@@ -70,7 +70,84 @@ def _text(stored: bytes) -> str | bytes:
         return stored
 
 
-def schema_faults(connection: sa.Connection) -> Iterator[str]:
+@dataclass(slots=True)
+class Link:
+    """An open connection, and what is known of the data as it saw them last: by table, in which version of them."""
+
+    connection: sqlite3.Connection
+    complete: dict[str, int] = field(default_factory=dict)
+
+
+class Links:
+    """The connections of one process to one database. The one used last is used next: it knows most."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._idle: list[Link] = []
+
+    @contextmanager
+    def one(self, first: str) -> Iterator[Link]:
+        """A connection on which `first` was executed. What is not committed at the end of the block is rolled back.
+
+        Raises what `translated` makes of a refusal of SQLite, in the block too.
+        """
+        link = None
+        try:
+            link = self._taken()
+            link.connection.execute(first).close()
+            yield link
+        except sqlite3.Error as problem:
+            raise translated(problem) from problem
+        finally:
+            if link is not None:
+                self._put_back(link)
+
+    def close(self) -> None:
+        """Closes those that wait."""
+        while self._idle:
+            self._idle.pop().connection.close()
+
+    def _taken(self) -> Link:
+        # Another thread may take the last one between a question for it and its taking.
+        with suppress(IndexError):
+            return self._idle.pop()
+        return Link(connect(self._path))
+
+    def _put_back(self, link: Link) -> None:
+        try:
+            if link.connection.in_transaction:
+                link.connection.rollback()
+        except sqlite3.Error:
+            link.connection.close()
+            return
+        self._idle.append(link)
+        if len(self._idle) > _MOST_IDLE:
+            self._idle.pop(0).connection.close()
+
+
+def make(connection: sqlite3.Connection) -> None:
+    """Makes every table."""
+    for text in _texts().values():
+        connection.execute(text)
+
+
+def make_one(connection: sqlite3.Connection, table: str) -> None:
+    """Makes the table of that name."""
+    connection.execute(_texts()[table])
+
+
+def tables_of(connection: sqlite3.Connection) -> dict[str, str]:
+    """The tables that are there, each with the text that made it."""
+    rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'")
+    return {str(name): str(text) for name, text in rows}
+
+
+def is_as_made(name: str, text: str) -> bool:
+    """Whether `text` is what makes the table of that name."""
+    return _texts()[name] == text
+
+
+def schema_faults(connection: sqlite3.Connection) -> Iterator[str]:
     """What the database is made of against `tables`; a trigger, view or index that nobody ordered is a fault."""
     wanted, found = _wanted_schema(), _schema(connection)
     for kind, name, *_ in sorted(wanted - found, key=repr):
@@ -79,20 +156,22 @@ def schema_faults(connection: sa.Connection) -> Iterator[str]:
         yield f"catalogue: schema: a {kind} that does not belong there"
 
 
-def _schema(connection: sa.Connection) -> frozenset[tuple[object, ...]]:
-    rows = connection.exec_driver_sql("SELECT type, name, tbl_name, sql FROM sqlite_master")
+def _schema(connection: sqlite3.Connection) -> frozenset[tuple[object, ...]]:
+    rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master")
     return frozenset(tuple(row) for row in rows)
 
 
 @cache
 def _wanted_schema() -> frozenset[tuple[object, ...]]:
-    engine = sa.create_engine("sqlite://")
-    try:
-        with engine.connect() as connection:
-            tables.metadata.create_all(connection)
-            return _schema(connection)
-    finally:
-        engine.dispose()
+    with closing(sqlite3.connect(":memory:")) as connection:
+        make(connection)
+        return _schema(connection)
+
+
+def _texts() -> dict[str, str]:
+    from trafficvault import schema  # not before it is asked for: see there
+
+    return schema.texts()
 
 
 def translated(problem: BaseException | None) -> VaultError:

@@ -123,11 +123,11 @@ def _rows(tx: Transaction, day: date, record_class: str | None) -> Iterator[tupl
     for name, table in TABLES.items():
         for of_class, of_day in _COLUMNS:
             # What holds keep is told apart, and not of which days.
-            if name in ("batches", "carves") or of_class not in table.c or of_day not in table.c:
+            if name in ("batches", "carves") or of_class not in table.names or of_day not in table.names:
                 continue
             wanted = {of_day: day.isoformat()} | ({} if record_class is None else {of_class: record_class})
             for row in tx.select(name, **wanted):
-                key = "/".join(str(row[column.name]) for column in table.primary_key.columns)
+                key = "/".join(str(row[part]) for part in table.key)
                 dead = name in _REMAINS or row.get("state") == "tombstone"
                 what = "tombstone" if row.get("state") == "tombstone" else "certificate" if dead else "catalogue row"
                 yield Found(what, f"table {name}: {key}"), not dead

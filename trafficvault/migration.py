@@ -9,13 +9,12 @@ over a changed row would make it true. A table that stays as it was keeps its ro
 from __future__ import annotations
 
 import json
+import sqlite3
 from typing import Any
 
-import sqlalchemy as sa
-from sqlalchemy.schema import CreateTable
-
-from trafficvault import signing, tables
+from trafficvault import database, signing, statements, tables
 from trafficvault.errors import FaultError
+from trafficvault.table import Table
 
 VERSION = 3
 _FIRST = 1
@@ -25,7 +24,7 @@ _OLD = "old_"
 """How a table is called while its rows are brought over."""
 
 
-def is_old(connection: sa.Connection) -> bool:
+def is_old(connection: sqlite3.Connection) -> bool:
     """Whether the catalogue says that it is of a version before; false as well when nobody can tell."""
     tally = _stored_tally(connection)
     try:
@@ -34,36 +33,36 @@ def is_old(connection: sa.Connection) -> bool:
         return False
 
 
-def migrate(connection: sa.Connection, mac_key: bytes) -> None:
+def migrate(connection: sqlite3.Connection, mac_key: bytes) -> None:
     """Brings what `is_old` to `VERSION`. Raises `FaultError`, and nothing is to be committed, when it was changed."""
     tally = _stored_tally(connection) or {}
     content = json.loads(tally["value"])
     old, told = content["v"], content["tables"]
     if tally[tables.SEAL] != tables.seal_of(mac_key, tables.meta, tally):
         raise _changed(old, "table meta")
-    schema = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'table'").all()
-    texts = {str(name): str(text) for name, text in schema}
+    texts = database.tables_of(connection)
     for name, table in tables.TABLES.items():
         if name not in told and name not in texts:
-            table.create(connection)
+            database.make_one(connection, name)
             told[name] = [0, f"{0:064x}"]
         elif name not in told or name not in texts:
             # A table that the tally does not count, or rows that it counts and that have no table.
             raise _changed(old, f"table {name}")
-        elif texts[name] != str(CreateTable(table).compile(dialect=connection.dialect)).lstrip():
+        elif not database.is_as_made(name, texts[name]):
             told[name] = _brought_over(connection, mac_key, table, told[name], old)
     sealed = {"key": _TALLY, "value": signing.canonical(content | {"v": VERSION}).decode()}
     sealed[tables.SEAL] = tables.seal_of(mac_key, tables.meta, sealed)
-    connection.execute(sa.update(tables.meta).where(tables.meta.c.key == _TALLY).values(**sealed))
+    statements.update(connection, tables.meta, sealed)
 
 
 def _brought_over(
-    connection: sa.Connection, mac_key: bytes, table: sa.Table, told: list[object], old: int
+    connection: sqlite3.Connection, mac_key: bytes, table: Table, told: list[object], old: int
 ) -> list[object]:
     """Makes `table` anew with its rows; returns its part of the tally. Its old rows must be those that were `told`."""
     # All columns that it has, whichever this program knows.
-    stored = sa.select(sa.text("*")).select_from(sa.table(table.name))
-    rows: list[dict[str, Any]] = [dict(row) for row in connection.execute(stored).mappings()]
+    stored = connection.execute(f'SELECT * FROM "{table.name}"')  # noqa: S608 - a name of our tables
+    names = [str(one[0]) for one in stored.description]
+    rows: list[dict[str, Any]] = [dict(zip(names, row, strict=True)) for row in stored]
     # As in the catalogue: every row by its seal, and all of them by number and sum.
     total = 0
     for row in rows:
@@ -73,8 +72,8 @@ def _brought_over(
     if [len(rows), f"{total:064x}"] != told:
         raise _changed(old, f"table {table.name}")
     # SQLite adds a column in place, but its text would not be that of a fresh catalogue, which `verify` compares.
-    connection.exec_driver_sql(f'ALTER TABLE "{table.name}" RENAME TO "{_OLD}{table.name}"')
-    table.create(connection)
+    connection.execute(f'ALTER TABLE "{table.name}" RENAME TO "{_OLD}{table.name}"')
+    database.make_one(connection, table.name)
     total = 0
     for row in rows:
         try:
@@ -82,16 +81,14 @@ def _brought_over(
         except (KeyError, TypeError) as problem:
             raise _changed(old, f"table {table.name}") from problem
         fresh[tables.SEAL] = tables.seal_of(mac_key, table, fresh)
-        connection.execute(sa.insert(table).values(**fresh))
+        statements.insert(connection, table, fresh)
         total = (total + int(fresh[tables.SEAL], 16)) % _MODULUS
-    connection.exec_driver_sql(f'DROP TABLE "{_OLD}{table.name}"')
+    connection.execute(f'DROP TABLE "{_OLD}{table.name}"')
     return [len(rows), f"{total:064x}"]
 
 
-def _stored_tally(connection: sa.Connection) -> dict[str, Any] | None:
-    query = sa.select(tables.meta).where(tables.meta.c.key == _TALLY)
-    found = connection.execute(query).mappings().one_or_none()
-    return None if found is None else dict(found)
+def _stored_tally(connection: sqlite3.Connection) -> dict[str, Any] | None:
+    return statements.one(connection, tables.meta, {"key": _TALLY})
 
 
 def _changed(old: int, where: str) -> FaultError:

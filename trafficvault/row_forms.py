@@ -10,14 +10,13 @@ from collections.abc import Mapping
 from functools import cache
 from json.encoder import encode_basestring
 
-import sqlalchemy as sa
-
 from trafficvault import signing
+from trafficvault.table import Table
 
 _PLAIN = frozenset({int, str, type(None)})
 
 
-def canonical(table: sa.Table, row: Mapping[str, object], seal: str) -> bytes:
+def canonical(table: Table, row: Mapping[str, object], seal: str) -> bytes:
     """The form of `row` of `table`, without its column `seal`. Raises `TypeError` for what has no canonical form."""
     names, heads, end = _form(table, seal)
     if len(row) - (seal in row) == len(names) and row.keys() >= names.keys():
@@ -33,8 +32,8 @@ def canonical(table: sa.Table, row: Mapping[str, object], seal: str) -> bytes:
 
 
 @cache
-def _form(table: sa.Table, seal: str) -> tuple[dict[str, None], list[str], str]:
+def _form(table: Table, seal: str) -> tuple[dict[str, None], list[str], str]:
     """The columns in order, what stands before the value of each, and what ends a row."""
-    names = sorted(column.name for column in table.columns if column.name != seal)
+    names = sorted(name for name in table.names if name != seal)
     heads = [("," if place else '{"row":{') + encode_basestring(name) + ":" for place, name in enumerate(names)]
     return dict.fromkeys(names), heads, f'}},"table":{encode_basestring(table.name)}}}'

@@ -19,35 +19,28 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-import sqlalchemy as sa
-
 from trafficvault import row_forms
+from trafficvault.table import Column, Table
 
 SEAL = "seal"
 """The column of every table that holds the row's MAC."""
 _INTEGERS = range(-(2**63), 2**63)
 
-metadata = sa.MetaData()
+
+_MADE: dict[str, Table] = {}
 
 
-def _text(name: str, *, optional: bool = False) -> sa.Column[str]:
-    return sa.Column(name, sa.Text, nullable=optional)
+def _text(name: str, *, optional: bool = False) -> Column:
+    return Column(name, str, optional)
 
 
-def _number(name: str, *, optional: bool = False) -> sa.Column[int]:
-    return sa.Column(name, sa.Integer, nullable=optional)
+def _number(name: str, *, optional: bool = False) -> Column:
+    return Column(name, int, optional)
 
 
-def _table(name: str, key: tuple[str, ...], *columns: sa.Column[str] | sa.Column[int]) -> sa.Table:
-    return sa.Table(
-        name,
-        metadata,
-        *columns,
-        _text(SEAL),
-        sa.PrimaryKeyConstraint(*key),
-        sqlite_strict=True,
-        sqlite_with_rowid=False,
-    )
+def _table(name: str, key: tuple[str, ...], *columns: Column) -> Table:
+    _MADE[name] = Table(name, key, (*columns, _text(SEAL)))
+    return _MADE[name]
 
 
 meta = _table("meta", ("key",), _text("key"), _text("value"))
@@ -324,22 +317,22 @@ checkpoints = _table(
 )
 """Checkpoints of the audit log, and where each was sent."""
 
-TABLES = {table.name: table for table in metadata.sorted_tables}
+TABLES = dict(sorted(_MADE.items()))
 """Every table by its name."""
 
 
-def row_name(table: sa.Table, row: Mapping[str, object]) -> str:
+def row_name(table: Table, row: Mapping[str, object]) -> str:
     """How faults name a row: table and 12 hex digits of a digest of its primary key, which itself may be damaged."""
-    key = repr([row[name] for name in _key_names(table)])
+    key = repr([row[name] for name in table.key])
     return f"table {table.name}, row {hashlib.sha256(key.encode()).hexdigest()[:12]}"
 
 
-def seal_of(mac_key: bytes, table: sa.Table, row: Mapping[str, object]) -> str:
+def seal_of(mac_key: bytes, table: Table, row: Mapping[str, object]) -> str:
     """The MAC that belongs to the row: over the table's name and every column but the seal."""
     return hmac.digest(mac_key, row_forms.canonical(table, row, SEAL), "sha256").hex()
 
 
-def is_sealed(mac_key: bytes, table: sa.Table, row: Mapping[str, object]) -> bool:
+def is_sealed(mac_key: bytes, table: Table, row: Mapping[str, object]) -> bool:
     """Whether every value of the stored row is of its column's type and its seal is that of the row."""
     if not all(_fits(row[name], kind, nullable) for name, kind, nullable in _kinds(table)):
         return False
@@ -347,45 +340,38 @@ def is_sealed(mac_key: bytes, table: sa.Table, row: Mapping[str, object]) -> boo
     return hmac.compare_digest(str(row[SEAL]).encode(), seal_of(mac_key, table, row).encode())
 
 
-def complete_row(table: sa.Table, row: Mapping[str, object]) -> dict[str, Any]:
+def complete_row(table: Table, row: Mapping[str, object]) -> dict[str, Any]:
     """The row with null for what was left out. Raises `KeyError` or `TypeError` when it does not fit `table`."""
-    unknown = sorted(name for name in row if name == SEAL or name not in table.c)
+    unknown = sorted(name for name in row if name == SEAL or name not in table.names)
     if unknown:
         raise KeyError(f"table {table.name} has no column {', '.join(unknown)} to put")
-    full = {column.name: row.get(column.name) for column in table.columns if column.name != SEAL}
-    for name, value in full.items():
-        if not _is_typed(table.c[name], value):
+    full = {name: row.get(name) for name in table.names if name != SEAL}
+    for name, kind, nullable in _kinds(table):
+        if name == SEAL:
+            continue
+        value = full[name]
+        if not _fits(value, kind, nullable):
             raise TypeError(f"table {table.name}, column {name}: a {type(value).__name__} is not what it holds")
-        if isinstance(value, str) and any("\ud800" <= sign <= "\udfff" for sign in value):
+        if isinstance(value, str) and not value.isascii() and any("\ud800" <= sign <= "\udfff" for sign in value):
             raise TypeError(f"table {table.name}, column {name}: the text has half a surrogate pair")
     return full
 
 
-def key_of(table: sa.Table, row: Mapping[str, object]) -> dict[str, object]:
+def key_of(table: Table, row: Mapping[str, object]) -> dict[str, object]:
     """The primary key of `row`."""
-    return {name: row[name] for name in _key_names(table)}
+    return {name: row[name] for name in table.key}
 
 
-def require_key(table: sa.Table, key: Mapping[str, object]) -> None:
+def require_key(table: Table, key: Mapping[str, object]) -> None:
     """Raises `KeyError` when `key` is not the whole primary key of `table`."""
-    if set(key) != set(_key_names(table)):
-        raise KeyError(f"the key of table {table.name} is {', '.join(_key_names(table))}")
-
-
-def _key_names(table: sa.Table) -> list[str]:
-    return [column.name for column in table.primary_key.columns]
-
-
-def _is_typed(column: sa.Column[Any], value: object) -> bool:
-    return _fits(value, int if isinstance(column.type, sa.Integer) else str, bool(column.nullable))
+    if set(key) != set(table.key):
+        raise KeyError(f"the key of table {table.name} is {', '.join(table.key)}")
 
 
 @cache
-def _kinds(table: sa.Table) -> tuple[tuple[str, type, bool], ...]:
+def _kinds(table: Table) -> tuple[tuple[str, type, bool], ...]:
     """Name, type and whether it may be null of each column: asked of every row that is read."""
-    return tuple(
-        (one.name, int if isinstance(one.type, sa.Integer) else str, bool(one.nullable)) for one in table.columns
-    )
+    return tuple((one.name, one.kind, one.optional) for one in table.columns)
 
 
 def _fits(value: object, kind: type, nullable: bool) -> bool:

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -131,8 +130,7 @@ def test_a_warrant_stays_for_its_hold(stored: Vault, state: str, stays: bool) ->
     late = at(stored, ends(FROZEN, "warrants") + DAY)
     assert ("warrants" not in {one.register for one in registers.plan(late)}) == stays
     with late.catalogue.transaction() as tx:
-        names = [column.name for column in _table(CARVES).columns if column.name != "seal"]
-        row = {name: 1 if str(_table(CARVES).c[name].type) == "INTEGER" else "2026-11-10" for name in names}
+        row = {one.name: 1 if one.kind is int else "2026-11-10" for one in TABLES[CARVES].columns if one.name != "seal"}
         tx.put(CARVES, **row | {"id": "c", "hold": warrant})
     assert "warrants" not in {one.register for one in registers.plan(late)}
 
@@ -284,10 +282,6 @@ def test_the_policy_says_how_long() -> None:
 def _call(number: int) -> dict[str, object]:
     start = f"2026-11-10T12:00:0{number}Z"
     return {"class": "telephony", "start": start, "a_number": "+31612345678", "a_kind": "e164", "event": "call"}
-
-
-def _table(name: str) -> sa.Table:
-    return TABLES[name]
 
 
 def _interrupted(*_: object) -> None:
