@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import duckdb
@@ -96,7 +96,8 @@ def answers(
     There is always at least one table, so that an empty answer has its columns too. Raises as `run`.
     """
     bound = _bound(question, grant, parameters)
-    with _databases(limits) as database:
+    # A slice is too small to be divided, and to plan for two threads costs more than one takes for it.
+    with _databases(replace(limits, threads=1) if question.kind == "stream" else limits) as database:
         if question.kind == "aggregate":
             nothing = complete(pa.table({}), schema)
             whole = pa.concat_tables([nothing, *(complete(rows, schema) for rows in stretches)])
@@ -149,6 +150,10 @@ def _answer(
 ) -> pa.Table:
     given = _withheld(records, grant)
     shape = _SHAPES.get((question.text, records.schema)) if question.kind == "stream" else None
+    if shape is not None and not records.num_rows:
+        # Row-wise: of no row it tells nothing, and its columns are known.
+        answer = shape.empty_table()
+        return answer.select([name for name in answer.column_names if _is_shown(name, question, records.schema, grant)])
     connection.register("records", given if shape is None else _telling(given, question))
     connection.register("wanted", wanted)
     answer = _ask(connection, question, parameters, limits)
@@ -174,9 +179,9 @@ def _databases(limits: Limits) -> Iterator[Callable[[], duckdb.DuckDBPyConnectio
             making.result().close()
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def _kept(memory: str, threads: int) -> duckdb.DuckDBPyConnection:
-    """The database of this process: locked, and without a table or a row, whatever was asked."""
+    """The database of this process for so many threads: locked, and without a table or a row, whatever was asked."""
     return _locked(Limits(memory=memory, threads=threads))
 
 

@@ -350,9 +350,10 @@ class KeyStore:
             covers.require(record_class, categories, reach)
         except RefusedError as refused:
             raise _unreleased(record_class, day, "/".join(categories), refused) from refused
-        for category in categories:
-            # Refused now rather than at first use.
-            self._key(day_key_id(record_class, day, category, day_generation))
+        there = self._living.keys
+        for name in [day_key_id(record_class, day, category, day_generation) for category in categories]:
+            if name not in there:
+                self._key(name)  # refused now rather than at first use
         return [Released(record_class, day, category, self, day_generation) for category in categories]
 
     def release_held(self, warrant: SignedWarrant, hold_id: str) -> bytes:

@@ -87,17 +87,18 @@ class Outliving:
 
     def _reached(self, hold: Hold, now: datetime) -> frozenset[Place]:
         """Where something may have come to its end between the begin of `hold` and `now`."""
-        places = {(file.record_class, file.day) for file in self._files}
         later, before = ended.of(self._vault), ended.of(self._vault, hold.since)
-        found = set()
-        for record_class, day in places:
-            if record_class not in hold.document.classes:
-                continue
+        zone, found = self._rules.zone, set()
+        for record_class in {file.record_class for file in self._files} & set(hold.document.classes):
             terms = [self._rules.require_term(record_class, name) for name in (WHEN, *self._rules.early(record_class))]
-            aged = any(retention.begins(day, term, self._rules.zone) <= now for term in terms)
             known = {one.ending_id for one in before.due(record_class, hold.since)}
-            if aged or {one.ending_id for one in later.due(record_class, now)} - known:
-                found.add((record_class, day))
+            is_told = bool({one.ending_id for one in later.due(record_class, now)} - known)
+            days = {file.day for file in self._files if file.record_class == record_class}
+            found |= {
+                (record_class, day)
+                for day in days
+                if is_told or any(retention.begins(day, term, zone) <= now for term in terms)
+            }
         return frozenset(found)
 
     def _read(self, reader: Reader, hold: Hold, record_class: str, days: Collection[date]) -> pl.DataFrame:

@@ -15,6 +15,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 
 from ingest.record import CLASSES, WHEN
 from trafficvault import policy as policies_file
@@ -240,10 +241,16 @@ def _last_begun(term: Term, zone: str, moment: datetime) -> date:
     return day
 
 
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> Policy:
+    """The policy of a version: a question that goes on from a hold asks for all of them, and their text never changes."""
+    return policies_file.parse(text)
+
+
 def _version(row: Row) -> Version:
     return Version(
         row["number"],
-        policies_file.parse(row["text"]),
+        _parsed(row["text"]),
         datetime.fromisoformat(row["effect_at"]),
         datetime.fromisoformat(row["entered_at"]),
         tuple(json.loads(row["persons"])),

@@ -108,7 +108,7 @@ class RecordFiles:
     def _add_texts(self, table: pa.Table, add: Callable[[pl.DataFrame, bool], None], begun: bool) -> None:
         """As text a row takes many times its memory, so a large table goes to text bit by bit; an empty one at once."""
         for start in range(0, max(1, table.num_rows), _TEXT_ROWS):
-            part = pl.DataFrame(table.slice(start, _TEXT_ROWS))
+            part = _emptied(pl.DataFrame(table.slice(start, _TEXT_ROWS)))
             add(part, begun)
             begun = True
 
@@ -164,13 +164,17 @@ def _addresses(column: pa.Array) -> pa.Array:
     return texts.take(coded.indices)
 
 
+def _emptied(rows: pl.DataFrame) -> pl.DataFrame:
+    """`rows`, a column in which nothing stands being of no type: most are such, and are written quicker so."""
+    empty = [column.name for column in rows if rows.height and column.null_count() == rows.height]
+    return rows.with_columns(pl.Series(name, [None], pl.Null).new_from_index(0, rows.height) for name in empty)
+
+
 def _csv_cell(values: pl.Series) -> pl.Expr:
     name, type_ = values.name, values.dtype
     cell = pl.col(name)
-    # Most columns of most answers have no value at all.
-    is_empty = values.null_count() == len(values)
     if isinstance(type_, pl.Datetime):
-        return pl.lit(None, pl.String).alias(name) if is_empty and len(values) else cell.dt.strftime(_TIME)
+        return cell.dt.strftime(_TIME)
     if isinstance(type_, (pl.List, pl.Struct)):
         # The list as JSON: that of an object with the list as its only member, without that object.
         start = len(f'{{"{name}":')
@@ -178,7 +182,7 @@ def _csv_cell(values: pl.Series) -> pl.Expr:
         return (
             pl.when(cell.is_not_null()).then(encoded.str.slice(start, encoded.str.len_chars() - start - 1)).alias(name)
         )
-    if isinstance(type_, pl.String) and not is_empty:
+    if isinstance(type_, pl.String):
         is_formula = cell.str.contains(_FORMULA) & ~cell.str.contains(_NUMBER)
         return pl.when(is_formula).then(pl.lit("'") + cell).otherwise(cell).alias(name)
     return cell
