@@ -243,7 +243,7 @@ def _last_begun(term: Term, zone: str, moment: datetime) -> date:
 
 @lru_cache(maxsize=64)
 def _parsed(text: str) -> Policy:
-    """The policy of a version: a question that goes on from a hold asks for all of them, and their text never changes."""
+    """The policy of a version, whose text never changes; a question that goes on from a hold asks for all of them."""
     return policies_file.parse(text)
 
 
