@@ -242,6 +242,16 @@ def test_nothing_of_an_answer_stays(grant: Make) -> None:
         database.execute("FROM records")
 
 
+def test_a_stream_of_no_rows_is_known(grant: Make, rows: Make, target: Make, scope: Make) -> None:
+    """Once its columns are known, DuckDB is not asked about nothing; the answer is the one that it gave."""
+    question, wanted = questions()["activity"], targets_table(scope(target("msisdn", A)))
+    engine._SHAPES.clear()
+
+    first, second = (list(engine.answers(question, [], wanted, grant(), {}, LIMITS, SCHEMA)) for _ in range(2))
+
+    assert len(first) == len(second) == 1 and first[0].num_rows == 0 and second[0].schema == first[0].schema
+
+
 def test_answers_do_not_see_one_another(grant: Make) -> None:
     """Two answers at once have a connection each; the rows of the one are no table of the other."""
     with engine._databases(LIMITS) as one, engine._databases(LIMITS) as other:
