@@ -183,7 +183,9 @@ class Packing:
 
 
 def dictionary_of(codes: Codes, texts: Texts) -> pa.DictionaryArray:
-    """A packed column as Arrow has it, with those texts alone that occur."""
+    """A packed column as Arrow has it, with those texts alone that occur, in their order: what stands beside what it
+    resembles is smaller.
+    """
     first = codes[0]
     if first and bool((codes == first).all()):
         indices, taken = pa.array(np.zeros(len(codes), np.int32)), np.array([first], np.int64)
@@ -193,7 +195,9 @@ def dictionary_of(codes: Codes, texts: Texts) -> pa.DictionaryArray:
         null = codes == 0 if there[0] else None
         there[0] = False
         taken = np.flatnonzero(there)
-        places = np.cumsum(there, dtype=np.int32) - np.int32(1)
+        taken = taken[np.argsort(texts.ranks[taken])]
+        places = np.zeros(len(texts), np.int32)
+        places[taken] = np.arange(len(taken), dtype=np.int32)
         indices = pa.array(places.take(codes), mask=null)
     return pa.DictionaryArray.from_arrays(indices, _arrow(texts.values.gather(taken - 1)).cast(pa.string()))
 
