@@ -22,7 +22,7 @@ import polars as pl
 from ingest import delimited, documents, fitting, parts
 from ingest.errors import FileRefused
 from ingest.lines import EMPTY_LINE
-from ingest.plan import Plan
+from ingest.plan import Learned, Plan
 from ingest.raw import ROW, Raw
 from ingest.read import Reading, carried_out, known_words, without_content
 from ingest.slices import Slice
@@ -60,11 +60,20 @@ class Course:
     slice; `end` when all were read.
     """
 
-    def __init__(self, feed: Feed, source: Source, arrived: datetime, shape: str | None = None) -> None:
-        """A file that arrived at `arrived` (aware). `shape` is what an earlier course of the file ended with."""
+    def __init__(
+        self,
+        feed: Feed,
+        source: Source,
+        arrived: datetime,
+        shape: str | None = None,
+        learned: Learned | None = None,
+    ) -> None:
+        """A file that arrived at `arrived` (aware). `shape` is what an earlier course of the file ended with, `learned`
+        what earlier files taught.
+        """
         self._feed, self._source, self._arrived, self._asked = feed, source, arrived, shape
         self._form: parts.Form | None = None
-        self._plan = Plan(feed, source, arrived + TOLERANCE)
+        self._plan = Plan(feed, source, arrived + TOLERANCE, learned=learned)
         self._tallies: dict[int, fitting.Tally | documents.Tally] = {}
         self._lines: Counter[str] = Counter()
         self._used = feed.used(source.identity)

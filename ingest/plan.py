@@ -8,12 +8,15 @@ A plan is made once for a file, from the rules of its feed, and carried out for 
    that is not proven.
 3. Those rows, which are few, are given to `ingest.mapping` again, and so is a whole slice in which they are not few.
 
+What a plan worked out holds for every file of the same feed and source: with `Learned` the next one begins with it.
+
 So a plan decides nothing by itself: `ingest.mapping` alone names a reason, resolves a doubled hour and interprets what
 is not plain. Where a feed has a rule that no plan covers, everything goes that way.
 """
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Lock
@@ -38,6 +41,8 @@ _SHARE: Final = 8
 """A slice of which more than this part of the rows is not proven is read without a plan."""
 _PATIENCE: Final = 2
 """After so many such slices the file is read without a plan."""
+_KEPT: Final = 64
+"""Forms of files of which is remembered what was worked out."""
 _WRONG: Final = "!wrong"
 
 
@@ -64,12 +69,44 @@ class Mapped:
     given: tuple[str, ...]
 
 
+class Learned:
+    """What the plans of earlier files worked out, for those of the same feed and source. For many threads.
+
+    It holds words that fields of few words had, and no other value of a record.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Hashable, ...], _Known] = {}
+
+    def of(self, key: tuple[Hashable, ...]) -> _Known | None:
+        """What is known for files of that form, if anything is."""
+        return self._known.get(key)
+
+    def keep(self, key: tuple[Hashable, ...], known: _Known) -> None:
+        """Remembers it in place of what was known; all else is forgotten where it would be too much."""
+        if key not in self._known and len(self._known) >= _KEPT:
+            self.forget()
+        self._known[key] = known
+
+    def forget(self) -> None:
+        """Forgets everything."""
+        self._known.clear()
+
+
 class Plan:
     """How the slices of one file of `source` become canonical columns, as `canonical` gives them. For many threads."""
 
-    def __init__(self, feed: Feed, source: Source, latest: datetime | None = None, least: int = _LEAST) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        source: Source,
+        latest: datetime | None = None,
+        least: int = _LEAST,
+        learned: Learned | None = None,
+    ) -> None:
         """`latest` is the last moment that can be true, as `canonical` has it; fewer rows than `least` need no plan."""
         self._least = least
+        self._learned = learned or Learned()
         self._feed, self._source, self._latest = feed, source, latest
         self._known: dict[tuple[str | None, frozenset[str]], _Known | None] = {}
         self._odd = planned_parties.Odd()
@@ -104,7 +141,11 @@ class Plan:
         fields = fields.select(name for name in fields.columns if name in present).rechunk().with_columns(absent)
         key = shape, present
         if key not in self._known:
-            self._learn(fields, key, None)
+            earlier = self._learned.of(self._form(key))
+            if earlier is not None and earlier.combinations.which(fields) is not None:
+                self._known[key] = earlier
+            else:
+                self._learn(fields, key, None)
         known = self._known[key]
         which = None if known is None else known.combinations.which(fields)
         if known is not None and which is None:
@@ -128,12 +169,22 @@ class Plan:
             try:
                 words = word_fields(self._feed) & present
                 combinations = Combinations.of(fields, sorted(words), before.combinations if before else None)
+                earlier = self._learned.of(self._form(key))
+                if earlier is not None:
+                    # The words of earlier files too, unless together they are too many.
+                    joined = Combinations.of(fields, sorted(words), earlier.combinations)
+                    combinations = joined if joined.words.keys() == combinations.words.keys() else combinations
                 once = combinations.once([name for name in fields.columns if name not in (ROW, READ_NOTE)])
                 sketch = draft(self._feed, self._source, shape, present, frozenset(combinations.words), once)
                 mapped = self._careful(once, shape).frame
-                self._known[key] = _known(combinations, sketch, mapped)
+                known = self._known[key] = _known(combinations, sketch, mapped)
+                self._learned.keep(self._form(key), known)
             except Unplanned:
                 self._known[key] = None
+
+    def _form(self, key: tuple[str | None, frozenset[str]]) -> tuple[Hashable, ...]:
+        """What tells the form of a file from those of other feeds and sources."""
+        return self._feed.digest, self._source, *key
 
 
 def _known(combinations: Combinations, sketch: Draft, mapped: pl.DataFrame) -> _Known:

@@ -25,7 +25,7 @@ from ingest.errors import IngestError
 from ingest.joining import join
 from ingest.lines import frame
 from ingest.mapping import CLASS, IDENTIFIED, REASON
-from ingest.plan import Plan
+from ingest.plan import Learned, Plan
 from ingest.raw import READ_NOTE, ROW, Raw
 from ingest.record import BY_NAME, INTERVAL_CLASSES, SCHEMA
 from ingest.sound import EVENT_ANCHOR, INTERVAL_ANCHOR, TOLERANCE, contradiction, ended
@@ -72,16 +72,25 @@ class Reading:
     given: tuple[str, ...] = ()
 
 
-def read(data: bytes, feed: Feed, source: Source, arrived: datetime, file_name: str, limit: int = LIMIT) -> Reading:
+def read(
+    data: bytes,
+    feed: Feed,
+    source: Source,
+    arrived: datetime,
+    file_name: str,
+    limit: int = LIMIT,
+    learned: Learned | None = None,
+) -> Reading:
     """The records of the file `data` of `source`, which arrived at `arrived` (aware) under `file_name`.
 
-    `limit` bounds the unpacked bytes. Raises `FileRefused` for a whole file, `FeedError` for a source that does not fit
-    its feed, `IngestError` when a unit would be lost.
+    `limit` bounds the unpacked bytes; `learned` is what earlier files taught. Raises `FileRefused` for a whole file,
+    `FeedError` for a source that does not fit its feed, `IngestError` when a unit would be lost.
     """
     data = unpack(data, limit)
     raw = _joined(without_content(_parse(data, feed, source), feed), feed)
     found = mismatches(feed.totals, raw)
-    reading = carried_out(raw, data, 0, feed, source, arrived)
+    plan = Plan(feed, source, arrived + TOLERANCE, learned=learned)
+    reading = carried_out(raw, data, 0, feed, source, arrived, plan)
     records = {
         name: _ordered(frame.with_columns(_occurrences(frame, reading.identified[name])))
         for name, frame in reading.records.items()
@@ -91,14 +100,13 @@ def read(data: bytes, feed: Feed, source: Source, arrived: datetime, file_name: 
 
 
 def carried_out(
-    raw: Raw, data: bytes, before: int, feed: Feed, source: Source, arrived: datetime, plan: Plan | None = None
+    raw: Raw, data: bytes, before: int, feed: Feed, source: Source, arrived: datetime, plan: Plan
 ) -> Reading:
     """What becomes of `raw`, the units of `data`, of which `before` stand before it in the file: steps 3 and 4, and the
     proof that nothing is lost. Its records have no `occurrence` yet. `plan` is that of the file, where it has several
     parts.
     """
     ignored, rejected, fields = _set_apart(raw, feed)
-    plan = plan or Plan(feed, source, arrived + TOLERANCE)
     mapped = plan.mapped(fields, raw.shape)
     kept = ended(mapped.frame, CLASS)
     reasons = [pl.col(REASON)] if REASON in kept.columns else []

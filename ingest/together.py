@@ -21,8 +21,10 @@ import pyarrow.compute as pc
 from ingest import delimited
 from ingest.course import in_slices
 from ingest.lines import frame
+from ingest.plan import Learned, Plan
 from ingest.raw import REJECTIONS, ROW, Raw
 from ingest.read import Reading, _notes, _occurrences, _ordered, carried_out, without_content
+from ingest.sound import TOLERANCE
 from ingest.source import Source
 from ingest.totals import sequence_number
 
@@ -52,31 +54,34 @@ def parse(data: bytes, feed: Feed, source: Source, file_name: str) -> Parsed:
     return Parsed(data, file_name, without_content(raw, feed))
 
 
-def read_together(files: Sequence[Parsed], feed: Feed, source: Source, arrived: datetime) -> list[Reading]:
+def read_together(
+    files: Sequence[Parsed], feed: Feed, source: Source, arrived: datetime, learned: Learned | None = None
+) -> list[Reading]:
     """The readings of `files`, which arrived at `arrived` (aware), each as `ingest.read.read` gives it.
 
     Raises `FeedError` for a source that does not fit its feed, `IngestError` when a unit would be lost.
     """
+    plan = Plan(feed, source, arrived + TOLERANCE, learned=learned)
     readings: list[Reading | None] = [None] * len(files)
     for shape in dict.fromkeys(file.raw.shape for file in files):
         places = [place for place, file in enumerate(files) if file.raw.shape == shape]
-        alike = _of_one_shape([files[place] for place in places], feed, source, arrived)
+        alike = _of_one_shape([files[place] for place in places], feed, source, arrived, plan)
         for place, reading in zip(places, alike, strict=True):
             readings[place] = reading
     return [reading for reading in readings if reading is not None]
 
 
-def _of_one_shape(files: Sequence[Parsed], feed: Feed, source: Source, arrived: datetime) -> list[Reading]:
+def _of_one_shape(files: Sequence[Parsed], feed: Feed, source: Source, arrived: datetime, plan: Plan) -> list[Reading]:
     units = [file.raw.units for file in files]
     starts = [int(start) for start in np.cumsum([0, *units])]
     data = b"".join(file.data if file.data.endswith(b"\n") else file.data + b"\n" for file in files)
     if len(files) > 1 and not feed.content and frame(data).units != starts[-1]:
         # A line end of one file and the next would be taken for one: then no row is found by its number.
-        return [reading for file in files for reading in _of_one_shape([file], feed, source, arrived)]
+        return [reading for file in files for reading in _of_one_shape([file], feed, source, arrived, plan)]
     fields = [file.raw.fields.with_columns(pl.col(ROW) + start) for file, start in zip(files, starts, strict=False)]
     rows = pl.concat(fields, how="diagonal", rechunk=True)
     raw = Raw(rows, pl.DataFrame(schema=REJECTIONS), {}, 0, rows.height, files[0].raw.shape)
-    whole = carried_out(raw, data, 0, feed, source, arrived)
+    whole = carried_out(raw, data, 0, feed, source, arrived, plan)
     records = {name: _numbered(part, whole.identified[name], starts) for name, part in whole.records.items()}
     return [_of_file(file, start, whole, records, feed, source) for file, start in zip(files, starts, strict=False)]
 

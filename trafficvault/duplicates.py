@@ -51,11 +51,13 @@ class Recent:
         """How many rows' hashes are kept."""
         return sum(len(hashes) for _, hashes in self._days.values())
 
-    def follow(self, generation: int) -> None:
-        """Drops everything that was not loaded under `generation` of the key ring."""
-        if generation != self._generation:
-            self._days.clear()
-            self._generation = generation
+    def follow(self, generation: int) -> bool:
+        """Drops everything that was not loaded under `generation` of the key ring; says whether that is a new one."""
+        if generation == self._generation:
+            return False
+        self._days.clear()
+        self._generation = generation
+        return True
 
     def of(
         self,

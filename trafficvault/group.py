@@ -165,7 +165,9 @@ class _Group:
             return self._waiting
         arrived = vault.clock.now()
         try:
-            readings = together.read_together([parsed for _, parsed in unread], feed, source, arrived)
+            readings = together.read_together(
+                [parsed for _, parsed in unread], feed, source, arrived, receive.remembered(vault)
+            )
         except FeedError as problem:
             raise _unfit(source, problem) from problem
         refused: dict[str, Receipt] = {}

@@ -31,6 +31,7 @@ from typing import BinaryIO
 from ingest.course import Course, End, in_slices
 from ingest.errors import FeedError, FileRefused
 from ingest.feed import Feed
+from ingest.plan import Learned
 from ingest.read import Reading, read
 from ingest.slices import SIZE, Slice, slices, slices_of
 from ingest.source import Source
@@ -190,7 +191,7 @@ def _receive_slices(
                 reading = read_whole(vault, feed, source, first.data, arrived, blank().file)
                 delivered.require_same(mark)
                 return _store_reading(vault, blank(), feed, source, reading, coming, progress)
-            course = Course(feed, source, arrived, shape)
+            course = Course(feed, source, arrived, shape, remembered(vault))
             # Where rows may name their class it is not known yet which they name: it may be any.
             classes = set() if feed.class_column is None else set(vault.policy.classes())
             dying = dying_of(vault, feed, source, classes, arrived)
@@ -223,7 +224,7 @@ def in_one_slice(vault: Vault, feed: Feed, data: bytes) -> bytes | None:
 def read_whole(vault: Vault, feed: Feed, source: Source, data: bytes, arrived: datetime, file_name: str) -> Reading:
     """The reading of a file as a whole. Raises `FileRefused`, `FeedError`, `NoTermError` for a class without a term."""
     limit = len(data) if in_slices(feed) else vault.settings.max_file
-    reading = read(data, feed, source, arrived, file_name, limit)
+    reading = read(data, feed, source, arrived, file_name, limit, remembered(vault))
     require_terms(vault, source, set(reading.records))
     return reading
 
@@ -375,6 +376,15 @@ def require_terms(vault: Vault, source: Source, classes: set[str]) -> None:
             raise NoTermError(str(refused)) from refused
 
 
+def remembered(vault: Vault) -> Learned:
+    """What earlier files taught of how to read the next. With another key ring nothing is: some of the records that
+    recent hashes and words are of may have died.
+    """
+    if vault.recent.follow(vault.keys.generation):
+        vault.learned.forget()
+    return vault.learned
+
+
 def new_batch(
     vault: Vault,
     feed: Feed,
@@ -388,7 +398,7 @@ def new_batch(
     if vault.tidy.needs_sweep:
         sweep(vault)
         vault.tidy.needs_sweep = False
-    vault.recent.follow(vault.keys.generation)
+    remembered(vault)
     custody = vault.keys.custody("receive")
     # A clock that was set back makes no term longer.
     now = max(vault.clock.now(), trusted_time(vault) or arrived)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ingest.plan import Learned
 from ingest.source import Source
 from trafficvault.audit import AuditLog
 from trafficvault.catalogue import Catalogue
@@ -44,6 +45,7 @@ class Vault:
     shortens: tuple[str, ...] = ()
     """What policy.toml would shorten; while it says something, `policy` is the version that rules, and not that."""
     recent: Recent = field(default_factory=Recent, compare=False, repr=False)
+    learned: Learned = field(default_factory=Learned, compare=False, repr=False)
     tidy: Tidy = field(default_factory=Tidy, compare=False, repr=False)
     holdings: Holdings = field(default_factory=Holdings, compare=False, repr=False)
     openings: Openings = field(default_factory=Openings, compare=False, repr=False)

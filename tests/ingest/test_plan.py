@@ -15,7 +15,7 @@ from polars.testing import assert_frame_equal
 from ingest.errors import FileRefused
 from ingest.feed import SHIPPED, load_feed
 from ingest.mapping import REASON, canonical
-from ingest.plan import Mapped, Plan
+from ingest.plan import _KEPT, Learned, Mapped, Plan
 from ingest.planned import draft
 from ingest.read import TYPES, _parse, without_content
 from tests.ingest.small_feed import FIELDS, feed, source
@@ -87,20 +87,24 @@ def require_same(found: Mapped, wanted: pl.DataFrame) -> None:
         max_size=12,
     ),
     st.sampled_from([0, 150]),
-    st.booleans(),
+    st.sampled_from(["nothing", "a slice", "a file"]),
 )
 @settings(max_examples=60, deadline=None)
-def test_a_plan_gives_what_the_rules_give(odd: list[dict[str, int]], plain: int, twice: bool) -> None:
-    """Whatever stands in the fields, and whatever stood in those of an earlier slice."""
+def test_a_plan_gives_what_the_rules_give(odd: list[dict[str, int]], plain: int, before: str) -> None:
+    """Whatever stands in the fields, and whatever stood in those of an earlier slice or file."""
     rows: list[dict[str, str | None]] = [
         {**PLAIN, **{name: ODD[name][place % len(ODD[name])] for name, place in changed.items()}} for changed in odd
     ]
     many: list[dict[str, str | None]] = [{**PLAIN}] * plain
     fields = frame_of([*rows, *many, *rows], NAMES)
     own = source(feed="mvno_pipe")
-    plan = Plan(MVNO, own, LATEST, least=1)
-    if twice:
+    plan, learned = Plan(MVNO, own, LATEST, least=1), Learned()
+    if before == "a slice":
         plan.mapped(frame_of([dict(PLAIN)] * 4, NAMES), "25")
+    if before == "a file":
+        earlier = frame_of([{**PLAIN, **odd} for odd in rows[:1] for _ in range(4)], NAMES)
+        Plan(MVNO, own, LATEST, least=1, learned=learned).mapped(earlier, "25")
+        plan = Plan(MVNO, own, LATEST, least=1, learned=learned)
 
     require_same(plan.mapped(fields, "25"), canonical(fields, MVNO, own, "25", LATEST))
 
@@ -256,6 +260,36 @@ def test_words_that_become_many() -> None:
         rows: list[dict[str, str | None]] = [{"one": str(number), "two": f"w{number % words}"} for number in range(150)]
         fields = frame_of(rows, definition.fields())
         require_same(plan.mapped(fields, "all"), canonical(fields, definition, source(), "all", LATEST))
+
+
+def test_what_a_file_taught_is_not_learned_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of a known form begins with the words of earlier ones, as long as together they are few, and are not
+    forgotten.
+    """
+    definition = feed('service = { from = "two", map = { w1 = "a" }, unknown = "keep" }\nsubscriber = { from = "one" }')
+    learned, drafts = Learned(), list[int]()
+
+    def drawn(*given: Any) -> Any:
+        drafts.append(1)
+        return draft(*given)
+
+    def after(words: range, of: str = "test") -> int:
+        """How much was learned once a file with those words, of that source, was read."""
+        rows: list[dict[str, str | None]] = [{"one": str(number), "two": f"w{number}"} for number in words]
+        fields, own = frame_of(rows, definition.fields()), source(name=of)
+        plan = Plan(definition, own, LATEST, least=1, learned=learned)
+        require_same(plan.mapped(fields, "all"), canonical(fields, definition, own, "all", LATEST))
+        return len(drafts)
+
+    monkeypatch.setattr("ingest.plan.draft", drawn)
+
+    assert [after(words) for words in (range(9), range(5), range(20, 29), range(25))] == [1, 1, 2, 3]
+    assert [after(words) for words in (range(29), range(30, 80), range(30, 80), range(29))] == [3, 4, 4, 5]
+    assert [after(range(29), of) for of in ("test", "other")] == [5, 6]
+    assert [after(range(29), str(number)) for number in range(_KEPT)][-1] == 6 + _KEPT
+    assert after(range(29)) == 7 + _KEPT
+    learned.forget()
+    assert after(range(29)) == 8 + _KEPT
 
 
 def test_too_many_odd_rows() -> None:
