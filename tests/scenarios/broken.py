@@ -26,9 +26,10 @@ from typing import Any
 import polars as pl
 
 from ingest.record import CATEGORIES, FRAME, SCHEMA, category_of
-from tests.scenarios.acts import BY_NAME, Act, House
+from tests.scenarios.acts import BY_NAME, Act
+from tests.scenarios.prepared import House
 from tests.support import KillingDisk, unmeasured
-from trafficvault import carving, expire, partitions, policies
+from trafficvault import ahead, carving, expire, partitions, policies
 from trafficvault.durable import PART, Disk
 from trafficvault.errors import VaultError
 from trafficvault.layout import hold_key_id
@@ -42,6 +43,8 @@ _WRITES = ("before write", "before append", "before rename", "before mkdir", "be
 _PASSING = ("reserve", "lock", "lease", "-wal", "-shm", ".log")
 _ROW = ("source", "batch", "row", "occurrence")
 State = dict[str, Any]
+ELSEWHERE = ("restore", "restore-log", "replace", "reread")
+"""Acts in the middle of which records are away: they are in a backup, or in bytes that are to be read."""
 
 
 class FullDisk(Disk):
@@ -139,6 +142,20 @@ def again(act: Act, place: Path) -> State:
     return _settled(act, house) | {"found": found}
 
 
+def differences(act: Act, found: State, expected: State) -> dict[str, object]:
+    """What a vault is like that was broken off and what it should be like, where these differ."""
+    wanted = {name: value for name, value in expected.items() if name not in ("steps", "writing", "commits", "before")}
+    # A broken run may have made keys and kept nothing under them: their end is certified as well.
+    found, wanted = ({**state, "certificates": _of_data(state)} for state in (found, wanted))
+    told: dict[str, object] = {name: (found[name], value) for name, value in wanted.items() if found[name] != value}
+    lost = set(expected["rows"]) & set(expected["before"]) - set(found["found"])
+    return told | ({"lost in between": sorted(lost)} if lost and act.name not in ELSEWHERE else {})
+
+
+def _of_data(state: State) -> list[str]:
+    return [one for one in state["certificates"] if not one.startswith('["keys"')]
+
+
 def _found(house: House) -> list[str]:
     """The records that the next writer finds; all of a vault that is not there are lost for the moment."""
     if not (house.directory / "vault" / "vault.toml").exists():
@@ -163,6 +180,9 @@ def _state(vault: Vault) -> State:
         bodies = [json.loads(row["body"]) for row in tx.select("certificates")]
         leftovers, batches, carves = tx.select("leftovers"), tx.select("batches"), tx.select(carving.TABLE)
         states = {name: tx.select(name) for name in ("holds", "proposals", "rights", "endings", "warrants")}
+        until = {row["id"]: row["until"] for row in states["holds"]}
+        people = {row["name"]: row["disabled"] for row in tx.select("people")}
+        told_ahead = ahead.told(tx.meta(ahead.META), states["holds"])
         dropped = vault.audit.dropped(tx).segments
         versions = len(policies.versions(tx))
     return {
@@ -180,6 +200,9 @@ def _state(vault: Vault) -> State:
         "carves": sorted(_told(row, "hold", "record_class", "day", "rows") for row in carves),
         "held": sorted(_held(vault, hold) for hold in {row["hold"] for row in carves}),
         "states": {name: sorted(_told(row, "id", "state") for row in rows) for name, rows in states.items()},
+        "until": until,
+        "people": people,
+        "carved ahead": None if told_ahead is None else told_ahead.until.isoformat(),
         "dropped": dropped,
         "versions": versions,
         "files": _files(vault),

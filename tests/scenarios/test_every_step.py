@@ -10,19 +10,22 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.scenarios import broken
-from tests.scenarios.acts import ACTS, BY_NAME, Act, House
-from tests.support import NOW, ingest, signed_in
+from tests.scenarios import broken, prepared
+from tests.scenarios.acts import ACTS, BY_NAME, Act
+from tests.scenarios.prepared import House
+from tests.support import NOW, ingest, layout_at, signed_in
 from tests.thorough import ALL_STEPS
 from tests.trafficvault.kept_files import AT, calls
-from trafficvault import carving, proposals, withdrawal
+from trafficvault import carving, expire, locked, proposals, withdrawal
 from trafficvault.audit import AuditLog
+from trafficvault.clock import SetClock
 from trafficvault.durable import Disk
 from trafficvault.layout import hold_key_id
 from trafficvault.verify import verify
@@ -32,8 +35,6 @@ KILLS, FULL = 2, 1
 SAMPLED = {"receive", "accept", "compact", "expire", "expire-location"}
 """Acts that are tried at some steps by stories of their own, so that here all of them are, or none."""
 TRIED = [act for act in ACTS if ALL_STEPS or act.name not in SAMPLED]
-ELSEWHERE = ("restore", "replace", "reread")
-"""Acts in the middle of which records are away: they are in a backup, or in bytes that are to be read."""
 
 
 def chosen(steps: Sequence[int], act: Act, count: int) -> Sequence[int]:
@@ -42,20 +43,6 @@ def chosen(steps: Sequence[int], act: Act, count: int) -> Sequence[int]:
         return steps
     shift = ACTS.index(act) * 7 % (len(steps) // count)
     return [steps[len(steps) * number // count + shift] for number in range(count)]
-
-
-def differences(act: Act, found: broken.State, expected: broken.State) -> dict[str, object]:
-    """What a vault is like that was broken off and what it should be like, where these differ."""
-    wanted = {name: value for name, value in expected.items() if name not in ("steps", "writing", "commits", "before")}
-    # A broken run may have made keys and kept nothing under them: their end is certified as well.
-    found, wanted = ({**state, "certificates": _of_data(state)} for state in (found, wanted))
-    told: dict[str, object] = {name: (found[name], value) for name, value in wanted.items() if found[name] != value}
-    lost = set(expected["rows"]) & set(expected["before"]) - set(found["found"])
-    return told | ({"lost in between": sorted(lost)} if lost and act.name not in ELSEWHERE else {})
-
-
-def _of_data(state: broken.State) -> list[str]:
-    return [one for one in state["certificates"] if not one.startswith('["keys"')]
 
 
 @pytest.mark.slow
@@ -82,7 +69,7 @@ def test_an_act_that_was_broken_off_is_completed(act: Act, tmp_path: Path, monke
             broken.copy(base, place)
             broken.filled_up(act, place, at)
         try:
-            wrong = differences(act, broken.again(act, place), expected)
+            wrong = broken.differences(act, broken.again(act, place), expected)
         except Exception as problem:
             problem.add_note(f"{act.name}, {how} at step {at} of {expected['steps']}")
             raise
@@ -100,7 +87,7 @@ def test_a_kill_in_earnest_leaves_no_more(name: str, tmp_path: Path) -> None:
     expected = broken.whole(act, base)
     broken.copy(base, place)
     broken.kill(act, place, expected["steps"] // 2)
-    assert differences(act, broken.again(act, place), expected) == {}
+    assert broken.differences(act, broken.again(act, place), expected) == {}
 
 
 @pytest.mark.slow
@@ -127,6 +114,31 @@ def test_what_a_killed_removal_carved_is_not_taken_for_another(tmp_path: Path) -
     kept = carving.rows_of(vault, vault.keys.custody("hold").key(hold_key_id(hold)), rows)
     assert late.batch_id in kept["batch"].to_list()
     assert verify(vault).faults == ()
+
+
+@pytest.mark.slow
+def test_a_locked_vault_waits_for_what_a_killed_run_left_to_carve(tmp_path: Path) -> None:
+    """An expiry that carved ahead was killed, and nobody has the secret when the day is due: its files are dropped if
+    the hold has its records by then, and else stay until a run with the secret has carved them.
+    """
+    base, late = tmp_path / "base", NOW + timedelta(days=3)
+    act = replace(BY_NAME["expire-ahead"], prepare=prepared.held_under_passphrase)
+    commits = broken.whole(act, base)["commits"]
+    broken.imaged(act, base, commits)
+    told = []
+    for place in (broken.remains(tmp_path / "base-imaged", at) for at in commits):
+        carved, layout = len(_carved(place)), layout_at(place)
+        found = locked.drop_due(layout, Disk(), SetClock(late)).pending.dropped
+        told.append((carved, [item.day for item in found if item.what == "records"]))
+        vault = House(place, late, Disk()).opened()
+        expire.expire(vault)
+        with vault.catalogue.reading() as tx:
+            assert [row["rows"] for row in tx.select("carves")] == [2]
+        assert verify(vault).faults == ()
+        vault.catalogue.close()
+    assert (0, []) in told
+    assert (1, []) in told
+    assert told[-1] == (1, ["2026-05-21"])
 
 
 def _carved(place: Path) -> list[dict[str, Any]]:
