@@ -49,7 +49,7 @@ class DecisionError(VaultError):
 
 
 class SpaceError(VaultError):
-    """Less free space than `min_free`."""
+    """Less free space than `min_free`, or than the act takes."""
 
     exit_code = 7
 

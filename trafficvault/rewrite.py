@@ -23,7 +23,7 @@ from datetime import date
 from typing import Any
 
 from ingest.record import CATEGORIES
-from trafficvault import carving, certificates, locks, raw_bytes, signing, thinning
+from trafficvault import carving, certificates, locks, raw_bytes, signing, thinning, wording
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.certificates import Destruction
 from trafficvault.errors import RefusedError, SpaceError
@@ -94,7 +94,7 @@ def remove(
     the transaction that does it. Nothing to remove is not a failure: the act is noted all the same.
 
     Raises `FaultError` when a file is not what the catalogue says, `SpaceError` when there is no room for a second copy
-    of a day above `min_free`; nothing was removed then.
+    of a day; nothing was removed then. `min_free` keeps files from being taken in, and no record from being removed.
     """
     finish(vault)
     vault.tidy.needs_sweep = True
@@ -180,12 +180,11 @@ def _thin(vault: Vault, record_class: str, day: date, going: Going) -> _Thinned 
 
 
 def _require_space(vault: Vault, rows: list[Row]) -> None:
-    free, least = vault.disk.free_bytes(vault.layout.vault), vault.policy.min_free
-    needed = sum(row["bytes"] for row in rows)
-    if free - needed < least:
+    free, needed = vault.disk.free_bytes(vault.layout.vault), sum(row["bytes"] for row in rows)
+    if free < needed:
         raise SpaceError(
-            f"removing records: {free} bytes are free, writing a day anew takes up to {needed} and `min_free` is "
-            f"{least}; free space or lower it; nothing was removed"
+            f"removing records: {wording.size(free)} are free, and writing a day anew takes up to "
+            f"{wording.size(needed)}; free space and do it again; nothing was removed"
         )
 
 

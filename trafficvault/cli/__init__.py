@@ -137,22 +137,27 @@ def _run() -> int | str | None:
     except SystemExit as leaving:
         # Typer always leaves by this, with a code of its own (1) when the reader of our output went away.
         return 0 if isinstance(leaving.__context__, BrokenPipeError) else leaving.code
-    except VaultError as error:
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BaseException as error:
+        # The last resort, for a panic of a library too, which is no Exception.
+        return told(error)
+    return 0
+
+
+def told(error: BaseException) -> int:
+    """Tells an error that ended a verb on stderr, as a sentence, and returns its exit code."""
+    if isinstance(error, VaultError):
         print(f"trafficvault: {error}", file=sys.stderr)
         if error.hint:
             print(f"hint: {error.hint}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        return _INTERRUPTED
-    except BaseException as error:
-        # The last resort, for a panic of a library too, which is no Exception. An error's own text may hold a record's
-        # value, so only its kind and place are told.
-        if isinstance(error, OSError) and error.errno in NO_SPACE:
-            print("trafficvault: the disk is full; nothing is half done: free space and do it again", file=sys.stderr)
-            return SpaceError.exit_code
-        print(f"trafficvault: internal error: {type(error).__name__} at {_place(error)}", file=sys.stderr)
-        return 1
-    return 0
+    # An error's own text may hold a record's value, so only its kind and place are told.
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
+        print("trafficvault: the disk is full; nothing is half done: free space and do it again", file=sys.stderr)
+        return SpaceError.exit_code
+    print(f"trafficvault: internal error: {type(error).__name__} at {_place(error)}", file=sys.stderr)
+    return 1
 
 
 def _started(words: Sequence[str]) -> typer.Typer:
