@@ -24,7 +24,19 @@ from ingest.record import SCHEMA
 from queries import engine
 from queries.questions import Question, QuestionError, questions
 from queries.scope import targets_table
-from trafficvault import completeness, delivery, docket, locks, people, refusals, rights, search, signing, warrants
+from trafficvault import (
+    completeness,
+    confirming,
+    delivery,
+    docket,
+    locks,
+    people,
+    refusals,
+    rights,
+    search,
+    signing,
+    warrants,
+)
 from trafficvault.annotation import Carried
 from trafficvault.database import RESTORE
 from trafficvault.docket import Docketed
@@ -71,7 +83,7 @@ def run(
     started = vault.clock.now()
     # A clock that was set back makes no term and no validity longer.
     moment = max(started, _trusted_time(vault) or started)
-    reasons = _objections(order, person, name, question, moment)
+    reasons = _objections(order, person, name, question, moment) + confirming.objections(vault, order)
     if reasons or question is None or order.signed is None:
         raise _refused(vault, person, order, name, reasons)
     row: dict[str, Any] = {

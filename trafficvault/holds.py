@@ -28,6 +28,8 @@ TABLE = "holds"
 BINDING = ("provisional", "active")
 """The states in which a hold keeps anything."""
 LOST = "lost"
+TO_CONFIRM = "docket_to_confirm"
+"""The `meta` row with the moment of a restore since which nobody confirmed that warrants and holds still stand."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ KINDS: Final[dict[str, Kind]] = {
     "restore": _RULING,
     "hold-extend": _ORDERING,
     "hold-release": _ORDERING,
+    "docket-confirm": _ORDERING,
     "erasure": Kind(frozenset({"officer", "operator"}), frozenset({"approver", "administrator"})),
 }
 """Everything that can be proposed."""

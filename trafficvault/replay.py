@@ -17,13 +17,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from trafficvault import chain, escrow, holds, people
+from trafficvault import chain, escrow, holds, people, signing
 from trafficvault.audit import AuditLog
 from trafficvault.catalogue import Transaction
 from trafficvault.chain import Head
 from trafficvault.errors import UsageError
 
-_CLOSED = {"user-disable", "warrant-refuse", "hold-release", "hold-extend", "user-confirm", "restore"}
+_CLOSED = {"user-disable", "warrant-refuse", "hold-release", "hold-extend", "user-confirm", "docket-confirm", "restore"}
 _WITHOUT_TRACE = {"sign-in-refused", "sweep", "backup", "compact", "expire-intent", "disclose-intent"}
 """Acts that leave nothing to do again."""
 
@@ -116,6 +116,10 @@ def _close(tx: Transaction, act: str, detail: dict[str, Any], moment: datetime) 
                 holds.finish(tx, hold_id, holds.LOST, moment)
             if detail.get("escrow_off"):
                 escrow.forget(tx)
+            if detail.get("docket_to_confirm"):
+                tx.set_meta(holds.TO_CONFIRM, signing.instant(moment))
+        case "docket-confirm":
+            tx.delete("meta", key=holds.TO_CONFIRM)
         case "hold-release":
             holds.finish(tx, detail["hold"], "released", moment)
         case _:

@@ -9,8 +9,8 @@ them. Nothing that lives is destroyed here. A catalogue is the newest when it is
 entry of the audit log that the keys remember. Any other is taken only when administrators say so (`accept`): what was
 done since it was made is unknown to it. The audit log of the lost vault, where it survived, tells that: it is followed
 to its end (`trafficvault.replay`). Where it does not reach what the keys remember, people, proposals and escrow come
-back closed (`trafficvault.suspension`). A run that was cut short is begun again and goes on; the directory must hold
-nothing else.
+back closed, and the docket is to be confirmed (`trafficvault.suspension`). A run that was cut short is begun again and
+goes on; the directory must hold nothing else.
 """
 
 from __future__ import annotations
@@ -68,6 +68,8 @@ class Restored:
     """People who act again when an administrator confirms them."""
     closed_proposals: tuple[str, ...]
     escrow_off: bool
+    docket_to_confirm: bool
+    """Whether warrants and holds wait until persons say that they still stand."""
     holds_lost: tuple[str, ...]
     """Holds that ended here, for their keys have died."""
     log_problem: str | None
@@ -97,6 +99,11 @@ class Restored:
             told.append(f"CLOSED, since nothing proves that they still stand: {len(self.closed_proposals)} proposals")
         if self.escrow_off:
             told.append("TAKEN OFF, since nothing proves that it still stands: the escrow; `escrow set` sets it again")
+        if self.docket_to_confirm:
+            told.append(
+                "TO BE CONFIRMED, since nothing proves that they still stand: warrants and holds, if there are any; "
+                "what is held is held on, and no warrant of before runs until an officer proposes `warrant confirm`"
+            )
         if self.holds_lost:
             told.append(
                 "LOST with its key: what a hold kept apart for an authority; an officer sees which (`hold list`) and "
@@ -185,7 +192,7 @@ def _reconcile(case: _Case, accept: Accept | None, log: Path | None) -> None:
         persons: tuple[Person, ...] = ()
         if not newest:
             persons = _accepted(tx, accept, _doubt(generation, case.keys.generation, remembered, before))
-        closed = Suspended() if proven else suspension.suspend(tx, {one.name for one in persons})
+        closed = Suspended() if proven else suspension.suspend(tx, {one.name for one in persons}, case.clock.now())
         lost_holds = suspension.lose_holds(tx, held, case.clock.now())
         tx.set_meta(GENERATION, str(case.keys.generation))
         expiring = expire.reconcile(tx, held, case.keys.generation)
@@ -204,6 +211,7 @@ def _reconcile(case: _Case, accept: Accept | None, log: Path | None) -> None:
             "suspended": list(closed.people),
             "closed_proposals": list(closed.proposals),
             "escrow_off": closed.escrow,
+            "docket_to_confirm": not proven,
             "holds_lost": lost_holds,
             "by": [person.name for person in persons],
         }
@@ -243,6 +251,7 @@ def _told(detail: dict[str, Any], log_problem: str | None) -> Restored:
         tuple(detail["suspended"]),
         tuple(detail["closed_proposals"]),
         detail["escrow_off"],
+        detail["docket_to_confirm"],
         tuple(detail["holds_lost"]),
         log_problem,
     )

@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 from trafficvault import (
     compact,
     completeness,
+    confirming,
     escrow,
     expire,
     holdings,
@@ -152,6 +153,7 @@ def status(vault: Vault) -> Status:
             f"{', '.join(suspended)}: suspended since the vault was put back from a backup, for nothing proves who may "
             "act by now; `user confirm NAME` lets each act again"
         )
+    attention += confirming.sentences(vault)
     if lost:
         attention.append(
             "what a hold kept apart for an authority was lost with its key before the vault was put back; an officer "

@@ -28,7 +28,7 @@ _ROOMS = {
     "setup": ("init", "policy", "config", "doctor", "user", "demo"),
     "intake": ("feeds", "sources", "ingest", "batch", "proposal"),
     "servicing": ("service", "proposal"),
-    "orders": ("warrant",),
+    "orders": ("warrant", "proposal"),
     "proposing": ("proposal",),
     "adopting": ("policy", "proposal"),
     "holding": ("hold", "proposal"),

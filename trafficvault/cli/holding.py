@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from trafficvault import carving, holding, holds, wording
+from trafficvault import carving, confirming, holding, holds, wording
 from trafficvault.cli.door import AsJson, door
 from trafficvault.cli.naming import full_id
 from trafficvault.cli.orders import require_reader
@@ -43,6 +43,7 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
         zone = vault.policy.zone
         told = [row | {name: wording.moment(str(row[name]), zone) for name in ("since", "until")} for row in rows]
         print_table("holds", names, [tuple(row.values()) for row in told])
+        print_lines(confirming.sentences(vault))
 
 
 @hold_verbs.command("extend")

@@ -1,4 +1,4 @@
-"""Verbs of the warrant: check, add, approve, run, list, show."""
+"""Verbs of the warrant: check, add, approve, refuse, run, list, show, confirm."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from trafficvault import disclose, docket
+from trafficvault import confirming, disclose, docket
 from trafficvault.cli.door import AsJson, door
 from trafficvault.cli.naming import full_id
+from trafficvault.cli.proposing import CARRIERS, told
 from trafficvault.cli.screen import plain, print_lines, print_object, print_table, progress
 from trafficvault.errors import RefusedError, UsageError
 from trafficvault.people import Person
@@ -21,8 +22,9 @@ WarrantFile = Annotated[Path, typer.Argument(help="A warrant in TOML.", exists=T
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds this module's verbs to `app`."""
+    """Adds this module's verbs to `app`, and what carries out their proposals."""
     app.add_typer(warrant_verbs, name="warrant")
+    CARRIERS[confirming.KIND] = confirming.carry_out
 
 
 @warrant_verbs.command("check")
@@ -131,6 +133,7 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
             ("warrant", "reference", "kind", "state", "registered by", "approved by"),
             [tuple(row.values()) for row in rows],
         )
+        print_lines(confirming.sentences(vault))
 
 
 @warrant_verbs.command("show")
@@ -156,6 +159,17 @@ def show(context: typer.Context, warrant: WarrantId, as_json: AsJson = False) ->
         print_table(f"warrant {item.warrant_id}: {item.state}", ("what", "value"), facts)
         targets = [(row["type"], row["value"], row["from"], row["to"]) for row in item.document.document["targets"]]
         print_table("targets", ("type", "value", "from", "to"), targets)
+
+
+@warrant_verbs.command("confirm")
+def confirm(context: typer.Context, as_json: AsJson = False) -> None:
+    """Propose that what stands in a docket that was put back stands (role officer; an approver approves it)."""
+    vault = door(context).open()
+    made = confirming.propose(vault, door(context).person(vault))
+    if as_json:
+        print_object({"proposal_id": made.proposal_id, "state": made.state})
+    else:
+        print_lines([told(made)])
 
 
 def require_reader(person: Person) -> None:

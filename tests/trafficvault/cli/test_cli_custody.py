@@ -143,6 +143,25 @@ def test_people_are_confirmed_after_an_older_backup(line: CommandLine, tmp_path:
     assert line("verify").code == 0
 
 
+def test_a_docket_is_confirmed_after_an_older_backup(line: CommandLine, tmp_path: Path) -> None:
+    """The run, `status` and the lists say that it is to be; an officer proposes, an approver approves."""
+    line("backup", tmp_path / "backup")
+    line("user", "disable", "otto", user="ada")
+    shutil.move(line.layout.vault, tmp_path / "lost")
+    told = line("restore", tmp_path / "backup", "--accept-older", user="ada")
+    assert "TO BE CONFIRMED" in told.out, told.err
+    for name in ("olga", "piet"):
+        line("user", "confirm", name, user="ada")
+    lists = (("status",), ("warrant", "list"), ("hold", "list"))
+    assert all("TO BE CONFIRMED" in line(*words, user="olga").out for words in lists)
+    made = line("warrant", "confirm", "--json", user="olga").object
+    assert made["state"] == "open"
+    assert "another person (approver)" in line("warrant", "confirm", user="olga").out
+    assert "the docket is confirmed" in line("proposal", "approve", made["proposal_id"], user="piet").out
+    assert not any("TO BE CONFIRMED" in line(*words, user="olga").out for words in lists)
+    assert line("warrant", "confirm", user="olga").code == 3
+
+
 def test_a_changed_backup_fails_its_check(line: CommandLine, tmp_path: Path) -> None:
     """Exit code 5, and the file is named."""
     line("backup", tmp_path / "backup")
