@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ingest.record import CATEGORIES
-from trafficvault import chain, merkle, notes, signing
+from trafficvault import chain, merkle, notes, signing, wording
 from trafficvault.chain import Head, Line
 from trafficvault.errors import FaultError, UsageError
 
@@ -179,13 +179,18 @@ def _attested(body: Mapping[str, Any]) -> str:
         subject += f", {body['day']}"
     if body["categories"] and set(body["categories"]) != set(CATEGORIES):
         subject += f" (only {', '.join(body['categories'])})"
-    due = f", due at {body['due']}" if body["due"] else ""
+    due = f", due at {_moment(body['due'])}" if body["due"] else ""
     waited = "" if body.get("leases_ended", True) else "; a reader had not ended when the keys were destroyed"
     return (
         f"vault {body['vault']} says: the keys of {subject} ({body['records']} records) were destroyed at "
-        f"{body['deleted_at']}{due}; the last copy of them that its rules permit is gone by "
-        f"{body['final_at']}{waited}. That is its word: no signature can show that nobody kept a copy"
+        f"{_moment(body['deleted_at'])}{due}; the last copy of them that its rules permit is gone by "
+        f"{_moment(body['final_at'])}{waited}. That is its word: no signature can show that nobody kept a copy"
     )
+
+
+def _moment(text: str) -> str:
+    """In UTC: the reader has the certificate, and neither the vault nor its zone."""
+    return wording.moment(text, "UTC")
 
 
 def _prove(export: _Export, key: str, digest: str, kept: str | None, proved: list[str], unknown: list[str]) -> None:
@@ -218,8 +223,8 @@ def _prove(export: _Export, key: str, digest: str, kept: str | None, proved: lis
     leaf = merkle.leaf_hash(bytes.fromhex(entry["hash"]))
     merkle.require_inclusion(leaf, entry["seq"] - 1, checkpoint.size, export.path, checkpoint.root)
     proved.append(
-        f"it is named by entry {entry['seq']}, of {entry['time']}, of the log whose first {checkpoint.size} entries "
-        f"have the signed root {checkpoint.root.hex()[:16]}…: it can't be taken back without a second history"
+        f"it is named by entry {entry['seq']}, of {_moment(entry['time'])}, of the log whose first {checkpoint.size} "
+        f"entries have the signed root {checkpoint.root.hex()[:16]}…: it can't be taken back without a second history"
     )
     if kept is None:
         unknown.append("whether the vault shows others the same log: compare with a checkpoint that was kept elsewhere")

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from ingest.record import CATEGORIES
-from trafficvault import allocating, compaction, locks, merging, partitions, retention, superseded
+from trafficvault import allocating, compaction, locks, merging, partitions, retention, superseded, wording
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.compaction import EVERYTHING, Holding, Item, Selection, Stored
 from trafficvault.errors import BusyError, FaultError, SpaceError
@@ -188,8 +188,9 @@ def require_space(vault: Vault, rows: Iterable[Row]) -> None:
     needed = 2 * sum(row["bytes"] for row in rows)
     if free - needed < least:
         raise SpaceError(
-            f"compacting: {free} bytes are free, merging the next partition takes up to {needed} and `min_free` is "
-            f"{least}; free space or lower it; what was compacted so far stays, and nothing is lost"
+            f"compacting: {wording.size(free)} are free, merging the next partition takes up to "
+            f"{wording.size(needed)} and `min_free` is {wording.size(least)}; free space or lower it; what was "
+            "compacted so far stays, and nothing is lost"
         )
 
 

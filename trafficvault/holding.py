@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from trafficvault import carving, holds, partitions, proposals, refusals, warrants
+from trafficvault import carving, holds, partitions, proposals, refusals, warrants, wording
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.errors import RefusedError, UsageError
 from trafficvault.holds import Hold
@@ -43,10 +43,11 @@ def propose_extension(vault: Vault, person: Person, hold_id: str, until: str) ->
     hold = _binding(vault, hold_id, "extending")
     moment = _moment(until)
     most = warrants.most_hold(hold.document.document)
+    zone = vault.policy.zone
     if not hold.until < moment <= hold.until + most.delta():
         raise RefusedError(
-            f"extending hold {hold_id}: it binds until {hold.until.isoformat()}, and its legal basis allows {most} at "
-            f"a time; {moment.isoformat()} is not within that"
+            f"extending hold {hold_id}: it binds until {wording.moment(hold.until, zone)}, and its legal basis allows "
+            f"{most.words('en')} at a time; {wording.moment(moment, zone)} is not within that"
         )
     return proposals.propose(vault, person, "hold-extend", {"hold": hold_id, "until": moment.isoformat()})
 
@@ -170,7 +171,8 @@ def _require_proposer(vault: Vault, person: Person, kind: str) -> None:
 def _binding(vault: Vault, hold_id: str, doing: str) -> Hold:
     hold = holds.load(vault, hold_id)
     if not hold.binds(vault.audit.moment()):
-        raise RefusedError(f"{doing} hold {hold_id}: it is over ({hold.state}, until {hold.until.isoformat()})")
+        until = wording.moment(hold.until, vault.policy.zone)
+        raise RefusedError(f"{doing} hold {hold_id}: it is over ({hold.state}, until {until})")
     return hold
 
 

@@ -167,14 +167,14 @@ def shortenings(before: Policy, after: Policy, earlier: Sequence[Policy] = ()) -
     if before.zone != after.zone:
         yield f"terms would be counted on the calendar of {after.zone} instead of {before.zone}"
     if not after.audit_term.covers(before.audit_term):
-        yield f"the audit log would be kept {after.audit_term} instead of {before.audit_term}"
+        yield f"the audit log would be kept {_instead(after.audit_term, before.audit_term)}"
     if not after.end_of_service_wait.covers(before.end_of_service_wait):
-        told = f"{after.end_of_service_wait} instead of {before.end_of_service_wait}"
+        told = _instead(after.end_of_service_wait, before.end_of_service_wait)
         yield f"an end of service that a file told would wait {told}"
     for register in register_terms.WRITTEN:
         old_term, new_term = before.terms.of(register), after.terms.of(register)
         if not new_term.covers(old_term):
-            yield f"the register of {register} would be kept {new_term} instead of {old_term}"
+            yield f"the register of {register} would be kept {_instead(new_term, old_term)}"
     for record_class in CLASSES:
         ruled = next((one for one in (before, *reversed(earlier)) if one.entry_of(record_class)), None)
         if ruled is None or after.entry_of(record_class) is None:
@@ -186,9 +186,13 @@ def shortenings(before: Policy, after: Policy, earlier: Sequence[Policy] = ()) -
             if _is_shorter(new, old) and (old, new) != pair:
                 pair = pair or (old, new)
                 what = record_class if category == WHEN else f"{category} of {record_class}"
-                yield f"{what} would be kept {new} instead of {old}"
+                yield f"{what} would be kept {_instead(new, old)}"
         if pair is None and _may_end_earlier(ruled, after, record_class):
             yield f"{record_class} would be kept until an event that comes earlier, or that nothing waited for"
+
+
+def _instead(new: Period | Term, old: Period | Term) -> str:
+    return f"{new.words('en')} instead of {old.words('en')}"
 
 
 def waits(policy: Policy) -> dict[str, Period]:

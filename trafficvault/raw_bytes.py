@@ -132,8 +132,9 @@ def require(vault: Vault, batch: str) -> Row:
         found = tx.select("leftovers", kind=KIND, batch=batch)
     if not found:
         raise RefusedError(
-            f"reading batch {batch} again: its delivered bytes are not kept, or no longer; bring the file and use "
-            f"ingest --replaces {batch}"
+            f"reading batch {batch} again: its delivered bytes are not kept, or no longer",
+            hint="they are kept for `keep_raw`, and not at all where the feed has content or a record of the file ends "
+            f"sooner; bring the file and use: ingest FEED FILE --replaces {batch} --reason TEXT",
         )
     return found[0]
 

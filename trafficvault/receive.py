@@ -35,7 +35,7 @@ from ingest.plan import Learned
 from ingest.read import Reading, read
 from ingest.slices import SIZE, Slice, slices, slices_of
 from ingest.source import Source
-from trafficvault import raw_bytes, receipts, sealing
+from trafficvault import raw_bytes, receipts, sealing, wording
 from trafficvault.account import Account
 from trafficvault.batch import Batch
 from trafficvault.catalogue import Transaction
@@ -340,8 +340,8 @@ def require_space(vault: Vault) -> None:
     free, least = vault.disk.free_bytes(vault.layout.vault), vault.policy.min_free
     if free < least:
         raise SpaceError(
-            f"receiving a file: {free} bytes are free and `min_free` is {least}; free space or lower it; "
-            "the file stays where it is"
+            f"receiving a file: {wording.size(free)} are free and `min_free` is {wording.size(least)}; free space "
+            "or lower it; the file stays where it is"
         )
 
 

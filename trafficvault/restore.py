@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from trafficvault import backup as backups
-from trafficvault import checkpoints, expire, people, policy, providers, replay, settings, signing, suspension
+from trafficvault import checkpoints, expire, people, policy, providers, replay, settings, signing, suspension, wording
 from trafficvault.audit import AuditLog
 from trafficvault.backup import Backup
 from trafficvault.catalogue import GENERATION, Catalogue, Transaction
@@ -79,7 +79,7 @@ class Restored:
         """What the person who restored must know, and what is left to be done."""
         lost = "unknown: the keys remember none" if self.lost_entries is None else self.lost_entries
         told = [
-            f"put back the vault of {self.taken_at}, with keys of generation {self.generation}",
+            f"put back the vault of {wording.moment(self.taken_at, 'UTC')}, with keys of generation {self.generation}",
             f"later entries of the audit log that are lost: {lost}",
             f"expired or rewritten since, and to be dropped by the next expire: {len(self.expiring)}",
             f"keys of what this backup does not know, destroyed by the next expire: {self.unknown_keys}",
@@ -280,8 +280,8 @@ def _accepted(tx: Transaction, accept: Accept | None, doubt: str) -> tuple[Perso
     if accept is None:
         raise RefusedError(
             f"{doubt}; nothing was destroyed",
-            hint="restore the newest backup; if none is newer, add --accept-older, and --log where the audit log of "
-            "the lost vault survived",
+            hint="restore the newest backup; if none is newer, an administrator (--user NAME) adds --accept-older, and "
+            "--log where the audit log of the lost vault survived",
         )
     persons = accept(tx)
     listed = {item.name for item in people.listing(tx) if "administrator" in item.roles and not item.disabled}

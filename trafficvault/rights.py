@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from trafficvault import people, refusals, rights_rules, row_keys, signing
+from trafficvault import people, refusals, rights_rules, row_keys, signing, wording
 from trafficvault import targets as targets_rules
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.coverage import vouched
@@ -156,7 +156,8 @@ def extend(vault: Vault, person: Person, request_id: str, reason: str) -> Reques
             raise RefusedError(f"{doing}: it is {found.state}, or was extended before; that is done once, while open")
         # Nor does a clock that was set back put it in time.
         if found.is_overdue(vault.audit.moment()):
-            raise RefusedError(f"{doing}: it was due {found.due.isoformat()}; the person had to be told before")
+            was = wording.moment(found.due, vault.policy.zone)
+            raise RefusedError(f"{doing}: it was due {was}; the person had to be told before")
     due = rights_rules.due_at(found.received, vault.policy.rights_deadline, vault.policy.zone, extended=True)
     with vault.catalogue.transaction() as tx:
         row = _require_state(tx, request_id, OPEN, "extending")

@@ -77,12 +77,20 @@ def on_a_small_disk(small: Path, *command: str) -> str:
     if subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode != 0:
         pytest.skip("this machine allows no mount of its own")
     small.mkdir()
-    mounted = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs -o size=48m tmpfs "$0" && exec "$@"', small, sys.executable]
+    mounted = [
+        "unshare",
+        "-m",
+        "sh",
+        "-c",
+        'mount -t tmpfs -o size=48m tmpfs "$0" && exec "$@"',
+        str(small),
+        sys.executable,
+    ]
     done = subprocess.run(
         [*mounted, *command], cwd=ROOT, capture_output=True, text=True, timeout=3600 if ALL else 100, check=False
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return str(done.stdout)
 
 
 @MOUNTS

@@ -102,7 +102,7 @@ def test_the_policy_says_how_long_and_two_persons_shorten_it() -> None:
     assert parse(text).end_of_service_wait == Period(days=7)
     shorter = parse(text.replace('end_of_service_wait = "P7D"', 'end_of_service_wait = "P0D"'))
     assert shorter.digest != parse(text).digest
-    sentence = "an end of service that a file told would wait P0D instead of P7D"
+    sentence = "an end of service that a file told would wait 0 days instead of 7 days"
     assert list(policies.shortenings(parse(text), shorter)) == [sentence]
     with pytest.raises(UsageError, match="write it in days or hours"):
         parse(text.replace('end_of_service_wait = "P7D"', 'end_of_service_wait = "P1M"'))

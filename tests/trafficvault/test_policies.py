@@ -66,7 +66,7 @@ def test_what_is_proposed_is_what_stands_there_now(vault: Vault) -> None:
     late = written(vault, rules("P1M", "P2M"), FIRST + DAY)
     text = rules("P7D", "P3M")
     late.layout.policy.write_text(text)
-    told = ("where of mobile_usage would be kept P7D instead of P1M",)
+    told = ("where of mobile_usage would be kept 7 days instead of 1 month",)
     assert adoption.plan(late).shortens == told
     made = adoption.propose(late, signed_in(late, "ada"))
     assert (made.body["text"], tuple(made.body["shortens"])) == (text, told)
@@ -89,15 +89,15 @@ def test_what_shortens_nothing_is_taken_over(vault: Vault) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        (rules("P1M", "P2M"), "mobile_usage would be kept P2M instead of P3M"),
-        (rules("P7D", "P3M"), "where of mobile_usage would be kept P7D instead of P1M"),
-        (rules("P1M", "P90D"), "mobile_usage would be kept P90D instead of P3M"),
+        (rules("P1M", "P2M"), "mobile_usage would be kept 2 months instead of 3 months"),
+        (rules("P7D", "P3M"), "where of mobile_usage would be kept 7 days instead of 1 month"),
+        (rules("P1M", "P90D"), "mobile_usage would be kept 90 days instead of 3 months"),
         (rules("P1M", "P3M").replace("Europe/Amsterdam", "UTC"), "on the calendar of UTC instead of Europe/Amsterdam"),
         (
             rules("P1M", "P3M").replace('term = "P3M"', 'term = { until = "end_of_service", cap = "P3M" }', 1),
-            "telephony would be kept until end_of_service, after P0D, cap P3M instead of P3M",
+            "telephony would be kept until end of service, at most 3 months instead of 3 months",
         ),
-        (rules("P1M", "P3M", more='audit_term = "P1D"\n'), "the audit log would be kept P1D instead of P1Y"),
+        (rules("P1M", "P3M", more='audit_term = "P1D"\n'), "the audit log would be kept 1 day instead of 1 year"),
     ],
     ids=["a class", "a category", "perhaps shorter", "another calendar", "an event before the cap", "the audit log"],
 )
@@ -116,7 +116,7 @@ def test_a_class_is_not_shortened_in_two_steps(vault: Vault) -> None:
     without = whole.replace('["telephony"]', "[]")
     assert len(known(written(vault, without))) == 2
     again = written(vault, whole.replace('term = "P3M"', 'term = "P1D"', 1))
-    assert any("telephony would be kept P1D instead of P3M" in found for found in again.shortens), again.shortens
+    assert any("telephony would be kept 1 day instead of 3 months" in found for found in again.shortens), again.shortens
     assert written(vault, whole).shortens == ()
 
 
@@ -174,7 +174,7 @@ def test_what_was_agreed_to_is_the_text_of_then(vault: Vault) -> None:
     agreed = proposals.approve(late, signed_in(late, "aukje"), made.proposal_id)
     adoption.carry_out(late, signed_in(late, "aukje"), agreed)
     after = opened(late)
-    assert (term(after), after.shortens[0]) == ("P2M", "telephony would be kept P1M instead of P2M")
+    assert (term(after), after.shortens[0]) == ("P2M", "telephony would be kept 1 month instead of 2 months")
     again = adoption.propose(after, signed_in(after, "ada"))
     other = written(after, rules("P7D", "P5M"))
     approved = proposals.approve(other, signed_in(other, "aukje"), again.proposal_id)
@@ -199,7 +199,9 @@ def test_a_date_to_come_is_held_against_what_would_rule_then(vault: Vault) -> No
     """What would take the place of a longer version is shortening that one, though not the one of today."""
     written(vault, rules("P1M", "P6M", more="from = 2026-12-01\n"))
     later = written(vault, rules("P1M", "P4M", more="from = 2027-01-01\n"))
-    assert later.shortens == tuple(f"{name} would be kept P4M instead of P6M" for name in ("telephony", "mobile_usage"))
+    assert later.shortens == tuple(
+        f"{name} would be kept 4 months instead of 6 months" for name in ("telephony", "mobile_usage")
+    )
 
 
 def test_a_longer_term_revives_nothing(vault: Vault, tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def test_a_shorter_term_of_a_register_takes_two_persons() -> None:
     text = preset_text("telecom")
     shorter = parse(text.replace('rights = "P5Y"', 'rights = "P2Y"'))
     told = list(policies.shortenings(parse(text), shorter))
-    assert told == ["the register of rights would be kept P2Y instead of P5Y"]
+    assert told == ["the register of rights would be kept 2 years instead of 5 years"]
     assert list(policies.shortenings(shorter, parse(text))) == []
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from trafficvault import adoption, policies, signing
+from trafficvault import adoption, policies, signing, wording
 from trafficvault.cli import proposing
 from trafficvault.cli.door import AsJson, door
 from trafficvault.cli.screen import print_lines, print_object, print_table
@@ -19,7 +19,8 @@ def add_to(app: typer.Typer) -> None:
 @policy_verbs.command("plan")
 def plan(context: typer.Context, as_json: AsJson = False) -> None:
     """Show what policy.toml would shorten, and what would be due by it that is not due by the policy in force."""
-    found = adoption.plan(door(context).open())
+    vault = door(context).open()
+    found = adoption.plan(vault)
     if as_json:
         due = [
             {"what": item.kind, "class": item.record_class, "day": item.day.isoformat(), "reason": item.reason}
@@ -27,7 +28,8 @@ def plan(context: typer.Context, as_json: AsJson = False) -> None:
         ]
         print_object({"shortens": list(found.shortens), "effect": signing.instant(found.effect), "due": due})
         return
-    print_table(f"shortens, from {signing.instant(found.effect)} on", ("what",), [(text,) for text in found.shortens])
+    since = wording.moment(found.effect, vault.policy.zone)
+    print_table(f"shortens, from {since} on", ("what",), [(text,) for text in found.shortens])
     rows = [(item.kind, item.record_class, item.day, item.reason) for item in found.due]
     print_table("due by it", ("what", "class", "day", "reason"), rows)
 
@@ -54,8 +56,12 @@ def versions(context: typer.Context, as_json: AsJson = False) -> None:
     if as_json:
         print_object({"versions": rows})
     else:
+        zone = vault.policy.zone
         lines = [
-            (row["version"], row["digest"], row["effect"], row["entered"], ", ".join(item.persons), row["in_force"])
+            (
+                *(row["version"], row["digest"], wording.moment(item.effect, zone), wording.moment(item.entered, zone)),
+                *(", ".join(item.persons), row["in_force"]),
+            )
             for item, row in zip(known, rows, strict=True)
         ]
         print_table("versions", ("version", "digest", "effect", "entered", "persons", "in force"), lines)

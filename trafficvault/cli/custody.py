@@ -10,7 +10,7 @@ import typer
 
 from trafficvault import app as house
 from trafficvault import backup as backups
-from trafficvault import providers, rotation
+from trafficvault import providers, rotation, wording
 from trafficvault import restore as restoring
 from trafficvault.catalogue import Transaction
 from trafficvault.cli.door import AsJson, ask_secret, door, sign_in
@@ -122,7 +122,8 @@ def backup(
     if as_json:
         print_object({**facts, "copied": copied})
     else:
-        print_lines([f"backup of {facts['taken_at']}: {facts['files']} files, {copied} of them copied now"])
+        taken = wording.moment(done.manifest["taken_at"], vault.policy.zone)
+        print_lines([f"backup of {taken}: {facts['files']} files, {copied} of them copied now"])
 
 
 def _check_backup(context: typer.Context, directory: Path, as_json: bool) -> None:

@@ -269,7 +269,10 @@ def _print_locked(layout: Layout, as_json: bool) -> list[str]:
             {"locked": True, "pending": waiting, "due": [_item(item) for item in found.due], "wrong": found.alarms}
         )
     else:
-        rows = [(item.what, item.record_class, item.day, item.due, item.at) for item in found.pending.dropped]
+        rows = [
+            (item.what, item.record_class, item.day, *(wording.moment(at, "UTC") for at in (item.due, item.at)))
+            for item in found.pending.dropped
+        ]
         print_table("key destruction pending", ("what", "class", "day", "due", "files dropped"), rows)
         print_table("attention", ("what",), [(sentence,) for sentence in found.alarms])
     return found.alarms
@@ -288,8 +291,10 @@ def audit_show(
     if as_json:
         print_object({"entries": entries})
     else:
+        zone = vault.policy.zone
         rows = [
-            (entry["seq"], entry["time"], entry["act"], entry["person"], plain(entry["detail"])) for entry in entries
+            (entry["seq"], wording.moment(entry["time"], zone), entry["act"], entry["person"], plain(entry["detail"]))
+            for entry in entries
         ]
         print_table("audit log", ("seq", "time", "act", "person", "detail"), rows)
 

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from trafficvault import confirming, disclose, docket
+from trafficvault import confirming, disclose, docket, wording
 from trafficvault.cli.door import AsJson, door
 from trafficvault.cli.naming import full_id
 from trafficvault.cli.proposing import CARRIERS, told
-from trafficvault.cli.screen import plain, print_lines, print_object, print_table, progress
+from trafficvault.cli.screen import facts_for_people, plain, print_lines, print_object, print_table, progress
 from trafficvault.errors import RefusedError, UsageError
 from trafficvault.people import Person
 
@@ -155,9 +155,14 @@ def show(context: typer.Context, warrant: WarrantId, as_json: AsJson = False) ->
         print_object(value)
     else:
         hidden = ("targets", "kind", "v")
-        facts = [(name, plain(part)) for name, part in item.document.document.items() if name not in hidden]
+        zone = vault.policy.zone
+        shown = facts_for_people(item.document.document, zone)
+        facts = [(name, plain(part)) for name, part in shown.items() if name not in hidden]
         print_table(f"warrant {item.warrant_id}: {item.state}", ("what", "value"), facts)
-        targets = [(row["type"], row["value"], row["from"], row["to"]) for row in item.document.document["targets"]]
+        targets = [
+            (row["type"], row["value"], *(wording.moment(row[name], zone) for name in ("from", "to")))
+            for row in item.document.document["targets"]
+        ]
         print_table("targets", ("type", "value", "from", "to"), targets)
 
 

@@ -10,7 +10,7 @@ import typer
 from trafficvault import proposals
 from trafficvault.cli.door import AsJson, door
 from trafficvault.cli.naming import full_id
-from trafficvault.cli.screen import plain, print_lines, print_object, print_table
+from trafficvault.cli.screen import facts_for_people, plain, print_lines, print_object, print_table
 from trafficvault.errors import RefusedError
 from trafficvault.people import Person
 from trafficvault.proposals import Proposal
@@ -61,7 +61,8 @@ def show(context: typer.Context, proposal: ProposalId, as_json: AsJson = False) 
     if as_json:
         print_object({**_facts(found), "body": found.body})
     else:
-        facts = [(name, plain(value)) for name, value in [*_facts(found).items(), *found.body.items()]]
+        shown = facts_for_people(_facts(found) | found.body, vault.policy.zone)
+        facts = [(name, plain(value)) for name, value in shown.items()]
         print_table(f"proposal {proposal}", ("what", "value"), facts)
 
 

@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 
 from ingest.record import CLASSES
-from trafficvault import attestation, certificates, publishing, timestamps
+from trafficvault import attestation, certificates, publishing, timestamps, wording
 from trafficvault import inventory as taking
 from trafficvault.cli.door import AsJson, door
 from trafficvault.cli.files import given, read_text, write
 from trafficvault.cli.keeping import audit_verbs
 from trafficvault.cli.orders import require_reader
-from trafficvault.cli.screen import plain, print_lines, print_object, print_table
+from trafficvault.cli.screen import facts_for_people, plain, print_lines, print_object, print_table
 from trafficvault.errors import UsageError
 from trafficvault.signing import canonical
 
@@ -31,12 +31,14 @@ def add_to(app: typer.Typer) -> None:
 @certificate_verbs.command("list")
 def certificate_list(context: typer.Context, as_json: AsJson = False) -> None:
     """List certificates, oldest first."""
-    found = certificates.listing(door(context).open())
+    vault = door(context).open()
+    found = certificates.listing(vault)
     if as_json:
         print_object({"certificates": found})
     else:
         columns = ("id", "what", "class", "day", "records", "deleted_at", "final_at")
-        print_table("certificates", columns, [tuple(one.get(name) for name in columns) for one in found])
+        rows = [facts_for_people(one, vault.policy.zone) for one in found]
+        print_table("certificates", columns, [tuple(row.get(name) for name in columns) for row in rows])
 
 
 @certificate_verbs.command("show")
@@ -60,7 +62,8 @@ def certificate_show(
         if as_json:
             print_object(found)
         else:
-            print_table("certificate", ("what", "value"), [(name, plain(value)) for name, value in found.items()])
+            facts = [(name, plain(value)) for name, value in facts_for_people(found, vault.policy.zone).items()]
+            print_table("certificate", ("what", "value"), facts)
         return
     export = certificates.export(vault, identity, None if checkpoint is None else read_text(checkpoint))
     write(out, canonical(export) + b"\n")
@@ -90,7 +93,7 @@ def certificate_verify(
     if tsa_root is not None:
         stamp, note = attestation.stamp_of(content)
         at = timestamps.stamped_at(stamp, note, read_text(tsa_root).encode())
-        proved.append(f"the checkpoint was there by {at.isoformat()}, says the time-stamping authority")
+        proved.append(f"the checkpoint was there by {wording.moment(at, 'UTC')}, says the time-stamping authority")
     if as_json:
         told = {"attested": verdict.attested, "proved": proved, "open": list(verdict.open)}
         print_object({"certificate": verdict.certificate, **told})

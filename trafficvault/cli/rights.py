@@ -12,7 +12,7 @@ from trafficvault import answering, rights, rights_rules, wording
 from trafficvault.cli.door import AsJson, door
 from trafficvault.cli.files import read_text
 from trafficvault.cli.naming import full_id
-from trafficvault.cli.screen import plain, print_lines, print_object, print_table
+from trafficvault.cli.screen import facts_for_people, plain, print_lines, print_object, print_table
 from trafficvault.coverage import OPENING_RIGHTS
 from trafficvault.errors import RefusedError, UsageError
 from trafficvault.people import Person
@@ -188,7 +188,8 @@ def show(context: typer.Context, request: RequestId, as_json: AsJson = False) ->
     if as_json:
         print_object(value)
     else:
-        facts = [(name, plain(part)) for name, part in value.items() if name != "document"]
+        shown = facts_for_people(value, vault.policy.zone)
+        facts = [(name, plain(part)) for name, part in shown.items() if name != "document"]
         print_table(f"request {found.request_id}", ("what", "value"), facts)
         rows = [(one["type"], one["value"], one["from"], one["to"]) for one in found.document["targets"]]
         print_table("identifiers", ("type", "value", "from", "to"), rows)

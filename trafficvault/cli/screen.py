@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from trafficvault import wording
+from trafficvault.period import Period
 from trafficvault.progress import Progress
 
 # Rich is imported where something is drawn: a verb that answers in JSON, or that no terminal shows, draws nothing.
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 
 _PIPE_COLUMNS = 200
 _WORD = 32
+_SPANS = ("term", "hold_for")
+"""Facts that are told as an ISO 8601 duration."""
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)")
 _DRAWS = {"FORCE_COLOR", "TTY_COMPATIBLE"}
 """With one of these in the environment, Rich may take a file or a pipe for a terminal."""
 
@@ -33,6 +39,19 @@ def print_lines(lines: Iterable[str]) -> None:
     """Prints sentences as they are: no markup, no wrapping that a pipe would not want."""
     for line in lines:
         print(_printable(line))
+
+
+def facts_for_people(facts: Mapping[str, object], zone: str) -> dict[str, object]:
+    """`facts` of a row or a document with each moment among them (RFC 3339) and each span (`_SPANS`) in words."""
+    return {name: _in_words(name, value, zone) for name, value in facts.items()}
+
+
+def _in_words(name: str, value: object, zone: str) -> object:
+    if not isinstance(value, str):
+        return value
+    if name in _SPANS and re.fullmatch(r"P[0-9YMWDTHS]+", value):
+        return Period.parse(value).words("en")
+    return wording.moment(value, zone) if _MOMENT.fullmatch(value) else value
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

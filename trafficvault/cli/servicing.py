@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from trafficvault import endings
+from trafficvault import endings, wording
 from trafficvault.cli import proposing
 from trafficvault.cli.door import AsJson, door
 from trafficvault.cli.screen import print_lines, print_object, print_table
@@ -96,12 +96,13 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
     if as_json:
         print_object({"endings": rows})
     else:
+        zone = vault.policy.zone
         told = [
             (
                 row["ending_id"],
                 row["state"],
-                row["ended_at"],
-                row["waits_until"],
+                wording.moment(row["ended_at"], zone),
+                None if row["waits_until"] is None else wording.moment(row["waits_until"], zone),
                 *map(", ".join, (row["done"], row["due"])),
             )
             for row in rows

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from trafficvault import attestation
+from trafficvault import attestation, wording
 from trafficvault import statement as stating
 from trafficvault.cli.door import AsJson, door
 from trafficvault.cli.files import given
@@ -44,7 +44,7 @@ def statement(
         print_object(made.as_dict())
     else:
         columns = ("entry", "service", "kept for", "oldest held", "due", "last certificate", "verdict")
-        print_table(f"statement of {made.body['at']}", columns, stating.table(made))
+        print_table(f"statement of {wording.moment(made.body['at'], vault.policy.zone)}", columns, stating.table(made))
         print_lines(
             [
                 f"{row['id']}: {reason}"

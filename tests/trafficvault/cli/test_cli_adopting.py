@@ -21,11 +21,11 @@ def shorter(line: CommandLine) -> CommandLine:
 def test_a_shorter_term_takes_two_persons(shorter: CommandLine) -> None:
     """Shown, proposed by an administrator, approved by another, and only then in force."""
     plan = shorter("policy", "plan", "--json").object
-    assert "mobile_usage would be kept P5D instead of P6M" in plan["shortens"]
+    assert "mobile_usage would be kept 5 days instead of 6 months" in plan["shortens"]
     assert {(item["class"], item["day"]) for item in plan["due"]} == {
         ("mobile_usage", "2026-11-10"), ("mobile_usage", "2026-11-11"), ("mobile_usage", "2026-11-12"),
     }  # fmt: skip
-    assert "mobile_usage would be kept P5D instead of P6M" in shorter("policy", "plan").out
+    assert "mobile_usage would be kept 5 days instead of 6 months" in shorter("policy", "plan").out
     assert "policy.toml differs" in shorter("status").out
     assert shorter("expire").out == "due: none\n"
     assert shorter("policy", "adopt").code == 2
