@@ -76,8 +76,9 @@ def test_a_source_may_keep_nothing(tmp_path: Path, lines: tuple[str, ...]) -> No
     """Then no byte is left, and reading again says what to do instead."""
     vault, receipt = kept_vault(tmp_path, *lines)
     assert kept(vault) == []
-    with pytest.raises(RefusedError, match="--replaces"):
+    with pytest.raises(RefusedError, match="are not kept") as refused:
         raw_bytes.delivered(vault, receipt.batch_id)
+    assert f"--replaces {receipt.batch_id}" in (refused.value.hint or "")
 
 
 def test_a_feed_with_content_keeps_nothing(stored: Vault, tmp_path: Path) -> None:
