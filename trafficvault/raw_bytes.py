@@ -111,7 +111,7 @@ def seal(
         "digest": digest.hexdigest(),
         "rows": 0,
         "keep": str(given.keep),
-        "oldest": days[0][1].isoformat() if days else None,
+        "oldest_of": json.dumps({name: day.isoformat() for name, day in reversed(days)}, sort_keys=True),
     }
     return Kept(vault, path, row)
 

@@ -28,6 +28,7 @@ Callers: `receive` and questions use `expired_mask`, `expire` and `status` use `
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -74,8 +75,8 @@ class Partition:
     going: tuple[str, ...] = ()
     keep: Period | None = None
     """Of kept files: how long at most; None: as the policy says."""
-    oldest: date | None = None
-    """Of kept files: the earliest day that a record in them is of."""
+    oldest: tuple[tuple[str, date], ...] = ()
+    """Of kept files: of each class in them, the earliest day that a record is of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +185,22 @@ def kept_together(part: Partition, rows: Iterable[Mapping[str, Any]]) -> Partiti
     """
     rows = list(rows)
     keeps = [Period.parse(row["keep"]) for row in rows if row.get("keep") is not None]
-    oldest = [date.fromisoformat(row["oldest"]) for row in rows if row.get("oldest") is not None]
+    oldest: dict[str, date] = {}
+    for name, text in (one for row in rows for one in _oldest(part, row)):
+        day = date.fromisoformat(text)
+        oldest[name] = min(day, oldest.get(name, day))
     keep = min(keeps, key=lambda period: period.nominal, default=None)
-    return replace(part, keep=keep, oldest=min(oldest, default=None))
+    return replace(part, keep=keep, oldest=tuple(sorted(oldest.items())))
+
+
+def _oldest(part: Partition, row: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    """Class and earliest day of the records of a kept file; of one of before these were told by class, as if all were
+    of the class that it dies with.
+    """
+    if row.get("oldest_of") is not None:
+        by_class: dict[str, str] = json.loads(row["oldest_of"])
+        return by_class.items()
+    return [] if row.get("oldest") is None else [(part.record_class, row["oldest"])]
 
 
 def _items(part: Partition, policy: Policy, now: datetime) -> list[Item]:
@@ -209,10 +223,12 @@ def _kept_file(part: Partition, policy: Policy, now: datetime) -> Item:
     keep = policy.keep_raw if part.keep is None else part.keep
     until = begins(part.day, Term(period=keep), zone)
     rule = f"keep_raw is {keep}, counted from the day they came"
-    term = policy.term_of(part.record_class, policy.shortest_of(part.record_class))
-    ends = None if term is None else begins(min(part.day, part.oldest or part.day), term, zone)
-    if ends is not None and ends < until:
-        until, rule = ends, f"a record of theirs may have reached its term, of {part.record_class}, kept {term}"
+    for record_class, day in ((part.record_class, part.day), *part.oldest):
+        term = policy.term_of(record_class, policy.shortest_of(record_class))
+        ends = None if term is None else begins(day, term, zone)
+        if ends is not None and ends < until:
+            until = ends
+            rule = f"a record of theirs may have reached its term, of {record_class}, which is kept {term}"
     place = (part.record_class, part.day, part.kind)
     if part.state == "expiring":
         why = f"an earlier run began to expire {what} and did not finish; it is finished first"

@@ -130,7 +130,8 @@ leftovers = _table(
     _text("digest"),
     _number("rows"),
     _text("keep", optional=True),  # of raw: how long it may be kept from the day that it came
-    _text("oldest", optional=True),  # of raw: the earliest day that a record of it is of
+    _text("oldest", optional=True),  # of raw, until `oldest_of` came: the earliest day that a record of it is of
+    _text("oldest_of", optional=True),  # of raw: of each class in it, the earliest day of a record
 )
 """Sealed files that are not records: rejections, held batches and kept files."""
 

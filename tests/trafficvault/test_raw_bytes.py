@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support import NOW, FullDisk, every_byte, ingest, new_vault, opened
 from tests.thorough import steps_on
+from tests.trafficvault import short_location
 from tests.trafficvault.kept_files import AT, CALLER, calls, kept_vault, source
 from tests.trafficvault.test_endings import BEGIN, END, binding, end
 from tests.trafficvault.test_rewrite import faults
@@ -130,6 +131,38 @@ def test_a_record_that_ends_sooner_keeps_the_file_out(tmp_path: Path) -> None:
     assert (again.duplicate, kept(vault)) == (1, [])
 
 
+def test_a_record_ends_it_by_the_term_of_its_own_class(tmp_path: Path) -> None:
+    """A late call in a file of a feed whose other class ends sooner: the file stays for its week, and is never late; a
+    policy that shortens the term of calls takes it at once.
+    """
+
+    def rules(calls: str) -> str:
+        return short_location.rules("P10D", calls).replace('keep_raw = "P0D"', 'keep_raw = "P7D"')
+
+    path = tmp_path / "rules.toml"
+    path.write_text(rules("P2M"))
+    vault = new_vault(tmp_path, str(path))
+    head, late = "class,record_id,start,a_number,a_kind,served,event\n", NOW - 33 * DAY
+    receipt = ingest(vault, "native_csv", f"{head}telephony,r-1,{late:%Y-%m-%dT%H:%M:%SZ},+{CALLER},e164,a,call\n")
+    assert (receipt.stored, len(kept(vault))) == (1, 1)
+    with vault.catalogue.reading() as tx:
+        (row,) = tx.select("leftovers")
+    assert (row["record_class"], row["oldest_of"]) == ("mobile_usage", '{"telephony": "2026-10-18"}')
+    assert due(vault) == datetime(2026, 11, 27, tzinfo=UTC)
+    assert expire.expire(opened(vault, NOW + DAY)).certificates == ()
+    part = retention.kept_together(Partition(row["record_class"], NOW.date(), "raw"), [row])
+    (item,) = plan([part], parse(rules("P1M")), NOW)
+    assert (item.action, item.due) == ("expire", datetime(2026, 11, 19, 23, tzinfo=UTC))
+    assert "a record of theirs is due, of telephony, which is kept P1M" in item.reason
+
+
+def test_a_file_of_before_days_were_told_by_class(tmp_path: Path) -> None:
+    """Its one day is taken as one of the class that it dies with, as then."""
+    part = Partition("telephony", date(2026, 11, 19), "raw")
+    told = retention.kept_together(part, [{"keep": "P7D", "oldest": "2026-06-01"}, {"keep": "P9D"}])
+    assert (told.keep, told.oldest) == (Period(days=7), (("telephony", date(2026, 6, 1)),))
+
+
 def test_sources_of_one_day_go_with_the_first(tmp_path: Path) -> None:
     """Two files that came on a day lie under one key: both go when the shorter time is over."""
     vault, _ = kept_vault(tmp_path, 'keep_raw = "P5D"')
@@ -147,7 +180,7 @@ def test_sources_of_one_day_go_with_the_first(tmp_path: Path) -> None:
 )
 def test_no_kept_file_outlives_its_time_or_a_record(day: date, days: int, old: int, second: int) -> None:
     """Due at most `keep_raw` after any moment of the day of receipt, and with its oldest record's day at the latest."""
-    part = Partition("telephony", day, "raw", keep=Period(days=days), oldest=day - old * DAY)
+    part = Partition("telephony", day, "raw", keep=Period(days=days), oldest=(("telephony", day - old * DAY),))
     received = datetime.combine(day, datetime.min.time(), UTC) + timedelta(seconds=second)
     (item,) = plan([part], POLICY, received)
     assert item.due is not None
