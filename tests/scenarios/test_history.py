@@ -24,11 +24,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from tests.simulation import upsets
 from tests.simulation.book import Call
+from tests.simulation.desk import Desk
 from tests.simulation.mirror import Mirror, found_house, open_mirror
 from tests.simulation.rules import CLASSES, Rules
 from tests.support import layout_at
 from tests.thorough import LONG
+from trafficvault.rights_rules import ACCESS, ERASE, PORT, RECTIFY, RESTRICT
 
 NUMBERS = ("+31612345678", "+31687654321", "+31600000003")
 FOUNDED = datetime(2026, 3, 1, tzinfo=UTC)
@@ -83,6 +86,7 @@ class History(RuleBasedStateMachine):
         shutil.copytree(house(zone), self.directory, dirs_exist_ok=True)
         self.mirror = open_mirror(self.directory, Rules(zone=zone), start)
         self.mirror.order(NUMBERS[:2])
+        self.desk = Desk(self.mirror)
         self.delivered: list[Call] = []
         self.hold: str | None = None
         self.told: list[str] = []
@@ -128,10 +132,56 @@ class History(RuleBasedStateMachine):
         self.told += self.mirror.withdraw(data.draw(st.sampled_from(self.mirror.batches)))
         self.is_settled = False
 
+    @precondition(lambda self: self.mirror.batches)
+    @rule(data=st.data())
+    def replace(self, data: st.DataObject) -> None:
+        """A batch is taken out, and a file with what it had but for its first record takes its place."""
+        batch = data.draw(st.sampled_from(self.mirror.batches))
+        self.told += self.mirror.replace(batch, [*self.mirror.sent[batch][0][1:], self.one_more()])
+        self.is_settled = False
+
+    @precondition(lambda self: self.mirror.rereadable())
+    @rule(data=st.data())
+    def reread(self, data: st.DataObject) -> None:
+        """A batch is read again."""
+        self.told += self.mirror.reread(data.draw(st.sampled_from(self.mirror.rereadable())))
+        self.is_settled = False
+
     @rule(who=st.integers(0, 2))
     def end_service(self, who: int) -> None:
         """A service ends now."""
         self.mirror.end_service(f"S-{who}")
+
+    @rule(who=st.integers(0, 2), take_back=st.booleans())
+    def tell_end(self, who: int, take_back: bool) -> None:
+        """A file tells that services ended, of one of them wrongly."""
+        self.mirror.tell_ends([f"S-{who}", f"S-{(who + 1) % 3}"], take_back=take_back)
+
+    @rule(right=st.sampled_from((ACCESS, PORT, RECTIFY, RESTRICT, ERASE)), who=st.integers(0, 2))
+    def ask(self, right: str, who: int) -> None:
+        """A customer asks; who is restricted already is let free instead."""
+        if right == RESTRICT and NUMBERS[who] in self.desk.restrictions:
+            self.told += self.desk.lift(NUMBERS[who])
+        else:
+            self.told += self.desk.grant(right, NUMBERS[who])
+        self.is_settled = self.is_settled and right != ERASE
+
+    @precondition(
+        lambda self: not any(hold.may_have_a_key(self.mirror.now) for hold in self.mirror.book.holds.values())
+    )
+    @rule(step=STEPS, with_log=st.booleans())
+    def lose(self, step: timedelta, with_log: bool) -> None:
+        """The vault directory is lost some time and an expiry after its backup, and put back."""
+        before = upsets.back_up(self.mirror)
+        self.mirror.go_on(step)
+        self.told += self.mirror.expire()[1]
+        self.told += upsets.lose(self.mirror, before, with_log=with_log)[1]
+        self.is_settled = False
+
+    @rule()
+    def rotate(self) -> None:
+        """The root key is changed."""
+        upsets.rotate(self.mirror)
 
     @rule(lengths=RULES)
     def adopt(self, lengths: dict[str, str]) -> None:
@@ -164,6 +214,12 @@ class History(RuleBasedStateMachine):
             self.is_settled = True
             told += mirror.verified()
         assert told == []
+
+    def one_more(self) -> Call:
+        """A new record of a minute ago."""
+        start = (self.mirror.now - timedelta(minutes=1)).replace(microsecond=0)
+        self.delivered.append(Call("telephony", f"r-{len(self.delivered)}", start, NUMBERS[0], "S-0"))
+        return self.delivered[-1]
 
     def is_held(self) -> bool:
         """Whether there is a hold that binds."""

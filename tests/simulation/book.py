@@ -6,6 +6,7 @@ no file, no key, no catalogue.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -65,10 +66,11 @@ class Day:
 
 @dataclass
 class Ended:
-    """The end of a service."""
+    """The end of a service; `until` then nothing goes by it, where a file told it."""
 
     subscriber: str
     at: datetime
+    until: datetime | None = None
 
 
 @dataclass
@@ -92,6 +94,14 @@ class Held:
 
 
 @dataclass(frozen=True)
+class Statement:
+    """What a customer said of their own records, of those that had begun when it was said."""
+
+    number: str
+    at: datetime
+
+
+@dataclass(frozen=True)
 class Counts:
     """What a receipt must say."""
 
@@ -109,14 +119,17 @@ class Book:
         self.days: dict[Place, Day] = {}
         self.endings: list[Ended] = []
         self.holds: dict[str, Held] = {}
+        self.statements: list[Statement] = []
+        self.ended: list[tuple[Place, str, datetime]] = []
+        """What the last expiry had to end: days, or the location in them, and since when they were due."""
         self.earlier: list[tuple[Rules, datetime]] = []
         """Rules that ruled before, and the moment at which each stopped."""
 
     # --- terms --------------------------------------------------------------------------------------------------------
 
-    def expires(self, call: Call, what: str = RECORD) -> datetime:
-        """When a record, or the location in it, has reached its term."""
-        lengths = self._lengths(call.place, what)
+    def expires(self, call: Call, what: str = RECORD, as_of: datetime | None = None) -> datetime:
+        """When a record, or the location in it, reaches its term: by the rules of today, or those of that moment."""
+        lengths = self._lengths(call.place, what, as_of)
         return min(wall.after(call.start, length, self.rules.zone) for length in lengths)
 
     def due(self, place: Place, what: str = RECORD) -> datetime:
@@ -128,29 +141,35 @@ class Book:
         zone = self.rules.zone
         return min(wall.ends_of(place[1], length, zone)[0] for length in self._lengths(place, what))
 
-    def _lengths(self, place: Place, what: str) -> list[str]:
-        """The length of today, and every earlier one that had begun to end the day when it stopped ruling.
+    def _lengths(self, place: Place, what: str, as_of: datetime | None = None) -> list[str]:
+        """The length of then, and every earlier one that had begun to end the day when it stopped ruling.
 
         A location never outlasts its record.
         """
         kinds = {what, RECORD} if place[0] == "mobile_usage" else {RECORD}
-        found = [self.rules.length(place[0], kind) for kind in kinds]
+        found = [self._ruling(as_of).length(place[0], kind) for kind in kinds]
         for rules, stopped in self.earlier:
-            for kind in kinds:
+            for kind in kinds if as_of is None or stopped <= as_of else ():
                 length = rules.length(place[0], kind)
                 if wall.ends_of(place[1], length, rules.zone)[0] <= stopped:
                     found.append(length)
         return found
 
-    def is_over(self, call: Call, now: datetime) -> bool:
-        """Whether the service that the record is of ended long enough ago."""
+    def _ruling(self, as_of: datetime | None) -> Rules:
+        later = [rules for rules, stopped in self.earlier if as_of is not None and as_of < stopped]
+        return later[0] if later else self.rules
+
+    def is_over(self, call: Call, now: datetime, as_of: datetime | None = None) -> bool:
+        """Whether the service that the record is of ended long enough before `now`."""
+        wait = self._ruling(as_of).wait
         return call.record_class in SERVED and any(
-            one.subscriber == call.subscriber and call.start < one.at and self._waited(one) <= now
+            one.subscriber == call.subscriber and call.start < one.at and self._waited(one, wait) <= now
             for one in self.endings
         )
 
-    def _waited(self, one: Ended) -> datetime:
-        return wall.after(one.at, self.rules.wait, self.rules.zone)
+    def _waited(self, one: Ended, wait: str) -> datetime:
+        over = wall.after(one.at, wait, self.rules.zone)
+        return over if one.until is None else max(over, one.until)
 
     # --- what is done -------------------------------------------------------------------------------------------------
 
@@ -173,16 +192,15 @@ class Book:
 
     def expire(self, now: datetime) -> int:
         """An expiry runs; returns how many certificates of records it must issue."""
-        issued = 0
-        for place, day in self.days.items():
-            if day.alive and self.due(place) <= now:
-                self._carve(day, now)
+        self.ended = [(place, what, self.due(place, what)) for place, what in sorted(self.plan(now))]
+        for place, what, _ in self.ended:
+            day = self.days[place]
+            self._carve(day, now)
+            if what == RECORD:
                 day.alive, day.rows = False, []
-                issued += 1
-            elif day.alive and day.located and place[0] == "mobile_usage" and self.due(place, WHERE) <= now:
-                self._carve(day, now)
+            else:
                 day.located = False
-                issued += 1
+        issued = len(self.ended)
         for hold in self.holds.values():
             if not hold.binds(now):
                 hold.has_key, hold.kept = False, {}
@@ -228,6 +246,28 @@ class Book:
         living = [day for day in self.days.values() if day.alive]
         return sum(self._thin(day, [row for row in day.rows if row.batch != batch], now) for day in living)
 
+    def erase(self, number: str, now: datetime) -> int:
+        """A customer is forgotten where nothing requires keeping them; returns how many certificates there must be."""
+        living = [day for (name, _), day in self.days.items() if day.alive and name in self.rules.erasable]
+        return sum(self._thin(day, [row for row in day.rows if row.call.number != number], now) for day in living)
+
+    def put_back(self, before: Book) -> int:
+        """The vault is lost, and put back as it was `before`, beside the keys of today.
+
+        What ended or was written anew since has no key in that state, and what came since is unknown to it. Returns
+        how many certificates the next expiry must issue of what had ended. No hold may have bound in between.
+        """
+        again, now = 0, self.days
+        for place, day in before.days.items():
+            today = now[place]
+            if day.alive and (not today.alive or today.generation != day.generation):
+                day.alive, day.rows, again = False, [], again + 1
+            elif day.alive and day.located and not today.located:
+                day.located, again = False, again + 1
+        self.days, self.endings, self.holds = before.days, before.endings, before.holds
+        self.statements = before.statements
+        return again
+
     def _thin(self, day: Day, left: list[Stored], now: datetime) -> int:
         if len(left) == len(day.rows):
             return 0
@@ -242,8 +282,8 @@ class Book:
                 continue
             hold.has_key = True
             for row in day.rows:
-                if row.call.number in hold.numbers and self.is_living(row, hold.since):
-                    located = self._is_located(day, row, hold.since) or hold.kept.get(row.key)
+                if row.call.number in hold.numbers and self._was_living(row, hold):
+                    located = self._was_located(day, row, hold) or hold.kept.get(row.key)
                     hold.kept[row.key] = row.call.cell if located else None
 
     def rule(self, rules: Rules, now: datetime) -> None:
@@ -281,16 +321,47 @@ class Book:
     def _held(self, hold: Held) -> Answer:
         """What a hold has carved, and what it covers of days that live: as it was when the hold began."""
         living = {
-            row.key: row.call.cell if self._is_located(day, row, hold.since) else None
+            row.key: row.call.cell if self._was_located(day, row, hold) else None
             for day in self.days.values()
             for row in day.rows
-            if row.call.number in hold.numbers and self.is_living(row, hold.since)
+            if row.call.number in hold.numbers and self._was_living(row, hold)
         }
         return {key: living.get(key) or hold.kept.get(key) for key in (*living, *hold.kept)}
+
+    def subject(self, number: str, now: datetime, *, portable: bool = False) -> Counter[tuple[object, ...]]:
+        """What a customer must be given of their own records, however many holds keep them: by class, batch and start,
+        with the location.
+        """
+        return Counter(
+            (
+                row.call.record_class,
+                row.batch,
+                row.call.start,
+                row.call.cell if self._is_located(day, row, now) else None,
+            )
+            for (record_class, _), day in self.days.items()
+            if record_class in self.rules.portable or not portable
+            for row in day.rows
+            if row.call.number == number and self.is_living(row, now)
+        )
+
+    def said(self, answered: Collection[tuple[str, datetime]]) -> int:
+        """How many statements go with an answer of records of these numbers and starts."""
+        return sum(
+            any(number == one.number and start < one.at for number, start in answered) for one in self.statements
+        )
 
     def is_living(self, row: Stored, now: datetime) -> bool:
         """Whether a record is inside its own term."""
         return now < self.expires(row.call) and not self.is_over(row.call, now)
+
+    def _was_living(self, row: Stored, hold: Held) -> bool:
+        """Whether a record was inside its term when a hold began, by the rules of then."""
+        then = hold.since
+        return then < self.expires(row.call, as_of=then) and not self.is_over(row.call, then, then)
+
+    def _was_located(self, day: Day, row: Stored, hold: Held) -> bool:
+        return row.located and day.located and hold.since < self.expires(row.call, WHERE, hold.since)
 
     def _is_located(self, day: Day, row: Stored, now: datetime) -> bool:
         return row.located and day.located and now < self.expires(row.call, WHERE)
