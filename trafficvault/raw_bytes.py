@@ -17,9 +17,9 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
@@ -127,10 +127,12 @@ def delivered(vault: Vault, batch: str) -> Delivered:
 
 
 def require(vault: Vault, batch: str) -> Row:
-    """The catalogue's row of the kept file of `batch`. Raises `RefusedError` when there is none."""
+    """The catalogue's row of the kept file of `batch`. Raises `RefusedError` when there is none, or only for the next
+    expiry to take.
+    """
     with vault.catalogue.reading() as tx:
         found = tx.select("leftovers", kind=KIND, batch=batch)
-    if not found:
+    if not found or _until(vault, found[0]) <= vault.clock.now():
         raise RefusedError(
             f"reading batch {batch} again: its delivered bytes are not kept, or no longer",
             hint="they are kept for `keep_raw`, and not at all where the feed has content or a record of the file ends "
@@ -139,18 +141,37 @@ def require(vault: Vault, batch: str) -> Row:
     return found[0]
 
 
-def forfeit(tx: Transaction, days: Iterable[tuple[str, date]]) -> int:
-    """Lets the next expiry take the kept files of batches with records of `days`, of which rows are removed for whose
-    they are. Returns how many it will take.
+def forfeit(vault: Vault, tx: Transaction, days: Iterable[tuple[str, date]]) -> int:
+    """Lets the next expiry take the kept files of batches that may have records of `days`, of which rows are removed
+    for whose they are: they may be kept until now, and are read no more. Returns how many it will take.
     """
-    named = {f"{record_class}/{day.isoformat()}" for record_class, day in days}
-    marked = 0
+    gone, now, marked = set(days), vault.clock.now(), 0
     for row in tx.select("leftovers", kind=KIND):
         batch = tx.get("batches", id=row["batch"])
-        if batch is not None and named & set(json.loads(batch["partitions"])):
-            tx.put("leftovers", **row | {"keep": str(_NOTHING)})
+        if batch is not None and _may_hold(row, batch, gone) and now < _until(vault, row):
+            begun = datetime.combine(date.fromisoformat(row["day"]), time(), UTC)
+            elapsed = max(0, int((now - begun).total_seconds()))
+            tx.put("leftovers", **row | {"keep": str(Period(seconds=elapsed))})
             marked += 1
     return marked
+
+
+def _may_hold(row: Row, batch: Row, days: Collection[tuple[str, date]]) -> bool:
+    """Whether the kept file of a batch may have a record of one of `days`: it stored some of it, or was told one that
+    was there already, of which no more is known than the earliest day that its records are of.
+    """
+    stored = set(json.loads(batch["partitions"]))
+    oldest = json.loads(row["oldest_of"] or "{}") if json.loads(batch["counts"]).get("duplicate") else {}
+    return any(
+        f"{name}/{day.isoformat()}" in stored or (name in oldest and date.fromisoformat(oldest[name]) <= day)
+        for name, day in days
+    )
+
+
+def _until(vault: Vault, row: Row) -> datetime:
+    """When the kept file of `row` was kept for long enough."""
+    keep = vault.policy.keep_raw if row["keep"] is None else Period.parse(row["keep"])
+    return retention.begins(date.fromisoformat(row["day"]), Term(period=keep), vault.policy.zone)
 
 
 def digest_of(custody: Custody, row: Row, path: Path) -> str:

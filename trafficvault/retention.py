@@ -222,7 +222,7 @@ def _kept_file(part: Partition, policy: Policy, now: datetime) -> Item:
     what, zone = _what(part), policy.zone
     keep = policy.keep_raw if part.keep is None else part.keep
     until = begins(part.day, Term(period=keep), zone)
-    rule = f"keep_raw is {keep}, counted from the day they came"
+    rule = f"they may be kept for {keep} from the day they came"
     for record_class, day in ((part.record_class, part.day), *part.oldest):
         term = policy.term_of(record_class, policy.shortest_of(record_class))
         ends = None if term is None else begins(day, term, zone)

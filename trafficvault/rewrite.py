@@ -113,7 +113,8 @@ def remove(
             _exchange(tx, one)
         tx.set_meta(_KEY, signing.canonical(_listed(tx) + pending).decode())
         if why.by_subject:
-            raw_bytes.forfeit(tx, ((one.part["record_class"], date.fromisoformat(one.part["day"])) for one in thinned))
+            rewritten = ((one.part["record_class"], date.fromisoformat(one.part["day"])) for one in thinned)
+            raw_bytes.forfeit(vault, tx, rewritten)
         note(tx)
         told = {f"{one['class']}/{one['day']}": one["removed"] for one in pending}
         vault.audit.enter(tx, f"{why.act}-intent", why.person, why.detail | {"removed": told})

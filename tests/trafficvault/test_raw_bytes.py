@@ -16,7 +16,7 @@ from tests.trafficvault import short_location
 from tests.trafficvault.kept_files import AT, CALLER, calls, kept_vault, source
 from tests.trafficvault.test_endings import BEGIN, END, binding, end
 from tests.trafficvault.test_rewrite import faults
-from trafficvault import backup, expire, intake, inventory, locked, raw_bytes, retention, sealing
+from trafficvault import backup, expire, intake, inventory, locked, raw_bytes, retention, sealing, statement
 from trafficvault.certificates import listing
 from trafficvault.clock import SetClock
 from trafficvault.delivered import Delivered
@@ -205,8 +205,12 @@ def test_the_end_of_a_service_takes_what_was_delivered_with_it(tmp_path: Path) -
     end(vault, END, BEGIN, subscriber="s-1")
     run = opened(vault, NOW + timedelta(hours=1))
     expire.expire(run)
-    assert due(run) <= NOW
-    expire.expire(run)
+    # Due from then on, and not as if it had been so since the files came: nobody was late.
+    assert due(run) == NOW + timedelta(hours=1)
+    assert statement.state(run).body["true"]
+    run = opened(run, NOW + timedelta(hours=20))
+    (gone,) = (body for body in expire.expire(run).certificates if body["what"] == "raw")
+    assert gone["lateness_seconds"] == 19 * 3600
     assert kept(run) == []  # the other file came on the same day and lies under the same key
     assert {receipt.batch_id, other.batch_id} <= {one["id"] for body in listing(run) for one in body["files"]}
     assert faults(run) == []

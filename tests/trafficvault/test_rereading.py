@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from ingest.slices import SIZE
 from tests.support import NOW, ingest, opened, signed_in
 from tests.trafficvault.kept_files import CALLER, calls, kept_vault, source
 from tests.trafficvault.prepared_vault import Prepared
+from tests.trafficvault.test_endings import binding, end, stored
 from tests.trafficvault.test_rewrite import faults, rows_of
 from tests.trafficvault.test_withdrawal import status_of
 from trafficvault import expire, intake, proposals, raw_bytes, receive, rereading, sealing
@@ -59,6 +61,29 @@ def test_the_rows_are_those_that_the_feed_reads_now(tmp_path: Path) -> None:
     vault = source(vault, WRONG)
     assert carried_out(vault, proposed(vault, before.batch_id)).receipt.stored == 3
     assert f"+{CALLER}" not in callers(vault)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["the file itself", "a file that repeats it"])
+def test_what_went_for_whose_it_is_is_not_read_again(tmp_path: Path, again: bool) -> None:
+    """The file that a removed row came in waits for the next expiry, and gives nothing back until then; nor does one in
+    which the same row came once more.
+    """
+    lines = binding("2026-11-10T12:00:00Z", "s-1"), binding("2026-11-11T12:00:00Z", "s-2")
+    vault = stored(tmp_path, *lines)
+    (batch,) = (one.batch_id for one in intake.batches(vault))
+    if again:
+        later = ingest(vault, "native_ndjson", lines[0] + binding("2026-11-12T12:00:00Z", "s-3"), "repeated")
+        assert (later.duplicate, later.stored) == (1, 1)
+        batch = later.batch_id
+    vault = opened(vault, NOW + timedelta(hours=1))
+    end(vault, subscriber="s-1")
+    expire.expire(vault)
+    assert len(rows_of(vault, "binding")) == 1 + again
+    with pytest.raises(RefusedError, match="are not kept, or no longer"):
+        proposed(vault, batch)
+    expire.expire(vault)
+    assert [one for one in vault.layout.raw.rglob("*") if one.is_file()] == []
+    assert faults(vault) == []
 
 
 def test_it_takes_two_persons_and_a_reason(tmp_path: Path) -> None:
