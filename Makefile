@@ -33,7 +33,7 @@ check: $(INSTALLED) ## the tests alone, with coverage; WORKERS=4 for more proces
 thorough: $(INSTALLED) ## the tests with every step, long histories and ten times as many examples: hours
 	CRASH_STEPS=all SIMULATION=long EXAMPLES=10 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -o timeout=7200
 
-simulate: $(INSTALLED) ## 200 days of a provider in minutes, held against an oracle; .simulation/simulation.md tells; SIMULATE='--seed 2'
+simulate: $(INSTALLED) ## 200 days of a provider in minutes, held against an oracle; .simulation/simulation.md tells; SIMULATE='--seed 2 --zone America/Havana'
 	$(BIN)/python -m tests.simulation $(SIMULATE)
 
 bench: $(PEERS) ## every suite beside its peers, in minutes; SUITES='-k lookup' for one
