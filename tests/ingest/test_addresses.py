@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.addresses import VALUE, address, mac, mail
+from tests.thorough import as_many
 
 
 def packed(text: str) -> bytes | None:
@@ -36,7 +37,7 @@ _TEXTS = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=as_many(60), deadline=None)
 @given(st.lists(_TEXTS, max_size=40))
 def test_addresses_agree_with_the_standard_library(texts: list[str]) -> None:
     """Every text is an address exactly where ipaddress says so, and then the same 16 bytes."""

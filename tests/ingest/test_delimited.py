@@ -17,6 +17,7 @@ from ingest import delimited, separation
 from ingest.delimited import parse
 from ingest.errors import FeedError, FileRefused, IngestError
 from ingest.raw import Dialect, Raw, Shape
+from tests.thorough import as_many
 
 SAMPLES = Path(__file__).resolve().parents[2] / "../shared/samples/cgrates_test_cdrs"
 
@@ -73,7 +74,7 @@ def require_account(raw: Raw, data: bytes) -> None:
     st.sampled_from(["\n", "\r\n"]),
     st.booleans(),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=as_many(120), deadline=None)
 def test_quoted_text_as_the_csv_module_reads_it(rows: list[list[str]], quoting: int, end: str, last_end: bool) -> None:
     """What the csv module writes and reads, both ways of reading give back."""
     stream = io.StringIO()
@@ -92,7 +93,7 @@ def test_quoted_text_as_the_csv_module_reads_it(rows: list[list[str]], quoting: 
     st.lists(st.lists(FIELD, min_size=3, max_size=3), min_size=1, max_size=6),
     st.sampled_from([(), ("", "NULL", "007")]),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=as_many(120), deadline=None)
 def test_unquoted_text_as_plain_python_splits_it(rows: list[list[str]], null: tuple[str, ...]) -> None:
     """Without a quote character both ways of reading give what splitting gives: quotes, blanks, zeros as they stand."""
     rows = [[value.replace("|", "").replace("\ufeff", "") for value in row] for row in rows]
@@ -106,7 +107,7 @@ def test_unquoted_text_as_plain_python_splits_it(rows: list[list[str]], null: tu
 
 
 @given(st.lists(st.text(st.sampled_from('",a '), max_size=9), min_size=1, max_size=7))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=as_many(200), deadline=None)
 def test_rows_are_exactly_the_lines_of_rfc_4180(lines: list[str]) -> None:
     """A line becomes a row when it is well quoted and has three fields; another line says what it lacks."""
     fitting = ['"a","b","c"'] * len(lines)  # so that at least half of the rows fit
@@ -395,7 +396,7 @@ def test_a_last_line_that_is_too_long_is_a_rejection() -> None:
     | st.binary(max_size=60),
     st.sampled_from([PIPE, Dialect("|", header=True), Dialect(quote='"', encodings=("utf-8", "latin-1"))]),
 )
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=as_many(200), deadline=None)
 def test_every_line_of_any_file_is_accounted_for(data: bytes, dialect: Dialect) -> None:
     """Any bytes are refused whole, or each of their lines is a row, a rejection or ignored."""
     try:
@@ -408,7 +409,7 @@ def test_every_line_of_any_file_is_accounted_for(data: bytes, dialect: Dialect) 
 
 
 @given(st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=as_many(40), deadline=None)
 def test_one_bit_changes_at_most_its_lines(data: st.DataObject) -> None:
     """After one flipped bit the file is refused, or all lines but the one or two it touched read as before."""
     lines = [f'"{number}","0612345678","""Jansen"" <{number}>"\n' for number in range(8)]

@@ -13,6 +13,7 @@ from ingest import documents
 from ingest.documents import parse
 from ingest.errors import FeedError, FileRefused
 from ingest.raw import Raw
+from tests.thorough import as_many
 
 KNOWN = frozenset({"a", "b", "mail_to"})
 GOOD = b'{"a":"1"}\n'
@@ -143,7 +144,7 @@ def test_row_numbers_bytes_and_empty_lines() -> None:
 @given(
     st.lists(OBJECT, min_size=1, max_size=6), st.sampled_from([(",", ":"), (", ", ": "), (" ,  ", " :")]), st.booleans()
 )
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=as_many(48), deadline=None)
 def test_objects_as_python_reads_them(objects: list[dict[str, object]], signs: tuple[str, str], plain: bool) -> None:
     """What json writes comes back as the text of each value, in slices of a few bytes too."""
     lines = [json.dumps(item, separators=signs, ensure_ascii=plain) for item in objects]
@@ -194,7 +195,7 @@ def require_same_judgement(lines: list[str]) -> None:
 
 
 @given(st.lists(st.lists(st.sampled_from(PIECES), max_size=9).map("".join), min_size=1, max_size=8))
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=as_many(100), deadline=None)
 def test_both_ways_judge_any_line_alike(lines: list[str]) -> None:
     """A line is taken column by column only when the parser takes it, with the same values."""
     require_same_judgement(lines)
@@ -215,7 +216,7 @@ OBJECT_PIECES = st.tuples(
 
 
 @given(st.lists(OBJECT_PIECES, min_size=1, max_size=8))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=as_many(120), deadline=None)
 def test_both_ways_judge_near_objects_alike(lines: list[str]) -> None:
     """Lines that are nearly objects are taken or rejected as the parser does."""
     require_same_judgement(lines)
@@ -265,7 +266,7 @@ def test_unsound_keys(known: frozenset[str]) -> None:
     ).map(b"".join)
     | st.binary(max_size=40)
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=as_many(120), deadline=None)
 def test_every_line_of_any_file_is_accounted_for(data: bytes) -> None:
     """Any bytes are refused whole, or each of their lines is a row, a rejection or ignored."""
     try:

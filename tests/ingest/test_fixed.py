@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ingest.errors import FeedError, FileRefused
 from ingest.fixed import parse
 from ingest.raw import Dialect, FixedRecord, Raw
+from tests.thorough import as_many
 
 SAMPLES = Path(__file__).resolve().parents[2] / "../shared/samples/cgrates_test_cdrs"
 
@@ -154,7 +155,7 @@ def test_unsound_feeds(records: list[FixedRecord], dialect: Dialect, problem: st
     ).map(b"".join)
     | st.binary(max_size=40)
 )
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=as_many(160), deadline=None)
 def test_every_line_of_any_file_is_accounted_for(data: bytes) -> None:
     """Any bytes are refused whole, or each of their lines is a row, a rejection or ignored."""
     for header, trailer in ((HEAD, TAIL), (None, None), (None, TAIL)):

@@ -13,6 +13,7 @@ from ingest import delimited
 from ingest.errors import FeedError
 from ingest.joining import join
 from ingest.raw import Dialect, Shape
+from tests.thorough import as_many
 
 SAMPLES = Path(__file__).resolve().parents[2] / "../shared/samples/cgrates_test_cdrs"
 DIALOG = ("callid", "from_tag", "to_tag")
@@ -132,7 +133,7 @@ def by_hand(given: list[Line]) -> tuple[list[tuple[int, str | None]], int]:
         max_size=12,
     )
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=as_many(80), deadline=None)
 def test_joining_equals_the_rule_by_hand(given_lines: list[Line]) -> None:
     """Over any lines the whole-column way gives what the rule gives line by line."""
     assert joined(*given_lines) == by_hand(given_lines)

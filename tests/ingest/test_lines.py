@@ -23,6 +23,7 @@ from ingest.lines import (
     plural,
     reject,
 )
+from tests.thorough import as_many
 
 TEXT = st.lists(
     st.sampled_from([b"\n", b"\r\n", b"\r", b"\t", b"\x07", b"\x7f", b"|", b"ab", b"\xa5", b" " * 300])
@@ -46,7 +47,7 @@ def read(data: bytes, *encodings: str) -> tuple[list[str | None], list[str | Non
 
 
 @given(TEXT)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=as_many(120), deadline=None)
 def test_framing_equals_splitting(data: bytes) -> None:
     """Lines, their number, their cells, their counts and their control characters are those that plain Python finds."""
     lines = frame(data)
@@ -122,7 +123,7 @@ def test_no_encoding_decodes() -> None:
         st.one_of(st.text(st.characters(exclude_categories=["Cc", "Cs"])).map(str.encode), st.binary()), max_size=8
     )
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=as_many(80), deadline=None)
 def test_decoding_equals_python(values: list[bytes]) -> None:
     """Each field is what Python's UTF-8 makes of it, else what its Latin-1 does."""
     values = [value.translate(None, b"\r\n\x00") for value in values]

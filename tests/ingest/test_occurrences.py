@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 import ingest.occurrences
 from ingest.occurrences import Earlier
+from tests.thorough import as_many
 
 HASH = st.integers(0, 40).map(lambda number: number * 0x0123456789ABCDEF % 2**64)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=as_many(40), deadline=None)
 @given(st.lists(st.lists(HASH, max_size=20), max_size=40))
 def test_counts_are_those_of_a_counter(parts: list[list[int]]) -> None:
     """Part after part, however the arrays were merged."""

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from ingest.errors import FeedError
 from ingest.times import MOMENT, epoch, iso, local, precision
+from tests.thorough import as_many
 
 STAMP = "%Y-%m-%d %H:%M:%S"
 ZONES = (
@@ -83,7 +84,7 @@ def clocks(draw: st.DrawFn) -> tuple[str, list[datetime]]:
     return zone, draw(st.lists(anywhere, min_size=1, max_size=40))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=as_many(48), deadline=None)
 @given(clocks())
 def test_local_times_agree_with_zoneinfo(drawn: tuple[str, list[datetime]]) -> None:
     """Ordinary, doubled and skipped local times of every zone are what zoneinfo says they are."""
