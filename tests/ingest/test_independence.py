@@ -90,8 +90,7 @@ def test_a_row_is_as_in_a_large_file(name: str) -> None:
     feed = parse_feed((SHIPPED / f"{name}.toml").read_bytes(), name)
     for shape, fields in fields_of(feed, seed=2):
         few = mapped(feed, shape, fields, None)
-        many = pl.concat([fields] * max(2, 960 // ROWS)).with_columns(
-            pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias(ROW)
-        )
+        fold = pl.concat([fields] * max(2, 960 // ROWS))
+        many = fold.with_columns(pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias(ROW))
         for number, row in mapped(feed, shape, many, None).items():
             assert {**row, ROW: 0} == {**few[(number - 1) % ROWS + 1], ROW: 0}
