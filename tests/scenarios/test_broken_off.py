@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.scenarios.test_crash import child
+from tests.simulation import nights
 from tests.simulation.book import Book, Call
 from tests.simulation.mirror import Mirror, found_house, open_mirror
 from tests.simulation.rules import Rules
@@ -95,7 +96,7 @@ def certified(vault: Vault) -> list[tuple[str, ...]]:
 def differences(mirror: Mirror, vault: Vault, book: Book) -> list[str]:
     """What a vault, made out of that of `mirror`, and the oracle disagree about."""
     one = replace(mirror, vault=vault, book=book, directory=vault.layout.vault.parent)
-    return [*one.keys(exactly=True), *one.planned(), *one.stored()[1], *one.answers(), *one.verified()]
+    return [*one.keys(exactly=True), *one.planned(), *nights.stored(one)[1], *one.answers(), *one.verified()]
 
 
 def sampled(steps: int) -> Sequence[int]:
