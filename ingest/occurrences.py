@@ -1,7 +1,7 @@
 """How often each record of a file came before in the same file, for files that are never whole in memory.
 
 Kept are 64-bit hashes of the records so far, in sorted arrays that are merged as they grow in number, and a filter of
-bits that spares most records the search: about ten bytes a record. A hash decides nothing but a number to tell equal
+bits that spares most records the search: about seven bytes a record. A hash decides nothing but a number to tell equal
 records apart, or which ones are to be compared.
 """
 
@@ -14,15 +14,18 @@ import numpy.typing as npt
 
 Hashes = npt.NDArray[np.uint64]
 Counts = npt.NDArray[np.int32]
+_Places = npt.NDArray[np.int64]
 
 _MERGED: Final = 8
 """So many arrays of about one size become one."""
 _LARGEST: Final = 1 << 23
 """An array of so many hashes is merged no more: merging takes twice its memory for a moment."""
-_BITS_PER_HASH: Final = 8
+_PACKED: Final = 1 << 21
+"""An array of so many hashes is packed."""
+_BITS_PER_HASH: Final = 4
 _LEAST_BITS: Final = 20
-_MARKED: Final = 1 << 18
-"""So many hashes at a time are marked in the filter: in between, each takes forty bytes."""
+_PIECE: Final = 1 << 18
+"""So many hashes at a time are packed or marked in the filter: in between, each takes forty bytes."""
 
 
 class Earlier:
@@ -30,6 +33,7 @@ class Earlier:
 
     def __init__(self) -> None:
         self._levels: list[list[Hashes]] = [[]]
+        self._packed: list[_Packed] = []
         self._count = 0
         self._shift = np.uint64(64 - _LEAST_BITS)
         self._filter = np.zeros(1 << (_LEAST_BITS - 3), np.uint8)
@@ -57,6 +61,8 @@ class Earlier:
                 hit = known[np.minimum(first, len(known) - 1)] == wanted
                 if hit.any():
                     total[hit] += (np.searchsorted(known, wanted[hit], "right") - first[hit]).astype(np.int32)
+        for packed in self._packed:
+            total += packed.count(wanted)
         found[places] = total
         return found
 
@@ -75,10 +81,16 @@ class Earlier:
             for level in self._levels:
                 for known in level:
                     self._mark(known)
+            for packed in self._packed:
+                for start in range(0, len(packed), _PIECE):
+                    self._mark(packed.hashes(start, start + _PIECE))
         else:
             self._mark(ordered)
 
     def _keep(self, ordered: Hashes, place: int) -> None:
+        if len(ordered) >= _PACKED:
+            self._packed.append(_Packed(ordered))
+            return
         if place == len(self._levels):
             self._levels.append([])
         level = self._levels[place]
@@ -90,9 +102,59 @@ class Earlier:
             self._keep(merged, place + 1)
 
     def _mark(self, ordered: Hashes) -> None:
-        for start in range(0, len(ordered), _MARKED):
-            slot = ordered[start : start + _MARKED] >> self._shift
+        for start in range(0, len(ordered), _PIECE):
+            slot = ordered[start : start + _PIECE] >> self._shift
             octet = (slot >> np.uint64(3)).astype(np.int64)
             bit = np.uint8(1) << (slot & np.uint64(7)).astype(np.uint8)
             first = np.flatnonzero(np.diff(octet, prepend=-1))
             self._filter[octet[first]] |= np.bitwise_or.reduceat(bit, first)
+
+
+class _Packed:
+    """Sorted hashes in six bytes each: what they have in their first 16 bits is told by where they stand."""
+
+    def __init__(self, ordered: Hashes) -> None:
+        edges = np.arange(1 << 16, dtype=np.uint64) << np.uint64(48)
+        self._starts = np.append(np.searchsorted(ordered, edges), len(ordered)).astype(np.int64)
+        self._middle = np.empty(len(ordered), np.uint32)
+        self._last = np.empty(len(ordered), np.uint16)
+        for start in range(0, len(ordered), _PIECE):
+            piece = ordered[start : start + _PIECE]
+            self._middle[start : start + _PIECE] = (piece >> np.uint64(16)) & np.uint64(0xFFFFFFFF)
+            self._last[start : start + _PIECE] = piece & np.uint64(0xFFFF)
+
+    def __len__(self) -> int:
+        return len(self._middle)
+
+    def hashes(self, start: int, stop: int) -> Hashes:
+        """The hashes from place `start` to `stop`, as they were."""
+        places = np.arange(start, min(stop, len(self)))
+        first = np.searchsorted(self._starts, places, "right") - 1
+        return first.astype(np.uint64) << np.uint64(48) | self._rest(places)
+
+    def count(self, wanted: Hashes) -> Counts:
+        """How often each of `wanted` is here."""
+        group = (wanted >> np.uint64(48)).astype(np.int64)
+        rest = wanted & np.uint64(0xFFFFFFFFFFFF)
+        starts, stops = self._starts[group], self._starts[group + 1]
+        first = self._place(rest, starts, stops)
+        found = np.zeros(len(wanted), np.int32)
+        hits = np.flatnonzero(first < stops)
+        hits = hits[self._rest(first[hits]) == rest[hits]]
+        # Not above the last: the place behind a hash is where the next one would stand.
+        behind = self._place(rest[hits] + np.uint64(1), first[hits], stops[hits])
+        found[hits] = behind - first[hits]
+        return found
+
+    def _place(self, rest: Hashes, starts: _Places, stops: _Places) -> _Places:
+        """The first place from `starts` to `stops` whose hash has `rest` or more behind its first 16 bits."""
+        low, high = starts.copy(), stops.copy()
+        while len(left := np.flatnonzero(low < high)):
+            middle = (low[left] + high[left]) >> 1
+            smaller = self._rest(middle) < rest[left]
+            low[left[smaller]] = middle[smaller] + 1
+            high[left[~smaller]] = middle[~smaller]
+        return low
+
+    def _rest(self, places: _Places) -> Hashes:
+        return self._middle[places].astype(np.uint64) << np.uint64(16) | self._last[places]

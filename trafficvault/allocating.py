@@ -1,4 +1,4 @@
-"""Allocating: where Arrow's memory comes from while whole days are moved through it.
+"""Allocating: where Arrow's memory comes from while whole days, or large files, are moved through it.
 
 Arrow's own choice, mimalloc, takes huge pages and gives them back late: a day of four million records took 1.7 GiB with
 it and 1.3 GiB with jemalloc, and a tenth more processor time, spent on the kernel clearing pages.

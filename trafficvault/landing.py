@@ -42,12 +42,12 @@ from trafficvault.partitions import (
 )
 from trafficvault.sealed_parquet import Place, Writer
 
-ROWS: Final = 1 << 22
+ROWS: Final = 1 << 21
 """A file of so many rows is closed, and the next one begun."""
 _OPEN_FILES: Final = 64
 _OPEN_ROWS: Final = 1 << 23
 """Rows of all open files of a landing: their hashes are in memory until the file is closed."""
-_REMEMBERED: Final = 1 << 22
+_REMEMBERED: Final = 1 << 20
 """Rows of closed files whose hashes a landing keeps for the batches that follow."""
 _FLUSHED: Final = 1 << 15
 """So many rows at once are sent to the disk while the next ones are read."""

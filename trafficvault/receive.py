@@ -35,7 +35,7 @@ from ingest.plan import Learned
 from ingest.read import Reading, read
 from ingest.slices import SIZE, Slice, slices, slices_of
 from ingest.source import Source
-from trafficvault import raw_bytes, receipts, sealing, wording
+from trafficvault import allocating, raw_bytes, receipts, sealing, wording
 from trafficvault.account import Account
 from trafficvault.batch import Batch
 from trafficvault.catalogue import Transaction
@@ -197,7 +197,7 @@ def _receive_slices(
             dying = dying_of(vault, feed, source, classes, arrived)
             names = partial(_named, blank, dying)
             batch = new_batch(vault, feed, source, arrived, names, progress, pace.workers)
-            with unless_abandoned(vault, batch):
+            with unless_abandoned(vault, batch), allocating.sparing():
                 told = partial(_told, progress, batch, file, delivered.size)
                 _work(vault, batch, course, itertools.chain([first], parts), source, pace.workers, told)
                 end = course.end(blank().file)

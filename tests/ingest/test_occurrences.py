@@ -13,6 +13,13 @@ import ingest.occurrences
 from ingest.occurrences import Earlier
 from tests.thorough import as_many
 
+NEAR = st.builds(
+    lambda first, middle, last: first << 48 | middle << 16 | last,
+    st.sampled_from([0, 1, 2**16 - 1]),
+    st.sampled_from([0, 1, 2**32 - 1]),
+    st.sampled_from([0, 1, 2**16 - 1]),
+)
+"""Hashes that differ at the ends of their parts alone."""
 HASH = st.integers(0, 40).map(lambda number: number * 0x0123456789ABCDEF % 2**64)
 
 
@@ -32,7 +39,8 @@ def test_counts_are_those_of_a_counter(parts: list[list[int]]) -> None:
 def test_many_hashes_are_found_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the first filter, and with arrays that are merged no more."""
     monkeypatch.setattr(ingest.occurrences, "_LARGEST", 1 << 15)
-    monkeypatch.setattr(ingest.occurrences, "_MARKED", 1000)
+    monkeypatch.setattr(ingest.occurrences, "_PIECE", 1000)
+    monkeypatch.setattr(ingest.occurrences, "_PACKED", 1 << 14)
     chance = np.random.default_rng(1)
     hashes = chance.integers(0, 2**64 - 1, 400_000, dtype=np.uint64)
     earlier = Earlier()
