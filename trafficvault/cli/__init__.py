@@ -12,7 +12,6 @@ import resource
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Annotated
 
@@ -45,17 +44,6 @@ _ROOMS = {
 module that made it.
 """
 _TAKE_A_VALUE = ("--vault", "--keys", "--user")
-
-
-class _Unasked(MetaPathFinder):
-    """Says of pandas that it is not installed. pyarrow looks for it at its first array and would import it, which takes
-    longer than most verbs; nothing here uses it.
-    """
-
-    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        """None for every other module: the next finder is asked."""
-        if name == "pandas":
-            raise ModuleNotFoundError("no pandas in this process", name=name)
 
 
 def _show_version(wanted: bool) -> None:
@@ -117,8 +105,6 @@ def _verb(words: Sequence[str]) -> str | None:
 def main() -> None:
     """Entry point. Exit codes: 0 done, 1 internal, 2 usage, and those of `trafficvault.errors`."""
     harden()
-    if not any(isinstance(finder, _Unasked) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Unasked())
     code = _run()
     try:
         sys.stdout.flush()
