@@ -13,7 +13,7 @@ from tests.simulation import proofs
 from tests.simulation.book import Book
 from tests.simulation.mirror import Asked, Mirror
 from tests.support import PASSWORD, STAFF, signed_in
-from trafficvault import app, backup, expire, people, rotation
+from trafficvault import app, backup, confirming, expire, people, proposals, rotation
 from trafficvault.catalogue import Transaction
 from trafficvault.clock import SetClock
 from trafficvault.durable import Disk
@@ -73,7 +73,7 @@ def back_up(mirror: Mirror) -> Copy:
 
 def lose(mirror: Mirror, before: Copy, *, with_log: bool) -> tuple[Expiry, list[str]]:
     """The vault directory is lost and put back; of it only its audit log survived, or not even that: then nobody but
-    Ada may act until she says so. What had ended ends again.
+    Ada may act until she says so, and no warrant runs until two persons do. What had ended ends again.
     """
     layout, now = mirror.vault.layout, mirror.now
     mirror.vault.catalogue.close()
@@ -87,6 +87,12 @@ def lose(mirror: Mirror, before: Copy, *, with_log: bool) -> tuple[Expiry, list[
     wrong = [] if sorted(told.suspended) == wanted else [f"{mirror.at()}: a restore suspended {told.suspended}"]
     for name in told.suspended:
         app.confirm_person(mirror.vault, name, (signed_in(mirror.vault, "ada"),))
+    if told.docket_to_confirm == with_log:
+        wrong.append(f"{mirror.at()}: a restore left the docket {'un' * with_log}confirmed")
+    if told.docket_to_confirm:
+        made = confirming.propose(mirror.vault, signed_in(mirror.vault, "olga"))
+        found = proposals.approve(mirror.vault, signed_in(mirror.vault, "piet"), made.proposal_id)
+        confirming.carry_out(mirror.vault, signed_in(mirror.vault, "piet"), found)
     again = mirror.book.put_back(before.book)
     mirror.batches, mirror.orders = before.batches, before.orders
     done, more = mirror.expired(expire.expire(mirror.vault), [], again)

@@ -26,7 +26,7 @@ from tests.support import (
 )
 from tests.thorough import steps_on
 from tests.trafficvault.test_rotation import Stopped, StoppingDisk
-from trafficvault import app, backup, expire, locks, people, restore, verify
+from trafficvault import app, backup, confirming, expire, locks, people, proposals, restore, verify
 from trafficvault.backup import Backup
 from trafficvault.catalogue import Transaction
 from trafficvault.clock import SetClock
@@ -73,6 +73,15 @@ def ada(tx: Transaction) -> tuple[Person, ...]:
 def ada_in(vault: Vault) -> tuple[Person, ...]:
     """The same, signed in to an open vault."""
     return (signed_in(vault, "ada"),)
+
+
+def confirmed(vault: Vault) -> None:
+    """Two persons say that the docket stands."""
+    made = confirming.propose(vault, signed_in(vault, "olga"))
+    found = proposals.approve(vault, signed_in(vault, "piet"), made.proposal_id)
+    assert confirming.carry_out(vault, signed_in(vault, "piet"), found) == [
+        "the docket is confirmed: its approved warrants run again"
+    ]
 
 
 def test_a_restored_vault_is_the_vault_that_was_backed_up(vault: Vault, tmp_path: Path) -> None:
@@ -142,6 +151,7 @@ def test_a_restored_older_vault_expires_again_what_had_expired(vault: Vault, tmp
     assert (told.lost_entries or 0) > 0
     app.confirm_person(again, "olga", ada_in(again))
     app.confirm_person(again, "piet", ada_in(again))
+    confirmed(again)
     may = Order(start="2026-05-01T00:00:00+02:00", end="2026-06-01T00:00:00+02:00")
     assert answer(again, may, tmp_path / "out").records == 0
     done = expire.expire(opened(vault, LATE))
@@ -201,6 +211,7 @@ def test_a_backup_behind_the_log_alone_is_accepted_too(vault: Vault, tmp_path: P
     assert {fault.kind for fault in verify.verify(again).faults} == set()
     for name in ("olga", "piet"):
         app.confirm_person(again, name, ada_in(again))
+    confirmed(again)
     assert answer(opened(vault), Order(), tmp_path / "out").records == 1
 
 

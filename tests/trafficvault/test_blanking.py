@@ -318,7 +318,7 @@ def test_delivered_bytes_do_not_outlast_a_location(tmp_path: Path) -> None:
     assert deliver(late, [("late", "2027-02-28T08:10:00Z")]).stored == 1
     assert _leftovers(late) == []
     assert deliver(late, [("fresh", "2027-03-20T08:10:00Z")]).stored == 1
-    assert [row["oldest"] for row in _leftovers(late)] == ["2027-03-20"]
+    assert [row["oldest_of"] for row in _leftovers(late)] == ['{"mobile_usage": "2027-03-20"}']
 
 
 def _leftovers(vault: Vault) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import NOW, Order, answer, approved, opened, signed_in
-from tests.trafficvault.test_backup import LATE, ada_in, back_up
+from tests.trafficvault.test_backup import LATE, ada_in, back_up, confirmed
 from tests.trafficvault.test_backup import vault as vault
 from tests.trafficvault.test_restore import HOLD, again, lost_log
 from trafficvault import app, confirming, disclose, docket, holding, holds, proposals, status
@@ -35,15 +35,6 @@ def released(vault: Vault, hold: str) -> None:
     made = holding.propose_release(vault, signed_in(vault, "olga"), hold)
     proposals.approve(vault, signed_in(vault, "piet"), made.proposal_id)
     holding.release(vault, signed_in(vault, "piet"), made.proposal_id)
-
-
-def confirmed(vault: Vault) -> None:
-    """Two persons say that the docket stands."""
-    made = confirming.propose(vault, signed_in(vault, "olga"))
-    found = proposals.approve(vault, signed_in(vault, "piet"), made.proposal_id)
-    assert confirming.carry_out(vault, signed_in(vault, "piet"), found) == [
-        "the docket is confirmed: its approved warrants run again"
-    ]
 
 
 def test_no_warrant_of_before_runs_until_two_persons_confirm_the_docket(
