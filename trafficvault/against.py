@@ -107,7 +107,9 @@ class Trial:
                 f"verdict: FAILED: keys that lie in the copy open {len(self.faults) - len(today)} files that should be "
                 "unreadable; destroy those keys: they were to be gone by `final_at` of the certificates"
             )
-        if not self.faults:
+        if not self.faults and all(one.state == "living" for one in self.files):
+            told.append("verdict: NOTHING SHOWN: the copy has no file that should be unreadable; take an older one")
+        elif not self.faults:
             told.append("verdict: none of the files that should be unreadable could be opened")
         told.append(
             "not shown: what keys open that somebody copied before and has elsewhere; `final_at` of each certificate "

@@ -198,7 +198,7 @@ def _checkpoint(house: House) -> str:
         done = publishing.publish(vault)
     if done.problems:
         raise VaultError(done.problems[0])
-    return f"{done.row['size']} entries signed, sent to {len(done.sent)} places"
+    return f"{done.row['size']} entries signed, sent to {len(done.sent)} place{'s' * (len(done.sent) != 1)}"
 
 
 def _compact(house: House) -> str:

@@ -41,6 +41,12 @@ def test_every_living_file_opens(stored: Vault, copied: Path) -> None:
     assert not any(one.is_fault for one in tried)
 
 
+def test_a_copy_of_living_days_alone_shows_nothing(stored: Vault, copied: Path) -> None:
+    """Nothing in it should be unreadable, and the verdict says no more than that."""
+    told = tried(stored, copied).sentences()
+    assert any(one.startswith("verdict: NOTHING SHOWN: the copy has no file that should be unreadable") for one in told)
+
+
 def test_an_expired_file_opens_with_no_key(stored: Vault, copied: Path) -> None:
     """One day expired: its files are unreadable, the others' are not, and steps are told."""
     late = opened(stored, NOW + timedelta(days=173, hours=2))
