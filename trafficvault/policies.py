@@ -22,12 +22,14 @@ from trafficvault import policy as policies_file
 from trafficvault import register_terms, retention, signing
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.period import Period
-from trafficvault.policy import DISCLOSING, SHORTER, Policy, Term
+from trafficvault.policy import DISCLOSING, PORTING, SHORTER, Policy, Term
 from trafficvault.terms import Lapse
 from trafficvault.zones import day_start
 
 TABLE = "policies"
 _CATEGORIES = (WHEN, *SHORTER)
+_PARTS = (None, DISCLOSING, PORTING)
+"""The whole of a policy, and what is served inside terms of its own."""
 _DAY = timedelta(days=1)
 _END = "end_of_service"
 
@@ -141,18 +143,24 @@ def ruled(tx: Transaction, moment: datetime, otherwise: Policy) -> Policy:
 
 
 def with_lapses(rules: Policy, known: Sequence[Version], now: datetime) -> Policy:
-    """`rules` with what had lapsed under the versions of `known` that have ruled before it."""
+    """`rules` with what had lapsed under the versions of `known` that have ruled before it: as a whole, and for each
+    part of it that is served inside a term of its own. What had lapsed as a whole had lapsed for every part.
+    """
     found: dict[tuple[str, str, str | None], tuple[Lapse, ...]] = {}
     bare = replace(rules, lapses={})
     for version, stopped in _reigns(known, rules, now):
         its_zone = version.policy.zone
-        for purpose in (None, DISCLOSING):
-            mine, its = (one if purpose is None else one.serving(purpose) for one in (bare, version.policy))
-            for key in ((record_class, category, purpose) for record_class in CLASSES for category in _CATEGORIES):
+        for part in _PARTS:
+            mine, its = bare.part(part), version.policy.part(part)
+            for key in ((record_class, category, part) for record_class in CLASSES for category in _CATEGORIES):
                 new, old = mine.term_of(*key[:2]), its.term_of(*key[:2])
                 if new is not None and old is not None and not _is_covered(new, rules.zone, old, its_zone):
                     lapse = Lapse(old.lasts, its_zone, _last_begun(old, its_zone, stopped))
                     found[key] = (*found.get(key, ()), lapse)
+    for record_class, category, _ in [key for key in found if key[2] is None]:
+        for part in _PARTS[1:]:
+            key = record_class, category, part
+            found[key] = tuple(dict.fromkeys((*found.get(key, ()), *found[record_class, category, None])))
     return replace(rules, lapses=found)
 
 

@@ -34,6 +34,8 @@ from trafficvault.zones import zone_of
 PURPOSES = ("contract", "billing", "consent", "security", "lawful-request")
 DISCLOSING = "lawful-request"
 """The purpose that a warrant serves."""
+PORTING = "portability"
+"""No purpose of an entry: the part of a policy whose entries say that they are portable."""
 PRESETS = ("telecom", "hosting")
 FORMAT = 1
 SHORTER = (WHERE,)
@@ -119,11 +121,11 @@ class Policy:
     since: date | None = None
     """The local date from which it rules; None: from when it was entered."""
     serves: str | None = None
-    """The purpose that it is the part of, if it is one."""
+    """What it is the part for, if it is one: a purpose, or `PORTING`."""
     lapses: Mapping[tuple[str, str, str | None], tuple[Lapse, ...]] = field(
         default_factory=dict, compare=False, repr=False
     )
-    """By class, category and purpose, what had lapsed under earlier versions; no part of what the operator wrote."""
+    """By class, category and part, what had lapsed under earlier versions; no part of what the operator wrote."""
 
     @property
     def digest(self) -> str:
@@ -217,7 +219,13 @@ class Policy:
     def portable(self) -> Policy:
         """The policy as far as a customer may take data along: the entries that say so, each inside its own term."""
         left = tuple(entry if entry.portable else replace(entry, classes=()) for entry in self.entries)
-        return replace(self, entries=left)
+        return replace(self, entries=left, serves=PORTING)
+
+    def part(self, name: str | None) -> Policy:
+        """The whole for None, for `PORTING` what is portable, and for a purpose what serves it."""
+        if name is None:
+            return self
+        return self.portable() if name == PORTING else self.serving(name)
 
     def erasable(self) -> list[str]:
         """The classes of which every entry lets its subject's records go when they ask for it."""

@@ -297,3 +297,30 @@ def test_a_longer_term_of_a_purpose_gives_it_nothing_back(tmp_path: Path) -> Non
         assert later.shortens == ()
         rows, _ = asked(later, tmp_path / f"out-{number}")
         assert rows["record_id"].to_list() == ["r-1", "r-2"]
+
+
+@pytest.mark.parametrize(
+    ("part", "named"),
+    [
+        ("lawful-request", 'purpose = "lawful-request"'),
+        ("portability", 'purpose = "consent"\nportable = true'),
+    ],
+    ids=["a warrant's", "what is portable"],
+)
+@pytest.mark.parametrize(
+    ("before", "kept"), [("P1M", "P1Y"), (None, "P1M")], ids=["its own term was shorter", "nothing was kept for it"]
+)
+def test_a_longer_term_of_a_part_gives_it_nothing_back(part: str, named: str, before: str | None, kept: str) -> None:
+    """Neither what that part had ended, nor what had ended as a whole when the part had no entry yet."""
+
+    def of(number: int, its: str | None, whole: str) -> Version:
+        own = "" if its is None else entry("own", its, ["mobile_usage"], more=named)
+        text = rules().split("[[entry]]")[0] + own + entry("bills", whole, ["mobile_usage"], more='purpose = "billing"')
+        moment = START + (number - 1) * 90 * DAY
+        return Version(number, parse(text), moment, moment, ())
+
+    known, at = [of(1, before, kept), of(2, "P6M", "P1Y")], START + 90 * DAY
+    ruling = policies.with_lapses(known[1].policy, known, at).part(part)
+    kept_now = ruling.require_term("mobile_usage")
+    assert retention.expires_at(at - 40 * DAY, kept_now, ruling.zone) < at
+    assert retention.expires_at(at - 20 * DAY, kept_now, ruling.zone) > at + 100 * DAY
