@@ -49,14 +49,18 @@ class Desk:
         return self._is(rights.refuse(vault, piet, request, ground).state, "refused", right)
 
     def grant(self, right: str, number: str) -> list[str]:
-        """A request is granted and carried out."""
+        """A request is granted and carried out; made twice at one moment, it is one, and only exported again."""
         mirror = self.mirror
         vault, piet = mirror.vault, signed_in(mirror.vault, "piet")
         request = self.registered(right, number)
-        rights.approve(vault, piet, request)
+        is_new = rights.load(vault, request).state == "registered"
+        if is_new:
+            rights.approve(vault, piet, request)
         olga = signed_in(vault, "olga")
         if right in (ACCESS, PORT):
             return self._exported(right, number, request)
+        if not is_new:
+            return []
         if right == ERASE and number in self.restrictions:
             return self._refused(request)
         done = answering.answer(vault, olga, request)
