@@ -2,17 +2,21 @@
 order is done in order.
 
 A worker is a thread: what it calls must let go of Python's lock for two of them to be faster than one. The first error
-of any worker ends the whole crew and is the caller's; so does an interrupt of the caller.
+of any worker ends the whole crew and is the caller's; so does an interrupt of the caller, however often it comes.
 """
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
+
+_LOOK: Final = 1.0
+"""Seconds after which the caller looks for itself whether all workers ended: an interrupt may swallow what woke it."""
 
 
 class _EndedError(Exception):
@@ -46,11 +50,37 @@ class _Row:
         self.turn = 0
         self.taken = 0
         self.error: BaseException | None = None
+        self.begun = 0
+        self.over = 0
+        self.ended: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def fail(self, error: BaseException) -> None:
         with self.changed:
             self.error = self.error or error
             self.changed.notify_all()
+
+    def begin(self) -> None:
+        with self.changed:
+            self.begun += 1
+
+    def end(self) -> None:
+        with self.changed:
+            self.over += 1
+        self.ended.put(None)
+
+    def wait(self, workers: int) -> None:
+        """Until so many have ended, or all that began before an error; an interrupt meanwhile is the row's error.
+
+        Not by `Thread.join`, which takes a thread for ended when it is interrupted, and without a lock, which an
+        interrupt could leave taken.
+        """
+        while self.over < self.begun or (self.error is None and self.begun < workers):
+            try:
+                self.ended.get(timeout=_LOOK)
+            except queue.Empty:
+                continue
+            except BaseException as interrupt:  # whatever it is, it is the caller's, when the workers are done
+                self.error = self.error or interrupt
 
 
 class Crew(Generic[T]):
@@ -67,23 +97,24 @@ class Crew(Generic[T]):
         Raises what the first failing worker, or the row itself, raised.
         """
         row = _Row()
-        others = [threading.Thread(target=self._take, args=(row, number, enough)) for number in range(self._workers)]
         if self._workers == 1:
             self._take(row, 0, enough)
         else:
             try:
-                for thread in others:
-                    thread.start()
-                for thread in others:
-                    thread.join()
-            except BaseException as interrupt:
-                row.fail(interrupt)
-                for thread in others:
-                    if thread.ident is not None:
-                        thread.join()
-                raise
+                for number in range(self._workers):
+                    threading.Thread(target=self._begin, args=(row, number, enough)).start()
+            except BaseException as error:  # one that begins after this ends at once
+                row.fail(error)
+            row.wait(self._workers)
         if row.error is not None:
             raise row.error
+
+    def _begin(self, row: _Row, worker: int, enough: Callable[[], bool]) -> None:
+        row.begin()
+        try:
+            self._take(row, worker, enough)
+        finally:
+            row.end()
 
     def _take(self, row: _Row, worker: int, enough: Callable[[], bool]) -> None:
         try:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -69,3 +72,41 @@ def test_an_error_of_the_row_is_raised_as_it_is(workers: int) -> None:
 
     with pytest.raises(LookupError, match="of the row"):
         Crew(things(), lambda worker, thing, turn: None, workers).run()
+
+
+def test_interrupts_wait_for_the_workers() -> None:
+    """However many: nobody works any more when the caller has the interrupt."""
+    working = set[int]()
+
+    def work(worker: int, thing: int, turn: Turn) -> None:
+        working.add(worker)
+        try:
+            for _ in range(3):
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.05)
+            with turn:
+                pass
+        finally:
+            working.discard(worker)
+
+    with pytest.raises(KeyboardInterrupt):
+        Crew(iter(range(100)), work, 3).run()
+    assert not working
+
+
+def test_a_worker_that_can_not_begin_ends_those_that_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without a thread to spare: what was begun is finished, and the error is the caller's."""
+    start = threading.Thread.start
+    begun: list[threading.Thread] = []
+
+    def refusing(thread: threading.Thread) -> None:
+        if begun:
+            raise RuntimeError("can't start new thread")
+        begun.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refusing)
+    done: list[int] = []
+    with pytest.raises(RuntimeError, match="can't start"):
+        Crew(iter(range(10_000)), lambda worker, thing, turn: done.append(thing), 3).run()
+    assert done == list(range(len(done)))
