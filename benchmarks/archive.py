@@ -7,8 +7,8 @@ leaves out what a record says of a served party that is no target, so no such co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,10 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """One question to both: the warrant's target, classes and window; the peer's statement; the tuples of an answer."""
+    """One question to both: the warrant's target, classes and window; the peer's statement; the tuples of an answer.
+
+    A warrant names a person in whatever role. `sides` are statements for a part of its rows, by the role they are of.
+    """
 
     name: str
     target: tuple[str, str]
@@ -63,6 +66,7 @@ class Lookup:
     statements: tuple[str, ...]
     ours: Callable[[pl.DataFrame], list[Event]]
     theirs: Callable[[pl.DataFrame], list[Event]]
+    sides: Mapping[str, str] = field(default_factory=dict)
 
     def order(self, question: str = "activity") -> Order:
         """The warrant."""
@@ -117,6 +121,7 @@ def _of(network: Network, who: str, rank: int, middle: date) -> Iterable[Lookup]
         (f"SELECT * FROM usage WHERE a = '{number}' OR b = '{number}'",),
         _our_usage,
         _their_usage,
+        {side: f"SELECT * FROM usage WHERE {side} = '{number}'" for side in ("a", "b")},
     )
     yield Lookup(
         f"imsi, {who}",

@@ -62,13 +62,21 @@ def test_lookup(watch: Watch, stored: Vault, clickhouse: ClickHouse | None, tmp_
     def act() -> Disclosure:
         return disclose.run(stored, officer, warrant, tmp_path / str(next(number)))
 
-    peers = {} if clickhouse is None else {"ClickHouse": selecting(clickhouse, lookup.statements)}
+    peers = {}
+    if clickhouse is not None:
+        peers = {"ClickHouse": selecting(clickhouse, lookup.statements)}
+        peers |= {side: selecting(clickhouse, (statement,)) for side, statement in lookup.sides.items()}
     done, race = watch.race(act, ROUNDS, peers)
 
     assert done.complete
     if clickhouse is not None:
         require_equal(lookup, done.package, clickhouse)
-    watch.note(f"lookup by {name}", race.ours.seconds * 1000, "ms", race.seconds(1000))
+    theirs = race.seconds(1000)
+    sides = {side: theirs.pop(side) for side in lookup.sides if side in theirs}
+    watch.note(f"lookup by {name}", race.ours.seconds * 1000, "ms", theirs)
+    for side, milliseconds in sides.items():
+        told = f"lookup by {name}, theirs as {side.upper()} party alone"
+        watch.note(told, race.ours.seconds * 1000, "ms", {"ClickHouse": milliseconds})
     watch.note(f"lookup by {name}, rows", done.records, "rows")
 
 
