@@ -19,7 +19,7 @@ from benchmarks.traffic import file_name, write_file
 from benchmarks.watch import Watch
 from ingest.record import CLASSES
 from tests.support import layout_at, signed_in
-from trafficvault import app, expire, policy, retention
+from trafficvault import app, expire, policy_file, retention
 from trafficvault.clock import SetClock
 from trafficvault.durable import Disk
 from trafficvault.expire import Expiry
@@ -39,7 +39,7 @@ def due(vault: Vault) -> datetime:
 @pytest.mark.bench
 def test_plan(watch: Watch) -> None:
     """180 days of nine classes, of which nothing was worked out before: what is due, what is kept, and why."""
-    rules = policy.parse(policy.preset_text("telecom"))
+    rules = policy_file.parse(policy_file.preset_text("telecom"))
     rules = replace(rules, entries=(replace(rules.entries[0], classes=CLASSES), *rules.entries[1:]))
     days = [LAST_DAY - timedelta(days=step) for step in range(180)]
     parts = [Partition(record_class, day) for record_class in CLASSES for day in days]

@@ -13,7 +13,7 @@ from docs.help import COMMAND, FORMAT, README, ROOT, columns, help_of, rewritten
 from ingest.feed import SHIPPED as SHIPPED_FEEDS
 from ingest.source import Source
 from queries.questions import questions
-from trafficvault import errors, policy, settings
+from trafficvault import errors, policy_file, settings
 
 DOCUMENTS = sorted(
     path for pattern in ("*.md", "docs/**/*.md", "trafficvault/*.md", "benchmarks/*.md") for path in ROOT.glob(pattern)
@@ -36,7 +36,7 @@ def error_classes() -> list[type[errors.VaultError]]:
 def configuration_keys() -> list[str]:
     """Every key that an operator can write in vault.toml, policy.toml (an entry's keys too) and sources.toml."""
     vault = tomllib.loads(settings.new_text("0" * 32, "0" * 64))
-    rules = tomllib.loads(policy.preset_text("telecom"))
+    rules = tomllib.loads(policy_file.preset_text("telecom"))
     entries = {key for entry in rules.pop("entry") for key in entry}
     named = {item.name for item in fields(Source)} - {"name", "record_class"} | {"class"}
     return sorted({*vault, *rules, *entries, *named})

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from trafficvault import expire, policies, policy, proposals
+from trafficvault import expire, policies, policy_file, proposals
 from trafficvault.errors import RefusedError, UsageError
 from trafficvault.people import Person
 from trafficvault.policies import Version
@@ -91,7 +91,7 @@ def _read(vault: Vault) -> tuple[str, Policy, list[Version], datetime]:
         raise UsageError("reading policy.toml: it can't be read as text") from problem
     with vault.catalogue.reading() as tx:
         known = policies.versions(tx)
-    return text, policy.parse(text), known, vault.clock.now()
+    return text, policy_file.parse(text), known, vault.clock.now()
 
 
 def _name(item: Item) -> tuple[str, str, str, tuple[str, ...]]:

@@ -13,7 +13,7 @@ from trafficvault import (
     escrow,
     people,
     policies,
-    policy,
+    policy_file,
     providers,
     refusals,
     reserve,
@@ -63,8 +63,8 @@ def create(
     gives the key provider its secret.
     """
     require_absent(layout)
-    text = policy.preset_text(policy_name) if policy_name in policy.PRESETS else _text_of(Path(policy_name))
-    rules = policy.parse(text)
+    text = policy_file.preset_text(policy_name) if policy_name in policy_file.PRESETS else _text_of(Path(policy_name))
+    rules = policy_file.parse(text)
     for directory in (
         layout.vault,
         layout.keys,
@@ -126,7 +126,7 @@ def open_vault(layout: Layout, disk: Disk, clock: Clock, *, writer: bool = False
 
 def _opened(layout: Layout, disk: Disk, clock: Clock, provider: KeyProvider, *, writer: bool) -> Vault:
     known = settings.parse(_text_of(layout.settings))
-    written = policy.parse(_text_of(layout.policy))
+    written = policy_file.parse(_text_of(layout.policy))
     keys = KeyStore.open(
         layout,
         disk,
@@ -214,10 +214,10 @@ def config_faults(layout: Layout) -> list[str]:
     """Every fault of settings, policy, sources and feeds, as sentences."""
     faults = settings.faults(_text_of(layout.settings))
     text = _text_of(layout.policy)
-    problems = policy.faults(text)
+    problems = policy_file.faults(text)
     faults += problems
     if not problems:
-        rules = policy.parse(text)
+        rules = policy_file.parse(text)
         feeds = FeedShelf(layout.feeds, rules.zone, rules.region)
         unloadable = feeds.faults()
         # A source is judged against its feed, so feeds come first.

@@ -18,8 +18,8 @@ from ingest.record import CATEGORIES, WHEN
 from trafficvault import checkpoints, pending, signing
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.errors import UsageError
-from trafficvault.policy import Term
 from trafficvault.retention import Item, Partition, kept_together
+from trafficvault.terms import Term
 from trafficvault.vault import Vault
 
 COPIED = "copied_until"

@@ -16,8 +16,9 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 
 from trafficvault import holdings, retention
-from trafficvault.policy import DISCLOSING, Policy, Term
+from trafficvault.policy import DISCLOSING, Policy
 from trafficvault.sources import gaps
+from trafficvault.terms import Term
 from trafficvault.vault import Vault
 from trafficvault.warrants import WarrantDocument
 

@@ -16,7 +16,8 @@ from trafficvault import completeness, coverage, holds, refusals, row_keys, sign
 from trafficvault.errors import RefusedError
 from trafficvault.keys import SignedWarrant, Vouch
 from trafficvault.people import Person, require_role
-from trafficvault.policy import DISCLOSING, Term
+from trafficvault.policy import DISCLOSING
+from trafficvault.terms import Term
 from trafficvault.vault import Vault
 from trafficvault.warrants import WarrantDocument
 

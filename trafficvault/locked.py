@@ -24,7 +24,7 @@ from trafficvault import (
     locks,
     pending,
     policies,
-    policy,
+    policy_file,
     reserve,
     retention,
     settings,
@@ -72,7 +72,7 @@ def _kept(part: Partition, leftovers: list[dict[str, Any]]) -> Partition:
 
 def _ruling(layout: Layout, now: datetime) -> Policy:
     """The version of the policy that rules: one that shortens a term and that nobody agreed to drops nothing."""
-    written = policy.parse(layout.policy.read_text(encoding="utf-8"))
+    written = policy_file.parse(layout.policy.read_text(encoding="utf-8"))
     rows = sorted(_unchecked(layout, policies.TABLE), key=lambda row: row["number"])
     return policies.ruling(policies.versions_of(rows), written, now).policy
 

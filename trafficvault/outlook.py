@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
 
 from trafficvault import retention, wording
-from trafficvault.policy import Term
+from trafficvault.terms import Term
 
 _DAY = timedelta(days=1)
 _INSTANT = timedelta(microseconds=1)

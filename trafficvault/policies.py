@@ -18,12 +18,11 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 
 from ingest.record import CLASSES, WHEN
-from trafficvault import policy as policies_file
-from trafficvault import register_terms, retention, signing
+from trafficvault import policy_file, register_terms, retention, signing
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.period import Period
-from trafficvault.policy import DISCLOSING, PORTING, SHORTER, Policy, Term
-from trafficvault.terms import Lapse
+from trafficvault.policy import DISCLOSING, PORTING, SHORTER, Policy
+from trafficvault.terms import Lapse, Term
 from trafficvault.zones import day_start
 
 TABLE = "policies"
@@ -80,7 +79,7 @@ def versions_of(rows: Iterable[Row]) -> list[Version]:
 
 def enter(tx: Transaction, text: str, now: datetime, persons: Sequence[str] = ()) -> Version:
     """Enters the policy that `text` writes as the newest version."""
-    rules = policies_file.parse(text)
+    rules = policy_file.parse(text)
     number = len(tx.select(TABLE)) + 1
     found = Version(number, rules, effect_of(rules, now), now, tuple(persons))
     tx.put(
@@ -256,7 +255,7 @@ def _last_begun(term: Term, zone: str, moment: datetime) -> date:
 @lru_cache(maxsize=64)
 def _parsed(text: str) -> Policy:
     """The policy of a version, whose text never changes; a question that goes on from a hold asks for all of them."""
-    return policies_file.parse(text)
+    return policy_file.parse(text)
 
 
 def _version(row: Row) -> Version:

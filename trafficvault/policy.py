@@ -9,34 +9,28 @@ the call it belongs to. Where two entries cover a class and category, the longes
 always outlasts the other (`P6M` and `P183D`) are refused for one class: which of them is the longest would depend on
 the day.
 
-Parsing is total: `parse` gives a policy that nobody checks again, or raises. This module knows no record and no clock.
+This module knows no file, no record and no clock; `trafficvault.policy_file` reads a policy, and checks it for good.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
-from importlib import resources
+from datetime import date
 
 from ingest.record import CLASSES, DISCLOSABLE, INTERVAL_CLASSES, WHEN, WHERE
 from trafficvault import register_terms, signing
-from trafficvault.errors import RefusedError, UsageError
+from trafficvault.errors import RefusedError
 from trafficvault.period import LANGUAGES, Period
 from trafficvault.register_terms import RegisterTerms
-from trafficvault.terms import EVENTS, NOTHING, Lapse
-from trafficvault.terms import Term as Term
-from trafficvault.terms import Words as Words
-from trafficvault.toml_table import Table, parse_table, require_region
-from trafficvault.zones import zone_of
+from trafficvault.terms import NOTHING, Lapse, Term, Words
 
+FILE = "policy.toml"
 PURPOSES = ("contract", "billing", "consent", "security", "lawful-request")
 DISCLOSING = "lawful-request"
 """The purpose that a warrant serves."""
 PORTING = "portability"
 """No purpose of an entry: the part of a policy whose entries say that they are portable."""
-PRESETS = ("telecom", "hosting")
 FORMAT = 1
 SHORTER = (WHERE,)
 """Categories that may end before the record they belong to. The others are what makes it a record: `when` dates it,
@@ -51,7 +45,6 @@ MIN_FREE = 2**30
 KEEP_RAW = Period(days=7)
 END_OF_SERVICE_WAIT = Period(days=7)
 
-_FILE = "policy.toml"
 _HEADINGS = {
     "nl": ("Bewaartermijnen", ("Dienst", "Gegevens", "Bewaartermijn", "Verantwoordelijke", "Grondslag", "Klassen")),
     "en": ("Retention terms", ("Service", "Data", "Kept for", "Controller", "Legal basis", "Classes")),
@@ -183,7 +176,7 @@ class Policy:
         term = self.term_of(record_class, category)
         if term is None:
             raise RefusedError(
-                f"looking for the term of class {record_class}: no entry of {_FILE} covers it, so it may not be stored",
+                f"looking for the term of class {record_class}: no entry of {FILE} covers it, so it may not be stored",
                 hint="add the class to the entry of the privacy statement that it belongs to",
             )
         return term
@@ -275,206 +268,6 @@ class Policy:
                 classes += f" ({row['categories']})"
             rows.append((row["service"], row["data"], row["term"], row["controller"], row["legal_basis"], classes))
         return f"## {title}\n\n" + "\n".join("| " + " | ".join(map(_cell, row)) + " |" for row in rows)
-
-
-def preset_text(name: str) -> str:
-    """The TOML of the preset `name`. Raises `UsageError` for a name that is not of `PRESETS`."""
-    if name not in PRESETS:
-        raise UsageError(f"looking for policy preset {name!r}: there are {', '.join(PRESETS)}")
-    return resources.files("trafficvault").joinpath("presets", f"{name}.toml").read_text(encoding="utf-8")
-
-
-def parse(text: str) -> Policy:
-    """The policy that the TOML `text` writes. Raises `UsageError` with its first fault; `faults` gives them all."""
-    policy, problems = _parse(text)
-    if policy is None:
-        more = f"{len(problems) - 1} more: `config check` lists them" if len(problems) > 1 else None
-        raise UsageError(problems[0], hint=more)
-    return policy
-
-
-def faults(text: str) -> list[str]:
-    """Every fault of the TOML `text`, a sentence each; none when it is a policy."""
-    return _parse(text)[1]
-
-
-def _parse(text: str) -> tuple[Policy | None, list[str]]:
-    entries: list[Entry] = []
-    problems: list[str] = []
-    bare: Policy | None = None
-    try:
-        top = parse_table(text, _FILE)
-        tables = top.tables("entry")
-    except UsageError as problem:
-        return None, [str(problem)]
-    try:
-        bare = _without_entries(top)
-    except UsageError as problem:
-        problems.append(str(problem))
-    for table in tables:
-        try:
-            entries.append(_entry(table))
-        except UsageError as problem:
-            problems.append(str(problem))
-    if not tables:
-        problems.append(f"reading {_FILE}: it has no entry: write [[entry]] for each row of the privacy statement")
-    problems += _contradictions(entries)
-    if problems or bare is None:
-        return None, problems
-    return replace(bare, entries=tuple(entries)), []
-
-
-def _without_entries(top: Table) -> Policy:
-    top.whole_or("format", FORMAT, FORMAT, FORMAT)
-    zone = top.text("zone")
-    try:
-        zone_of(zone)
-    except UsageError as problem:
-        raise top.fault(f"zone: {problem}") from problem
-    found = Policy(
-        zone=zone,
-        region=require_region(top),
-        entries=(),
-        key_copies_within=top.period_or("key_copies_within", KEY_COPIES_WITHIN),
-        min_free=top.size_or("min_free", MIN_FREE),
-        max_clock_step=top.period_or("max_clock_step", MAX_CLOCK_STEP),
-        audit_term=top.period_or("audit_term", AUDIT_TERM),
-        freeze_on_receipt=top.period_or("freeze_on_receipt", FREEZE_ON_RECEIPT),
-        rights_deadline=top.period_or("rights_deadline", RIGHTS_DEADLINE),
-        keep_raw=top.period_or("keep_raw", KEEP_RAW),
-        end_of_service_wait=top.period_or("end_of_service_wait", END_OF_SERVICE_WAIT),
-        terms=register_terms.parse(top.table("terms")) if top.has("terms") else RegisterTerms(),
-        since=_date(top, "from"),
-    )
-    if found.audit_term == NOTHING:
-        raise top.fault("audit_term is a period of no length; the log would be dropped while it is written")
-    if found.rights_deadline == NOTHING:
-        raise top.fault("rights_deadline is a period of no length; every request would be overdue when it came")
-    for name in ("key_copies_within", "max_clock_step", "freeze_on_receipt", "keep_raw", "end_of_service_wait"):
-        period: Period = getattr(found, name)
-        if period.months:
-            raise top.fault(f"{name} is {period}; write it in days or hours, months have no one length")
-    if found.max_clock_step.delta() <= timedelta(0):
-        raise top.fault(f"max_clock_step is {found.max_clock_step}; with no step at all every expiry would stop")
-    top.finish()
-    return found
-
-
-def _date(top: Table, key: str) -> date | None:
-    value = top.value(key) if top.has(key) else None
-    if value is not None and (isinstance(value, datetime) or not isinstance(value, date)):
-        raise top.fault(f"{key} must be a date, such as 2027-01-01")
-    return value
-
-
-def _entry(table: Table) -> Entry:
-    name = table.text("id")
-    table.where = f"{_FILE}, entry {name!r}"
-    classes = table.texts("classes") if table.has("classes") else ()
-    for record_class in classes:
-        table.require_known("classes", record_class, CLASSES)
-    categories = table.texts("categories") if table.has("categories") else DISCLOSABLE
-    for category in categories:
-        table.require_known("categories", category, DISCLOSABLE)
-    if not categories or not (classes or categories == DISCLOSABLE):
-        raise table.fault("categories must name some of " + ", ".join(DISCLOSABLE) + ", of the entry's classes")
-    entry = Entry(
-        id=name,
-        service=_words(table, "service"),
-        data=_words(table, "data"),
-        term=_term(table),
-        controller=_words(table, "controller"),
-        legal_basis=_words(table, "legal_basis"),
-        classes=classes,
-        categories=tuple(category for category in DISCLOSABLE if category in categories),
-        purpose=table.require_known("purpose", table.text("purpose"), PURPOSES) if table.has("purpose") else None,
-        portable=_flag(table, "portable"),
-        erasable=_flag(table, "erasable"),
-    )
-    table.finish()
-    if classes and not entry.term.ends:
-        raise table.fault(f'it covers {", ".join(classes)} and its term has no end; add a cap, such as cap = "P6M"')
-    return entry
-
-
-def _flag(table: Table, key: str) -> bool:
-    value = table.value(key) if table.has(key) else False
-    if not isinstance(value, bool):
-        raise table.fault(f"{key} must be true or false")
-    return value
-
-
-def _words(table: Table, key: str) -> Words:
-    if isinstance(table.value(key), str):
-        text = table.text(key)
-        return Words(text, text)
-    inner = table.table(key)
-    found = Words(inner.text("nl"), inner.text("en"))
-    inner.finish()
-    return found
-
-
-def _term(table: Table) -> Term:
-    if isinstance(table.value("term"), str):
-        period = table.period("term")
-        if period == NOTHING:
-            raise table.fault("term is a period of no length; a row that is not stored has no classes")
-        return Term(period=period)
-    inner = table.table("term")
-    found = Term(
-        until=inner.one_of("until", EVENTS),
-        after=inner.period_or("after", NOTHING),
-        cap=inner.period("cap") if inner.has("cap") else None,
-    )
-    inner.finish()
-    if found.cap == NOTHING:
-        raise inner.fault("cap is a period of no length")
-    return found
-
-
-def _contradictions(entries: list[Entry]) -> list[str]:
-    """Ids given twice, classes whose longest term cannot be told, and categories that may not end when they would."""
-    count = Counter(entry.id for entry in entries)
-    found = [
-        f"reading {_FILE}: entry {name!r} stands there {times} times" for name, times in count.items() if times > 1
-    ]
-    for record_class in CLASSES:
-        unclear = _unclear(entries, record_class)
-        whole = Policy("", "", tuple(entries))
-        # What a warrant is answered from must be as even by itself.
-        found += unclear or _uneven(whole, record_class) or _uneven(whole.serving(DISCLOSING), record_class)
-    return found
-
-
-def _unclear(entries: list[Entry], record_class: str) -> list[str]:
-    found = []
-    covering = [entry for entry in entries if record_class in entry.classes and entry.term.ends]
-    for number, one in enumerate(covering):
-        for other in covering[number + 1 :]:
-            mine, its = one.term.lasts, other.term.lasts
-            if not mine.covers(its) and not its.covers(mine):
-                found.append(
-                    f"reading {_FILE}: class {record_class} is kept {mine} by entry {one.id!r} and {its} by entry "
-                    f"{other.id!r}; which is longer depends on the day, so write both in the same units"
-                )
-    return found
-
-
-def _uneven(policy: Policy, record_class: str) -> list[str]:
-    """What is wrong with the terms of one class, category by category."""
-    kept = {category: policy.entry_of(record_class, category) for category in DISCLOSABLE}
-    if not any(kept.values()):
-        return []
-    if lacking := [category for category, entry in kept.items() if entry is None]:
-        return [f"reading {_FILE}: no entry keeps {' and '.join(lacking)} of class {record_class}; name them in one"]
-    terms = {category: entry.term.lasts for category, entry in kept.items() if entry is not None}
-    longest = max(terms.values(), key=lambda period: period.nominal)
-    return [
-        f"reading {_FILE}: class {record_class} is kept {longest}, and its category {category} only {period}; "
-        f"of a class only {', '.join(SHORTER)} may end before the rest, which dates, finds and tells apart its records"
-        for category, period in terms.items()
-        if category not in SHORTER and not period.covers(longest)
-    ]
 
 
 def _canonical(entry: Entry) -> Mapping[str, object]:

@@ -33,8 +33,8 @@ from trafficvault.errors import RefusedError, VaultError
 from trafficvault.keys import Custody
 from trafficvault.layout import leftover_key_id
 from trafficvault.period import Period
-from trafficvault.policy import Term
 from trafficvault.receipts import Dying
+from trafficvault.terms import Term
 from trafficvault.vault import Vault
 
 KIND: Final = "raw"

@@ -32,8 +32,8 @@ from typing import Any, Final
 from ingest.sound import TOLERANCE
 from trafficvault import carving, certificates, holds, locks, register_terms, retention, rights, row_keys, signing
 from trafficvault.catalogue import Row, Transaction
-from trafficvault.policy import Term
 from trafficvault.register_terms import REGISTERS
+from trafficvault.terms import Term
 from trafficvault.vault import Vault
 
 KIND: Final = "register"

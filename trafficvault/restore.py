@@ -24,7 +24,18 @@ from pathlib import Path
 from typing import Any
 
 from trafficvault import backup as backups
-from trafficvault import checkpoints, expire, people, policy, providers, replay, settings, signing, suspension, wording
+from trafficvault import (
+    checkpoints,
+    expire,
+    people,
+    policy_file,
+    providers,
+    replay,
+    settings,
+    signing,
+    suspension,
+    wording,
+)
 from trafficvault.audit import AuditLog
 from trafficvault.backup import Backup
 from trafficvault.catalogue import GENERATION, Catalogue, Transaction
@@ -150,7 +161,7 @@ def restore(
         raise FaultError("restoring: the keys are not those of this backup's vault; name the right ones with --keys")
     catalogue = Catalogue.open(layout.catalogue, keys.custody("catalogue").key("catalogue"), disk)
     try:
-        rules = policy.parse(layout.policy.read_text(encoding="utf-8"))
+        rules = policy_file.parse(layout.policy.read_text(encoding="utf-8"))
         audit = AuditLog(layout, disk, catalogue, keys, known, rules, clock)
         with catalogue.reading() as tx:
             again = tx.meta(_RESTORED) == state.digest

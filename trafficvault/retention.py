@@ -42,8 +42,8 @@ import polars as pl
 from ingest.record import CATEGORIES, FRAME, WHEN
 from trafficvault.layout import LEFTOVERS
 from trafficvault.period import Period
-from trafficvault.policy import Policy, Term
-from trafficvault.terms import Lapse
+from trafficvault.policy import Policy
+from trafficvault.terms import Lapse, Term
 from trafficvault.zones import EPOCH, MICROSECONDS, Turn, microseconds, next_day_start, offset_at, turns, zone_of
 
 KINDS: Final = ("records", *LEFTOVERS)

@@ -27,8 +27,8 @@ from trafficvault.catalogue import Transaction
 from trafficvault.chain import Head
 from trafficvault.errors import FaultError
 from trafficvault.layout import segment_key_id
-from trafficvault.policy import Term
 from trafficvault.retention import Item
+from trafficvault.terms import Term
 from trafficvault.vault import Vault
 
 KIND = "audit"

@@ -21,7 +21,7 @@ from queries.scope import Scope
 from trafficvault import outlook, signing, targets, wording
 from trafficvault.errors import RefusedError, UsageError
 from trafficvault.period import Period
-from trafficvault.policy import Term
+from trafficvault.terms import Term
 from trafficvault.toml_table import Table, parse_table
 
 KINDS = ("produce", "preserve", "standing")

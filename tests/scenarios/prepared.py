@@ -39,7 +39,7 @@ from trafficvault import (
 from trafficvault.clock import SetClock
 from trafficvault.compaction import Selection
 from trafficvault.durable import Disk
-from trafficvault.policy import preset_text
+from trafficvault.policy_file import preset_text
 from trafficvault.proposals import Proposal
 from trafficvault.vault import Vault
 

@@ -32,7 +32,7 @@ from trafficvault import app, compact, expire, merging, ordering
 from trafficvault.clock import SetClock
 from trafficvault.compaction import Selection
 from trafficvault.durable import Disk
-from trafficvault.policy import preset_text
+from trafficvault.policy_file import preset_text
 from trafficvault.vault import Vault
 from trafficvault.verify import verify
 

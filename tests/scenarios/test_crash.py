@@ -18,7 +18,7 @@ from tests.support import NOW, KillingDisk, Usage, ingest, new_vault, unmeasured
 from tests.thorough import ALL_STEPS
 from trafficvault import compact
 from trafficvault.compaction import Selection
-from trafficvault.policy import preset_text
+from trafficvault.policy_file import preset_text
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = 3

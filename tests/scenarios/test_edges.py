@@ -13,7 +13,7 @@ from tests.support import NOW, Order, Usage, answer, approved, ingest, new_vault
 from trafficvault import disclose, expire
 from trafficvault.durable import Disk
 from trafficvault.errors import DecisionError
-from trafficvault.policy import preset_text
+from trafficvault.policy_file import preset_text
 from trafficvault.sweep import sweep
 from trafficvault.verify import verify
 

@@ -15,7 +15,7 @@ from tests.trafficvault.short_location import FIRST, asked, entry, new, rules
 from tests.trafficvault.test_policies import adopted
 from tests.trafficvault.test_withdrawal import withdrawn
 from trafficvault import expire
-from trafficvault.policy import parse
+from trafficvault.policy_file import parse
 
 NUMBER, CELL = "+31612345678", "204-99-0001-0007"
 START = datetime(2026, 6, 10, 12, tzinfo=UTC)

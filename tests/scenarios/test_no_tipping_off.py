@@ -16,7 +16,7 @@ import pytest
 from tests.support import NOW, OTHER, SUBSCRIBER, Order, Usage, approved, ingest, new_vault, opened, signed_in, usage
 from tests.trafficvault.cli.commandline import CommandLine
 from trafficvault import disclose, docket, holding, proposals
-from trafficvault.policy import preset_text
+from trafficvault.policy_file import preset_text
 from trafficvault.vault import Vault
 
 HOLD = Order(reference="PV-2026-000300", hold_for="P8D", legal_basis="126ni Sv")

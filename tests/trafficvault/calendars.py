@@ -8,7 +8,7 @@ import polars as pl
 from hypothesis import strategies as st
 
 from trafficvault.period import Period
-from trafficvault.policy import Term
+from trafficvault.terms import Term
 
 ZONES = ("Europe/Amsterdam", "America/New_York", "Asia/Kathmandu", "Pacific/Auckland", "Pacific/Kiritimati")
 ODD_ZONES = ("Pacific/Apia", "America/Santiago", "America/Havana", "America/Nuuk", "America/St_Johns", "Asia/Beirut")

@@ -36,7 +36,7 @@ from trafficvault import (
 from trafficvault.compaction import Selection
 from trafficvault.errors import DecisionError
 from trafficvault.period import Period
-from trafficvault.policy import parse
+from trafficvault.policy_file import parse
 from trafficvault.provider import from_environment
 from trafficvault.terms import Term
 from trafficvault.vault import Vault

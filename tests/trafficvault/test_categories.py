@@ -11,9 +11,9 @@ from ingest.record import CATEGORIES
 from tests.trafficvault.calendars import DAYS, INSTANT, MOMENTS, ODD_ZONES, TERMS, ZONES, minutes_of
 from tests.trafficvault.short_location import rules
 from trafficvault.period import Period
-from trafficvault.policy import Term, parse
+from trafficvault.policy_file import parse
 from trafficvault.retention import Partition, begins, due, expired_mask, expires_at, plan
-from trafficvault.terms import Lapse
+from trafficvault.terms import Lapse, Term
 
 ONE_DAY = timedelta(days=1)
 

@@ -10,7 +10,7 @@ import pytest
 from ingest.feed import SHIPPED, Feed, load_feeds
 from ingest.read import Reading, read
 from queries.questions import questions
-from trafficvault import coverage, policy, warrants
+from trafficvault import coverage, policy_file, warrants
 from trafficvault.sources import implicit
 
 FILES = Path(__file__).resolve().parents[2] / "trafficvault" / "demo_files"
@@ -37,7 +37,7 @@ def feeds() -> dict[str, Feed]:
 
 def reading_of(feed: Feed, file: str) -> Reading:
     """The demonstration's file, read as its feed's implicit source would deliver it."""
-    source = implicit(feed, policy.parse(policy.preset_text("telecom")))
+    source = implicit(feed, policy_file.parse(policy_file.preset_text("telecom")))
     return read((FILES / file).read_bytes(), feed, source, NOW, file)
 
 

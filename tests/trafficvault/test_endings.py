@@ -15,7 +15,7 @@ from tests.support import NOW, Order, answer, ingest, new_vault, opened, signed_
 from tests.trafficvault.test_rewrite import faults, rows_of
 from trafficvault import endings, expire, proposals
 from trafficvault.errors import RefusedError, UsageError
-from trafficvault.policy import preset_text
+from trafficvault.policy_file import preset_text
 from trafficvault.vault import Vault
 
 NUMBER, OTHER = "+31612345678", "+31687654321"

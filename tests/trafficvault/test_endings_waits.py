@@ -18,7 +18,7 @@ from tests.trafficvault.test_rewrite import faults, rows_of
 from trafficvault import adoption, endings, expire, policies, proposals
 from trafficvault.errors import RefusedError, UsageError
 from trafficvault.period import Period
-from trafficvault.policy import parse, preset_text
+from trafficvault.policy_file import parse, preset_text
 from trafficvault.vault import Vault
 
 DAY = timedelta(days=1)

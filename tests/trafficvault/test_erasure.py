@@ -11,7 +11,7 @@ import pytest
 from tests.support import NOW, Order, answer, layout_at, signed_in
 from tests.trafficvault.rights_house import ME, YOU, answered, ask, delivered, granted, housed, records
 from tests.trafficvault.test_rewrite import faults, rows_of
-from trafficvault import answering, app, erasure, policy, rights, rights_rules
+from trafficvault import answering, app, erasure, policy_file, rights, rights_rules
 from trafficvault.certificates import listing as certificates
 from trafficvault.clock import SetClock
 from trafficvault.durable import Disk
@@ -34,7 +34,9 @@ purpose = "lawful-request"
 
 def erasing(directory: Path, *classes: str) -> Path:
     """A policy under which records of `classes` are erased when their subject asks."""
-    text = policy.preset_text("telecom").replace('"telephony", "voip", "mobile_usage", "internet"]', '"telephony"]')
+    text = policy_file.preset_text("telecom").replace(
+        '"telephony", "voip", "mobile_usage", "internet"]', '"telephony"]'
+    )
     for name in classes:
         text = text.replace(f'classes = ["{name}"]\n', f'classes = ["{name}"]\nerasable = true\n')
     file = directory / "policy.toml"

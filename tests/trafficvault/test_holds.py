@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import NOW, Order, new_vault, opened, signed_in
-from trafficvault import carving, docket, expire, holding, holds, locks, policy, proposals
+from trafficvault import carving, docket, expire, holding, holds, locks, policy_file, proposals
 from trafficvault.errors import RefusedError, UsageError
 from trafficvault.layout import day_key_id, hold_key_id
 from trafficvault.vault import Vault
@@ -215,7 +215,7 @@ def test_a_hold_that_is_not_there(stored: Vault) -> None:
 
 def test_a_policy_may_freeze_nothing(tmp_path: Path) -> None:
     """With `freeze_on_receipt` of no time at all a registration holds nothing."""
-    text = policy.preset_text("telecom").replace('freeze_on_receipt = "PT72H"', 'freeze_on_receipt = "PT0S"')
+    text = policy_file.preset_text("telecom").replace('freeze_on_receipt = "PT72H"', 'freeze_on_receipt = "PT0S"')
     (tmp_path / "policy.toml").write_text(text)
     vault = new_vault(tmp_path, policy=str(tmp_path / "policy.toml"))
     registered(vault)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from trafficvault import outlook, retention
 from trafficvault.period import Period
-from trafficvault.policy import Term
+from trafficvault.terms import Term
 
 ZONE = "Europe/Amsterdam"
 NOW = datetime(2026, 11, 20, 10, tzinfo=UTC)

@@ -14,7 +14,8 @@ from tests.trafficvault.short_location import FIRST, asked, deliver, entry, new,
 from trafficvault import adoption, app, expire, policies, proposals, retention, status
 from trafficvault.errors import RefusedError, UsageError
 from trafficvault.policies import Version
-from trafficvault.policy import Policy, parse
+from trafficvault.policy import Policy
+from trafficvault.policy_file import parse
 from trafficvault.vault import Vault
 
 DAY = timedelta(days=1)

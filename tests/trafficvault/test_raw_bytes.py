@@ -24,9 +24,10 @@ from trafficvault.durable import Disk
 from trafficvault.errors import FaultError, RefusedError, SpaceError, UsageError
 from trafficvault.layout import leftover_key_id
 from trafficvault.period import Period
-from trafficvault.policy import Term, parse, preset_text
+from trafficvault.policy_file import parse, preset_text
 from trafficvault.receipts import Dying
 from trafficvault.retention import Partition, plan
+from trafficvault.terms import Term
 from trafficvault.vault import Vault
 from trafficvault.verify import verify
 

@@ -29,10 +29,11 @@ from trafficvault.carving import TABLE as CARVES
 from trafficvault.certificates import listing
 from trafficvault.errors import DecisionError, RefusedError, UsageError
 from trafficvault.period import Period
-from trafficvault.policy import Term, parse, preset_text
+from trafficvault.policy_file import parse, preset_text
 from trafficvault.register_terms import REGISTERS, RegisterTerms
 from trafficvault.retention import expires_at
 from trafficvault.tables import TABLES
+from trafficvault.terms import Term
 from trafficvault.vault import Vault
 
 TERMS = RegisterTerms()

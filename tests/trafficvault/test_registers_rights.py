@@ -18,8 +18,9 @@ from tests.trafficvault.test_registers import at, run
 from tests.trafficvault.test_rewrite import faults
 from trafficvault import annotation, policies, registers, rights, statement
 from trafficvault.errors import RefusedError
-from trafficvault.policy import Term, parse, preset_text
+from trafficvault.policy_file import parse, preset_text
 from trafficvault.retention import expires_at
+from trafficvault.terms import Term
 from trafficvault.vault import Vault
 
 DAY = timedelta(days=1)

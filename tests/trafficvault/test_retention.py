@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 from tests.trafficvault.calendars import DAYS, MOMENTS, ODD_ZONES, TERMS, ZONES, minutes_of
 from trafficvault import retention
 from trafficvault.period import Period
-from trafficvault.policy import Policy, Term, parse, preset_text
+from trafficvault.policy import Policy
+from trafficvault.policy_file import parse, preset_text
 from trafficvault.retention import Item, Partition, due, expired_mask, expires_at, is_due, plan
+from trafficvault.terms import Term
 from trafficvault.zones import day_start, turns
 
 GOLDEN = Path(__file__).parent / "golden" / "retention"

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from ingest.source import NumberPlan, Source
 from trafficvault.errors import UsageError
-from trafficvault.policy import parse as parse_policy
-from trafficvault.policy import preset_text
+from trafficvault.policy_file import parse as parse_policy
+from trafficvault.policy_file import preset_text
 from trafficvault.sources import TEMPLATE, Named, faults, gaps, implicit, overdue, parse
 
 

@@ -23,7 +23,7 @@ from tests.trafficvault.rights_house import (
     manifest,
     records,
 )
-from trafficvault import answering, app, compact, delivery, docket, expire, policy, rights, signing
+from trafficvault import answering, app, compact, delivery, docket, expire, policy_file, rights, signing
 from trafficvault.clock import SetClock
 from trafficvault.compaction import Selection
 from trafficvault.durable import Disk
@@ -90,7 +90,7 @@ def test_the_answer_is_the_same_with_and_without_a_warrant(vault: Vault, tmp_pat
 def test_the_answer_is_the_same_with_and_without_a_hold(tmp_path: Path) -> None:
     """A day that expired is gone for its subject, also where a hold has carved their rows of it; before and after."""
     file = tmp_path / "policy.toml"
-    file.write_text(policy.preset_text("telecom").replace('"P6M"', '"P14D"'))
+    file.write_text(policy_file.preset_text("telecom").replace('"P6M"', '"P14D"'))
     plain = housed(tmp_path, str(file))
     plain.catalogue.close()
     other = tmp_path / "other"

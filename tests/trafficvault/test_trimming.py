@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from tests.support import Usage, ingest, new_vault, opened, usage
 from trafficvault import expire, partitions, retention, trimming, verify
-from trafficvault.policy import Policy, parse, preset_text
+from trafficvault.policy import Policy
+from trafficvault.policy_file import parse, preset_text
 from trafficvault.vault import Vault
 
 LEAP = datetime(2027, 3, 1, 12, tzinfo=UTC)

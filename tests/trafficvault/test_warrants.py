@@ -15,7 +15,7 @@ from queries.questions import questions
 from trafficvault import signing, warrants
 from trafficvault.errors import RefusedError, UsageError, VaultError
 from trafficvault.period import Period
-from trafficvault.policy import Term
+from trafficvault.terms import Term
 from trafficvault.warrants import WarrantDocument
 
 QUESTIONS = frozenset(questions())

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
-from trafficvault.policy import parse, preset_text
+from trafficvault.policy_file import parse, preset_text
 from trafficvault.retention import Partition, plan
 
 HERE = Path(__file__).resolve().parent
