@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from trafficvault import database, signing
-from trafficvault.audit import HEAD
+from trafficvault.audit_reading import HEAD
 from trafficvault.durable import PART, Disk
 from trafficvault.errors import FaultError, UsageError
 from trafficvault.layout import LEFTOVERS, Layout

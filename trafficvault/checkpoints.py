@@ -18,7 +18,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from trafficvault import chain, merkle, notes, signing
-from trafficvault.audit import DROPPED, AuditLog
+from trafficvault.audit import AuditLog
+from trafficvault.audit_reading import DROPPED
 from trafficvault.catalogue import Catalogue, Row, Transaction
 from trafficvault.chain import Dropped, Head
 from trafficvault.durable import Disk

@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from trafficvault import certificates, chain, checkpoints, locks, retention, signing
-from trafficvault.audit import DROPPED
+from trafficvault.audit_reading import DROPPED
 from trafficvault.catalogue import Transaction
 from trafficvault.chain import Head
 from trafficvault.errors import FaultError
