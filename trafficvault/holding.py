@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from trafficvault import carving, holds, partitions, proposals, refusals, warrants, wording
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.errors import RefusedError, UsageError
+from trafficvault.faults import Fault
 from trafficvault.holds import Hold
 from trafficvault.layout import hold_key_id, is_hold_key
 from trafficvault.people import Person
@@ -108,25 +109,29 @@ def settle(vault: Vault, tx: Transaction, ended: Iterable[Over]) -> None:
         holds.finish(tx, one.hold_id, "ended", vault.clock.now())
 
 
-def faults(vault: Vault) -> list[tuple[str, str, str]]:
-    """What is wrong with what holds keep: kind, thing and sentence of each; for `verify`, which only reads."""
+def faults(vault: Vault) -> list[Fault]:
+    """What is wrong with what holds keep; for `verify`, which only reads."""
     with vault.catalogue.reading() as tx:
         carves = tx.select(carving.TABLE)
     custody, gone = vault.keys.custody("hold"), {one.hold_id for one in over(vault)}
-    found = []
+    found: list[Fault] = []
     known = {vault.layout.carve_file(row["hold"], row["id"]): row for row in carves}
     for path, row in known.items():
         if row["hold"] in gone:
             continue  # an expiry destroys it, and may have begun to
         if not path.is_file():
-            found.append(("missing", path.name, f"{path.name}, which a hold keeps, is missing"))
+            found.append(Fault("missing", path.name, f"{path.name}, which a hold keeps, is missing"))
         elif partitions.keyed_digest_of(custody, path) != row["digest"]:
-            found.append(("changed", path.name, f"{path.name}, which a hold keeps, was changed"))
+            found.append(Fault("changed", path.name, f"{path.name}, which a hold keeps, was changed"))
         elif not custody.has(hold_key_id(row["hold"])):
-            found.append(("key missing", path.name, f"{path.name}, which a hold keeps: its key is not in the ring"))
+            found.append(
+                Fault("key missing", path.name, f"{path.name}, which a hold keeps: its key is not in the ring")
+            )
     for path in sorted(vault.layout.holds.glob("*/*")):
         if path not in known:
-            found.append(("extra", path.name, f"{path.name} lies among what holds keep and is not in the catalogue"))
+            found.append(
+                Fault("extra", path.name, f"{path.name} lies among what holds keep and is not in the catalogue")
+            )
     return found
 
 

@@ -5,8 +5,8 @@ audit chain against its signatures and the catalogue's head, (4) every file agai
 its own keys: rows and row sum, which the footer of a merged file must tell as well; its seen block and its block file,
 posting lists included, against what its rows give, (5) rejections, held batches and kept files against their keyed
 digests, (6) what lies in the vault and the key directory that should not, by exact path, (7) the keys: every living day
-has them, no expired day does, (8) certificates against their signatures and the entries that name them, (9)
-checkpoints, and the tree of hashes, against the audit log.
+has them, no expired day does, (8) certificates against their signatures, and that every tombstone still has the one it
+names, (9) checkpoints, and the tree of hashes, against the audit log.
 
 The caller holds the writer's lock, and has opened the vault under it: else the files of a batch that is being received,
 or the keys of a renewal under way, would look like faults.
@@ -14,66 +14,38 @@ or the keys of a renewal under way, would look like faults.
 
 from __future__ import annotations
 
-import json
-import os
-import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from functools import partial
-from pathlib import Path
 
-from ingest.record import CATEGORIES, CLASSES, FRAME
+from ingest.record import CATEGORIES
 from trafficvault import (
     arranging,
     checkpoints,
     compaction,
     holding,
     holdings,
-    locks,
     partitions,
     raw_bytes,
     rewrite,
     row_keys,
     signing,
+    strangers,
     superseded,
 )
 from trafficvault.catalogue import Row
-from trafficvault.durable import PART
 from trafficvault.errors import FaultError, VaultError
+from trafficvault.faults import Fault, Verification, compare, place_of, unreadable
 from trafficvault.keys import Custody
-from trafficvault.layout import LEFTOVERS, day_key_generation, day_key_id, leftover_key_id
+from trafficvault.layout import day_key_generation, day_key_id, leftover_key_id
 from trafficvault.progress import Progress, Watch
 from trafficvault.sealed_parquet import Place
+from trafficvault.strangers import Known, leftover_path
 from trafficvault.vault import Vault
 
 STEPS = ("settings", "catalogue", "audit", "records", "leftovers", "strangers", "keys", "certificates", "checkpoints")
 """The names that `verify` calls its `progress` with, in order; a catalogue that can't be read ends it before."""
-
-_GENERATION = re.compile(r"(epoch|ring)-[1-9][0-9]*")
-_BESIDE = "is not in the catalogue: of a broken-off batch, or put there"
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One fault: what kind, of which thing, and a sentence for the person who must act."""
-
-    kind: str
-    thing: str
-    sentence: str
-
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """What was looked at, and the faults found."""
-
-    faults: tuple[Fault, ...]
-    checked: dict[str, int]
-
-    def require_clean(self) -> None:
-        """Raises `FaultError` when there is a fault."""
-        if self.faults:
-            raise FaultError(f"verifying the vault: {len(self.faults)} faults; the first: {self.faults[0].sentence}")
 
 
 def verify(
@@ -102,10 +74,9 @@ def verify(
         return Verification((*faults, Fault("changed", "catalogue", str(fault))), checked)
     run("records", _records(vault, [row for row in files if wanted(row)], checked, progress))
     run("leftovers", _leftovers(vault, leftovers, checked))
-    known = _Known.of(vault, files, leftovers, parts, batches, certificates)
-    run("strangers", _strangers(vault, replace(known, paths=known.paths | replaced)))
-    faults.extend(_staged(vault))
-    faults.extend(Fault(*found) for found in holding.faults(vault))
+    known = Known.of(vault.layout, files, leftovers, parts, batches, certificates, replaced)
+    run("strangers", strangers.find(vault.layout, known))
+    faults.extend(holding.faults(vault))
     run("keys", _keys(vault, parts, leftovers, checked))
     run("certificates", _certificates(vault, parts, certificates, checked))
     run("checkpoints", _checkpoints(vault, checked))
@@ -164,22 +135,22 @@ def _records(vault: Vault, files: list[Row], checked: dict[str, int], progress: 
         done += int(str(row["bytes"]))
         record_class, day, file_id = str(row["record_class"]), date.fromisoformat(str(row["day"])), str(row["id"])
         path = vault.layout.record_file(record_class, day, file_id)
-        fault = _compare(custody, path, row, digests)
+        fault = compare(path, row, partial(partitions.keyed_digest_of, custody), digests)
         if fault is not None:
             yield fault
             continue
         try:
             found = partitions.measure(vault.layout, custody, record_class, day, file_id, _generation(row))
         except VaultError as problem:
-            yield Fault("unreadable", path.name, f"{_place(path)}: {problem}")
+            yield Fault("unreadable", path.name, f"{place_of(path)}: {problem}")
             continue
         checked["records"] += found.rows
         if found.rows != row["rows"]:
             yield Fault(
-                "count", path.name, f"{_place(path)} holds {found.rows} records, the catalogue says {row['rows']}"
+                "count", path.name, f"{place_of(path)} holds {found.rows} records, the catalogue says {row['rows']}"
             )
         elif found.differs_from(str(row["row_sum"])) or (row["merged"] is not None and found.told != row["row_sum"]):
-            yield Fault("content", path.name, f"{_place(path)}: its records are not those that were committed")
+            yield Fault("content", path.name, f"{place_of(path)}: its records are not those that were committed")
         else:
             yield from _seen(vault, custody, Place(record_class, day, file_id, _generation(row)))
             yield from _blocks(vault, custody, row)
@@ -196,14 +167,14 @@ def _seen(vault: Vault, custody: Custody, place: Place) -> Iterator[Fault]:
     try:
         kind = partitions.seen_fault(vault.layout, custody, *file, place.generation)
     except OSError as problem:
-        yield _unreadable(path, problem)
+        yield unreadable(path, problem)
         return
     if kind == "missing":
         if not compaction.may_still_come(place.day, vault.settings.delivery_window.delta(), vault.clock.now()):
             return  # compaction drops it once nothing comes any more in the ordinary way
-        yield Fault(kind, path.name, f"{_place(path)} is missing; it is made again from the records beside it")
+        yield Fault(kind, path.name, f"{place_of(path)} is missing; it is made again from the records beside it")
     elif kind is not None:
-        yield Fault(kind, path.name, f"{_place(path)} is not what the records beside it give: bits were changed")
+        yield Fault(kind, path.name, f"{place_of(path)} is not what the records beside it give: bits were changed")
 
 
 def _blocks(vault: Vault, custody: Custody, row: Row) -> Iterator[Fault]:
@@ -214,13 +185,14 @@ def _blocks(vault: Vault, custody: Custody, row: Row) -> Iterator[Fault]:
     place = Place(str(row["record_class"]), day, str(row["id"]), _generation(row))
     path = vault.layout.blocks_file(place.record_class, day, place.file_id)
     again = f"no record is lost: `compact --class {place.record_class} --day {day.isoformat()}` makes it again"
-    fault = _compare(custody, path, {"digest": row["blocks"], "bytes": row["blocks_bytes"]}, {})
+    told = {"digest": row["blocks"], "bytes": row["blocks_bytes"]}
+    fault = compare(path, told, partial(partitions.keyed_digest_of, custody), {})
     if fault is not None:
         yield replace(fault, sentence=f"{fault.sentence}; {again}")
         return
     problem = arranging.fault(vault.layout, custody, place, str(row["row_sum"]))
     if problem is not None:
-        yield Fault("content", path.name, f"{_place(path)}: {problem}; {again}")
+        yield Fault("content", path.name, f"{place_of(path)}: {problem}; {again}")
 
 
 def _leftovers(vault: Vault, leftovers: list[Row], checked: dict[str, int]) -> Iterator[Fault]:
@@ -228,159 +200,11 @@ def _leftovers(vault: Vault, leftovers: list[Row], checked: dict[str, int]) -> I
     digests = {str(row["digest"]): str(row["batch"]) for row in leftovers}
     checked["rejections and held"] = len(leftovers)
     for row in leftovers:
-        digest_of = partial(raw_bytes.digest_of, custody, row) if row["kind"] == raw_bytes.KIND else None
-        fault = _compare(custody, _leftover_path(vault, row), row, digests, digest_of)
+        kept = row["kind"] == raw_bytes.KIND
+        digest_of = partial(raw_bytes.digest_of, custody, row) if kept else partial(partitions.keyed_digest_of, custody)
+        fault = compare(leftover_path(vault.layout, row), row, digest_of, digests)
         if fault is not None:
             yield fault
-
-
-def _compare(
-    custody: Custody,
-    path: Path,
-    row: Row,
-    digests: dict[str, str],
-    digest_of: Callable[[Path], str] | None = None,
-) -> Fault | None:
-    """The file at `path` against its catalogue `row`, by size and keyed digest, which `digest_of` may take."""
-    digest_of = digest_of or partial(partitions.keyed_digest_of, custody)
-    try:
-        if not path.is_file():
-            return Fault("missing", path.name, f"{_place(path)} is missing")
-        digest, found = digest_of(path), path.stat().st_size
-    except OSError as problem:
-        return _unreadable(path, problem)
-    if digest == row["digest"]:
-        return None
-    other = digests.get(digest)
-    if other is not None:
-        return Fault(
-            "swapped", path.name, f"{_place(path)} has the content of file {other}: the two were exchanged or copied"
-        )
-    size = int(str(row["bytes"]))
-    sizes = f"{_place(path)} has {found} bytes, the catalogue says {size}"
-    if found < size:
-        return Fault("truncated", path.name, f"{sizes}: it was truncated")
-    if found > size:
-        return Fault("extended", path.name, f"{sizes}: it was extended")
-    return Fault("bit flip", path.name, f"{_place(path)} has the right size and other content: bits were changed")
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What the catalogue knows to lie on disk: exact paths, and the days that may have an empty directory."""
-
-    paths: frozenset[Path]
-    names: frozenset[str]
-    expired: frozenset[Path]
-    directories: frozenset[Path]
-
-    @classmethod
-    def of(
-        cls,
-        vault: Vault,
-        files: Iterable[Row],
-        leftovers: Iterable[Row],
-        parts: Iterable[Row],
-        batches: Iterable[Row],
-        certificates: Iterable[Row],
-    ) -> _Known:
-        """The rows of the catalogue as paths. An expired day has no directory any more."""
-        layout = vault.layout
-        paths = {_leftover_path(vault, row) for row in leftovers}
-        for row in files:
-            file = str(row["record_class"]), date.fromisoformat(str(row["day"])), str(row["id"])
-            paths |= {layout.record_file(*file), layout.seen_file(*file)}
-            if row["blocks"] is not None:
-                paths.add(layout.blocks_file(*file))
-        roots = {kind: layout.root_of(kind) for kind in ("records", *LEFTOVERS)}
-        directories = {root / name for root in roots.values() for name in CLASSES}
-        directories |= {layout.records / str(row["record_class"]) / str(row["day"]) for row in parts}
-        # A batch that was accepted leaves the directory that it was held in.
-        for root in (layout.root_of(kind) for kind in LEFTOVERS):
-            directories |= {root / str(row["die_class"]) / str(row["die_day"]) for row in batches}
-        roots["rows"] = layout.records
-        bodies = [body for row in certificates if (body := json.loads(str(row["body"])))["what"] in roots]
-        # The end of a category alone leaves the files where they are; what leaves rows that stay does not.
-        bodies = [body for body in bodies if FRAME in body["categories"] or body["what"] == "rows"]
-        # A day that rows were removed from lives on.
-        directories -= {roots[body["what"]] / body["class"] / body["day"] for body in bodies if body["what"] != "rows"}
-        expired = frozenset(
-            roots[body["what"]] / body["class"] / body["day"] / item["id"] for body in bodies for item in body["files"]
-        )
-        return cls(frozenset(paths), frozenset(path.name for path in paths), expired, frozenset(directories))
-
-
-def _strangers(vault: Vault, known: _Known) -> Iterator[Fault]:
-    """What no row of the catalogue and no path of the layout knows; an expired file was restored after its expiry."""
-    for root in (vault.layout.root_of(kind) for kind in ("records", *LEFTOVERS)):
-        for path in _entries(root):
-            fault = _stranger(path, known)
-            if fault is not None:
-                yield fault
-    yield from _intruders(vault.layout.vault, lambda name: name in _vault_names(vault))
-    yield from _intruders(vault.layout.keys, lambda name: _is_key_name(vault, name))
-
-
-def _staged(vault: Vault) -> Iterator[Fault]:
-    """What a killed compaction had prepared; while one is at work, its files are its own business."""
-    with locks.compacting(vault.layout) as free:
-        if free and vault.layout.staging.vault.is_dir():
-            for path in _entries(vault.layout.staging.vault):
-                sentence = f"{_place(path)} is of a broken-off compaction; the next writer removes it"
-                yield Fault("extra", path.name, sentence)
-
-
-def _entries(root: Path) -> Iterator[Path]:
-    """All files below `root`, and the directories that hold nothing, in order; links are not followed."""
-    for here, directories, files in os.walk(root):
-        directories.sort()
-        directory = Path(here)
-        links = [name for name in directories if (directory / name).is_symlink()]
-        if not directories and not files and directory != root:
-            yield directory
-        yield from (directory / name for name in sorted([*files, *links]))
-
-
-def _stranger(path: Path, known: _Known) -> Fault | None:
-    if path in known.paths or (path in known.directories and path.is_dir() and not path.is_symlink()):
-        return None
-    if path.with_name(path.name.partition(".")[0]) in known.expired:
-        return Fault("restored after expiry", path.name, f"{_place(path)} was expired and has been put back")
-    if path.name in known.names:
-        return Fault("misplaced", path.name, f"{_place(path)} does not lie where the catalogue has it")
-    if PART in path.name:
-        return Fault("extra", path.name, f"{_place(path)} is of a broken-off write; the next writer removes it")
-    if path.is_dir():
-        return Fault("extra", path.name, f"{_place(path)} is an empty directory, and {_BESIDE}")
-    return Fault("extra", path.name, f"{_place(path)} {_BESIDE}")
-
-
-def _intruders(directory: Path, belongs: Callable[[str], bool]) -> Iterator[Fault]:
-    for path in sorted(directory.iterdir()):
-        if not belongs(path.name):
-            yield Fault("extra", path.name, f"{directory.name}/{path.name} is no file of a vault: it was put there")
-
-
-def _vault_names(vault: Vault) -> frozenset[str]:
-    layout = vault.layout
-    paths = (
-        *(layout.settings, layout.policy, layout.sources, layout.feeds, layout.catalogue, layout.audit),
-        *(layout.root_of(kind) for kind in ("records", *LEFTOVERS)),
-        *(layout.holds, layout.lock, layout.lease, layout.reserve),
-        *(layout.staging.vault, layout.compaction_lock, layout.schedule_lock, layout.tree, layout.pending),
-    )
-    # Of SQLite: its write-ahead log, and the memory that processes share over it.
-    beside = {f"{layout.catalogue.name}{suffix}" for suffix in ("-wal", "-shm")}
-    # A key directory in the vault is a fault of its own, which `doctor` names.
-    within = {layout.keys.name} if layout.keys.absolute().parent == layout.vault.absolute() else set()
-    return frozenset({path.name for path in paths} | beside | within)
-
-
-def _is_key_name(vault: Vault, name: str) -> bool:
-    """Whether `name` has a place in the key directory; generations that should be gone are named with the keys."""
-    layout = vault.layout
-    own = {path.name for path in (layout.root_key, layout.sealed_root, layout.token, layout.incoming)}
-    return name in own | {"head", "lock"} or _GENERATION.fullmatch(name) is not None
 
 
 def _keys(vault: Vault, parts: list[Row], leftovers: list[Row], checked: dict[str, int]) -> Iterator[Fault]:
@@ -450,17 +274,3 @@ def _certificates(vault: Vault, parts: list[Row], certificates: list[Row], check
                 f"{row['record_class']} {row['day']}",
                 f"{row['record_class']} {row['day']}: no certificate",
             )
-
-
-def _leftover_path(vault: Vault, row: Row) -> Path:
-    day = date.fromisoformat(str(row["day"]))
-    return vault.layout.leftover_file(str(row["kind"]), str(row["record_class"]), day, str(row["batch"]))
-
-
-def _unreadable(path: Path, problem: OSError) -> Fault:
-    reason = problem.strerror or type(problem).__name__
-    return Fault("unreadable", path.name, f"{_place(path)}: it can't be read ({reason})")
-
-
-def _place(path: Path) -> str:
-    return "/".join(path.parts[-4:])

@@ -14,7 +14,8 @@ from trafficvault.clock import SetClock
 from trafficvault.demo import BEGIN, LATER
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError, UsageError
-from trafficvault.verify import Fault, Verification, verify
+from trafficvault.faults import Fault, Verification
+from trafficvault.verify import verify
 
 
 @pytest.fixture

@@ -10,9 +10,10 @@ import pytest
 from tests.support import NOW, opened, signed_in
 from trafficvault import expire, partitions
 from trafficvault.errors import FaultError
+from trafficvault.faults import Fault
 from trafficvault.layout import day_key_id
 from trafficvault.vault import Vault
-from trafficvault.verify import Fault, verify
+from trafficvault.verify import verify
 
 DAY = "2026-11-10"
 

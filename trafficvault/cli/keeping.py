@@ -25,6 +25,7 @@ from trafficvault.cli.screen import plain, print_lines, print_object, print_tabl
 from trafficvault.clock import SystemClock
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError
+from trafficvault.faults import Fault
 from trafficvault.layout import Layout
 from trafficvault.people import require_role
 from trafficvault.provider import LockedError
@@ -187,11 +188,11 @@ def _told(as_json: bool) -> Iterator[None]:
     try:
         yield
     except FaultError as fault:
-        _print_faults([verifying.Fault("unreadable", "vault", str(fault))], as_json, {"checked": {}})
+        _print_faults([Fault("unreadable", "vault", str(fault))], as_json, {"checked": {}})
         raise
 
 
-def _print_faults(faults: Iterable[verifying.Fault], as_json: bool, more: dict[str, object]) -> None:
+def _print_faults(faults: Iterable[Fault], as_json: bool, more: dict[str, object]) -> None:
     found = [{"kind": fault.kind, "thing": fault.thing, "sentence": fault.sentence} for fault in faults]
     if as_json:
         print_object({"faults": found, **more})
@@ -317,7 +318,7 @@ def audit_verify(
                 found = checkpoints.require_extends(vault, read_text(checkpoint))
                 more = {"checkpoint": found.before, "root": found.root, "consistency": list(found.path)}
             except FaultError as fault:
-                faults = [verifying.Fault("rolled back", "audit", str(fault))]
+                faults = [Fault("rolled back", "audit", str(fault))]
     if faults or as_json:
         _print_faults(faults, as_json, {"entries": entries, **more})
     else:
