@@ -25,9 +25,10 @@ from trafficvault import (
 from trafficvault.audit import AuditLog
 from trafficvault.catalogue import Catalogue
 from trafficvault.clock import Clock
+from trafficvault.coverage import PersonKey
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError, RefusedError, UsageError
-from trafficvault.keys import KeyStore, PersonKey
+from trafficvault.keys import KeyStore
 from trafficvault.layout import Layout
 from trafficvault.people import DEFAULT_COST, Cost, Person
 from trafficvault.policies import Ruling

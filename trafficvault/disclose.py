@@ -38,11 +38,11 @@ from trafficvault import (
     warrants,
 )
 from trafficvault.annotation import Carried
+from trafficvault.coverage import SignedWarrant
 from trafficvault.database import RESTORE
 from trafficvault.docket import Docketed
 from trafficvault.durable import NO_SPACE
 from trafficvault.errors import FaultError, RefusedError, UsageError, VaultError
-from trafficvault.keys import SignedWarrant
 from trafficvault.people import Person, require_role
 from trafficvault.progress import Watch
 from trafficvault.vault import Vault

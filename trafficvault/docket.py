@@ -13,8 +13,8 @@ from datetime import datetime
 
 from queries.questions import questions
 from trafficvault import completeness, coverage, holds, refusals, row_keys, signing, warrants
+from trafficvault.coverage import SignedWarrant, Vouch
 from trafficvault.errors import RefusedError
-from trafficvault.keys import SignedWarrant, Vouch
 from trafficvault.people import Person, require_role
 from trafficvault.policy import DISCLOSING
 from trafficvault.terms import Term

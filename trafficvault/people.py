@@ -29,8 +29,8 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from trafficvault import sealing, signing
 from trafficvault.catalogue import Transaction
+from trafficvault.coverage import PersonKey
 from trafficvault.errors import FaultError, RefusedError, UsageError
-from trafficvault.keys import PersonKey
 
 ROLES = ("officer", "approver", "operator", "auditor", "administrator")
 _DISCLOSING = frozenset({"officer", "approver"})

@@ -19,8 +19,8 @@ from typing import Any, Final
 
 from trafficvault import people, refusals, row_keys, signing
 from trafficvault.catalogue import Row, Transaction
+from trafficvault.coverage import Vouch
 from trafficvault.errors import FaultError, RefusedError
-from trafficvault.keys import Vouch
 from trafficvault.people import Person
 from trafficvault.vault import Vault
 

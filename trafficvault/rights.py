@@ -24,9 +24,8 @@ from typing import Any
 from trafficvault import people, refusals, rights_rules, row_keys, signing, wording
 from trafficvault import targets as targets_rules
 from trafficvault.catalogue import Row, Transaction
-from trafficvault.coverage import vouched
+from trafficvault.coverage import SignedWarrant, Vouch, vouched
 from trafficvault.errors import RefusedError, UsageError
-from trafficvault.keys import SignedWarrant, Vouch
 from trafficvault.people import Person, require_role
 from trafficvault.rights_rules import OBJECT, PORT, RECTIFY, RESTRICT, Ask
 from trafficvault.vault import Vault

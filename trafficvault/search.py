@@ -27,8 +27,8 @@ from queries.engine import Grant
 from queries.scope import ANSWER_DAY, Scope
 from trafficvault import blocks, carving
 from trafficvault.block_form import ROWS
+from trafficvault.coverage import SignedWarrant
 from trafficvault.holdings import StoredFile
-from trafficvault.keys import SignedWarrant
 from trafficvault.outliving import Outliving
 from trafficvault.policy import DISCLOSING, Policy
 from trafficvault.portions import PORTION_ROWS, Portions

@@ -13,8 +13,9 @@ import pyarrow as pa
 
 from ingest.record import CATEGORIES, FRAME, SCHEMA
 from trafficvault import signing
+from trafficvault.coverage import PersonKey, SignedWarrant, Vouch
 from trafficvault.durable import Disk
-from trafficvault.keys import Custody, KeyStore, PersonKey, Released, SignedWarrant, Vouch
+from trafficvault.keys import Custody, KeyStore, Released
 from trafficvault.layout import Layout, day_key_id
 from trafficvault.provider import LocalKeyFile
 

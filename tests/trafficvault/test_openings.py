@@ -9,9 +9,10 @@ import pytest
 from tests.support import Order, Usage, approved, ingest, new_vault, usage
 from tests.trafficvault.block_vault import give_blocks
 from trafficvault import docket
+from trafficvault.coverage import SignedWarrant
 from trafficvault.errors import FaultError, RefusedError
 from trafficvault.holdings import StoredFile
-from trafficvault.keys import Admission, Released, SignedWarrant
+from trafficvault.keys import Admission, Released
 from trafficvault.openings import Openings
 from trafficvault.vault import Vault
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from trafficvault import people, signing
 from trafficvault.catalogue import Catalogue, Transaction
+from trafficvault.coverage import PersonKey
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError, RefusedError, UsageError
-from trafficvault.keys import PersonKey
 from trafficvault.people import Cost, Person
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)

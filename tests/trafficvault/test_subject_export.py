@@ -26,9 +26,10 @@ from tests.trafficvault.rights_house import (
 from trafficvault import answering, app, compact, delivery, docket, expire, policy_file, rights, signing
 from trafficvault.clock import SetClock
 from trafficvault.compaction import Selection
+from trafficvault.coverage import SignedWarrant, Vouch
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError, RefusedError, UsageError
-from trafficvault.keys import KeyStore, SignedWarrant, Vouch
+from trafficvault.keys import KeyStore
 from trafficvault.vault import Vault
 
 
