@@ -48,6 +48,17 @@ class Vouch:
     at: datetime
     signature: str
 
+    @classmethod
+    def of(cls, row: Mapping[str, Any], done: str) -> Vouch:
+        """What a row of the catalogue has of it: in `approved_by`, `_at` and `_signature` for what is `done` approved.
+        The inverse of `columns`.
+        """
+        return cls(row[f"{done}_by"], datetime.fromisoformat(row[f"{done}_at"]), row[f"{done}_signature"])
+
+    def columns(self, done: str) -> dict[str, str]:
+        """The columns that a row of the catalogue has it in."""
+        return {f"{done}_by": self.person, f"{done}_at": signing.instant(self.at), f"{done}_signature": self.signature}
+
 
 @dataclass(frozen=True, slots=True)
 class SignedWarrant:

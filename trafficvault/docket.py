@@ -9,10 +9,10 @@ both signatures again, by itself, before any key is released (`trafficvault.keys
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from queries.questions import questions
-from trafficvault import completeness, coverage, holds, refusals, row_keys, signing, warrants
+from trafficvault import completeness, coverage, holds, refusals, row_keys, warrants
+from trafficvault.catalogue import Row
 from trafficvault.coverage import SignedWarrant, Vouch
 from trafficvault.errors import RefusedError
 from trafficvault.people import Person, require_role
@@ -72,9 +72,7 @@ def register(vault: Vault, person: Person, text: str) -> str:
             state="registered",
             digest=document.digest,
             **row_keys.seal(vault, tx, "warrants", warrant_id, document.document),
-            registered_by=person.name,
-            registered_at=signing.instant(now),
-            registered_signature=person.sign(signing.statement("register", document.digest, person.name, now)),
+            **person.vouch("register", document.digest, now).columns("registered"),
             approved_by=None,
             approved_at=None,
             approved_signature=None,
@@ -107,18 +105,8 @@ def _approve(vault: Vault, person: Person, warrant_id: str) -> None:
         row = tx.get("warrants", id=warrant_id)
         if row is None or row["state"] != "registered":
             raise RefusedError(f"approving warrant {warrant_id}: somebody else changed its state meanwhile")
-        tx.put(
-            "warrants",
-            **row
-            | {
-                "state": "approved",
-                "approved_by": person.name,
-                "approved_at": signing.instant(now),
-                "approved_signature": person.sign(
-                    signing.statement("approve", found.document.digest, person.name, now)
-                ),
-            },
-        )
+        vouch = person.vouch("approve", found.document.digest, now)
+        tx.put("warrants", **row | vouch.columns("approved") | {"state": "approved"})
         holds.bind(tx, warrant_id, found.document, held)
         vault.audit.enter(tx, "warrant-approve", person.name, {"warrant": warrant_id, "digest": found.document.digest})
     vault.audit.flush()
@@ -163,14 +151,7 @@ def listing(vault: Vault) -> list[Docketed]:
     return [_docketed(vault, row) for row in sorted(rows, key=lambda row: str(row["registered_at"]))]
 
 
-def _docketed(vault: Vault, row: dict[str, object]) -> Docketed:
-    approved = None
-    if row["approved_by"] is not None:
-        approved = _vouch(row, "approved")
-    return Docketed(
-        str(row["id"]), str(row["state"]), holds.document_of(vault, row), _vouch(row, "registered"), approved
-    )
-
-
-def _vouch(row: dict[str, object], act: str) -> Vouch:
-    return Vouch(str(row[f"{act}_by"]), datetime.fromisoformat(str(row[f"{act}_at"])), str(row[f"{act}_signature"]))
+def _docketed(vault: Vault, row: Row) -> Docketed:
+    approved = None if row["approved_by"] is None else Vouch.of(row, "approved")
+    document = holds.document_of(vault, row)
+    return Docketed(row["id"], row["state"], document, Vouch.of(row, "registered"), approved)

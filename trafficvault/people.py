@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from trafficvault import sealing, signing
 from trafficvault.catalogue import Transaction
-from trafficvault.coverage import PersonKey
+from trafficvault.coverage import PersonKey, Vouch
 from trafficvault.errors import FaultError, RefusedError, UsageError
 
 ROLES = ("officer", "approver", "operator", "auditor", "administrator")
@@ -76,12 +76,23 @@ class Person:
         """The person's Ed25519 signature of `message`, as hex."""
         return signing.sign(self._private_key, message)
 
+    def vouch(self, act: str, digest: str, at: datetime) -> Vouch:
+        """The person's signature that they did `act` (register, approve, …) on what has this digest, at that moment."""
+        return Vouch(self.name, at, self.sign(signing.statement(act, digest, self.name, at)))
+
 
 def require_role(person: Person, role: str) -> None:
     """Raises `RefusedError` when `person` does not have `role`."""
     if role not in person.roles:
         has = ", ".join(sorted(person.roles))
         raise RefusedError(f"this act needs the role {role}, and the acting person has {has}", hint=_ASK)
+
+
+def require_one_of(person: Person, roles: Collection[str], doing: str) -> None:
+    """Raises `RefusedError` when `person` has none of `roles`; `doing` is what takes one of them."""
+    if not person.roles & frozenset(roles):
+        wanted, has = (", ".join(sorted(some)) for some in (roles, person.roles))
+        raise RefusedError(f"{doing}: this takes one of the roles {wanted}, and the acting person has {has}", hint=_ASK)
 
 
 _ASK = "an administrator adds people with: trafficvault --user ADMIN user add NAME --role ROLE"

@@ -14,14 +14,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Final
 
 from trafficvault import people, refusals, row_keys, signing
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.coverage import Vouch
 from trafficvault.errors import FaultError, RefusedError
-from trafficvault.people import Person
+from trafficvault.people import Person, require_one_of
 from trafficvault.vault import Vault
 
 _ID_BYTES = 8
@@ -86,7 +85,7 @@ def propose(
         if (known.digest, known.state) == (digest, "open"):
             return known
     proposal_id = random(_ID_BYTES).hex()
-    vouch = Vouch(person.name, now, person.sign(signing.statement("propose", digest, person.name, now)))
+    vouch = person.vouch("propose", digest, now)
     with vault.catalogue.transaction() as tx:
         tx.put(
             "proposals",
@@ -94,9 +93,7 @@ def propose(
             kind=kind,
             state="open",
             **row_keys.seal(vault, tx, "proposals", proposal_id, body),
-            proposed_by=vouch.person,
-            proposed_at=signing.instant(now),
-            proposed_signature=vouch.signature,
+            **vouch.columns("proposed"),
         )
         vault.audit.enter(tx, f"{kind}-propose", person.name, {"proposal": proposal_id, "digest": digest})
     vault.audit.flush()
@@ -105,7 +102,12 @@ def propose(
 
 def require_proposer(person: Person, kind: str) -> None:
     """Raises `RefusedError` when `person` has no role that may propose `kind`."""
-    _require_one_of(person, KINDS[kind].proposers, f"proposing {kind}")
+    require_one_of(person, KINDS[kind].proposers, f"proposing {kind}")
+
+
+def may_read(person: Person, kind: str) -> bool:
+    """Whether `person` may propose or approve `kind`, or looks on as an auditor."""
+    return bool(person.roles & (KINDS[kind].proposers | KINDS[kind].approvers | {"auditor"}))
 
 
 def approve(vault: Vault, person: Person, proposal_id: str) -> Proposal:
@@ -116,7 +118,7 @@ def approve(vault: Vault, person: Person, proposal_id: str) -> Proposal:
     found = load(vault, proposal_id)
     doing = f"approving {found.kind} {proposal_id}"
     with refusals.logged(vault, f"{found.kind}-approve", person.name, {"proposal": proposal_id}):
-        _require_one_of(person, KINDS[found.kind].approvers, doing)
+        require_one_of(person, KINDS[found.kind].approvers, doing)
         if found.state not in ("open", "approved"):
             raise RefusedError(f"{doing}: it is {found.state}; propose it again")
         if found.proposed.person == person.name:
@@ -124,21 +126,12 @@ def approve(vault: Vault, person: Person, proposal_id: str) -> Proposal:
     if found.state == "approved":
         return found
     now = vault.clock.now()
-    vouch = Vouch(person.name, now, person.sign(signing.statement("approve", found.digest, person.name, now)))
+    vouch = person.vouch("approve", found.digest, now)
     with vault.catalogue.transaction() as tx:
         row = _row(tx, proposal_id)
         if row["state"] != "open":
             raise RefusedError(f"{doing}: somebody else changed its state meanwhile")
-        tx.put(
-            "proposals",
-            **row
-            | {
-                "state": "approved",
-                "approved_by": vouch.person,
-                "approved_at": signing.instant(now),
-                "approved_signature": vouch.signature,
-            },
-        )
+        tx.put("proposals", **row | vouch.columns("approved") | {"state": "approved"})
         vault.audit.enter(tx, f"{found.kind}-approve", person.name, {"proposal": proposal_id, "digest": found.digest})
     vault.audit.flush()
     return load(vault, proposal_id)
@@ -150,7 +143,7 @@ def drop(vault: Vault, person: Person, proposal_id: str) -> None:
     doing = f"dropping {found.kind} {proposal_id}"
     with refusals.logged(vault, f"{found.kind}-drop", person.name, {"proposal": proposal_id}):
         if person.name != found.proposed.person:
-            _require_one_of(person, KINDS[found.kind].approvers, doing)
+            require_one_of(person, KINDS[found.kind].approvers, doing)
         if found.state != "open":
             raise RefusedError(f"{doing}: it is {found.state}, and only an open one can be dropped")
     with vault.catalogue.transaction() as tx:
@@ -217,21 +210,9 @@ def _row(tx: Transaction, proposal_id: str) -> Row:
 
 def _opened(vault: Vault, row: Row) -> Proposal:
     body = row_keys.unseal(vault, "proposals", row)
-    approved = None if row["approved_by"] is None else _vouch(row, "approved")
-    return Proposal(row["id"], row["kind"], row["state"], body, _vouch(row, "proposed"), approved)
-
-
-def _vouch(row: Row, act: str) -> Vouch:
-    return Vouch(row[f"{act}_by"], datetime.fromisoformat(row[f"{act}_at"]), row[f"{act}_signature"])
+    approved = None if row["approved_by"] is None else Vouch.of(row, "approved")
+    return Proposal(row["id"], row["kind"], row["state"], body, Vouch.of(row, "proposed"), approved)
 
 
 def _digest(kind: str, body: dict[str, Any]) -> str:
     return signing.digest({"kind": "proposal", "v": _FORMAT, "what": kind, "body": body})
-
-
-def _require_one_of(person: Person, roles: frozenset[str], doing: str) -> None:
-    if not person.roles & roles:
-        has = ", ".join(sorted(person.roles))
-        raise RefusedError(
-            f"{doing}: this takes one of the roles {', '.join(sorted(roles))}, and the acting person has {has}"
-        )

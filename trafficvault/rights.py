@@ -26,7 +26,7 @@ from trafficvault import targets as targets_rules
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.coverage import SignedWarrant, Vouch, vouched
 from trafficvault.errors import RefusedError, UsageError
-from trafficvault.people import Person, require_role
+from trafficvault.people import Person, require_one_of, require_role
 from trafficvault.rights_rules import OBJECT, PORT, RECTIFY, RESTRICT, Ask
 from trafficvault.vault import Vault
 
@@ -81,7 +81,7 @@ def add(vault: Vault, person: Person, ask: Ask) -> str:
     Raises `RefusedError` for another role, `UsageError` when it is not of the form or lies in the future.
     """
     with refusals.logged(vault, "rights-add", person.name, {}):
-        _require_one_of(person, _TAKERS, "registering a request")
+        require_one_of(person, _TAKERS, "registering a request")
     now = vault.clock.now()
     if max(ask.received, ask.checked_at) > now:
         raise UsageError("registering a request: it came, or its person was identified, in the future; look at --at")
@@ -101,9 +101,7 @@ def add(vault: Vault, person: Person, ask: Ask) -> str:
                 **row_keys.seal(vault, tx, "rights", request_id, document),
                 received_at=signing.instant(ask.received),
                 due=signing.instant(due),
-                registered_by=person.name,
-                registered_at=signing.instant(now),
-                registered_signature=person.sign(signing.statement("register", digest, person.name, now)),
+                **person.vouch("register", digest, now).columns("registered"),
                 until=max(one["to"] for one in document["targets"]),
             )
             told = {"request": request_id, "right": ask.right, "digest": digest, "identified_by": ask.method}
@@ -119,9 +117,8 @@ def approve(vault: Vault, person: Person, request_id: str) -> None:
     now = vault.clock.now()
     with vault.catalogue.transaction() as tx:
         row = _require_state(tx, request_id, ("registered",), "approving")
-        signature = person.sign(signing.statement("approve", found.digest, person.name, now))
-        vouch = {"approved_by": person.name, "approved_at": signing.instant(now), "approved_signature": signature}
-        tx.put("rights", **row | vouch | {"state": "approved"})
+        vouch = person.vouch("approve", found.digest, now)
+        tx.put("rights", **row | vouch.columns("approved") | {"state": "approved"})
         vault.audit.enter(tx, "rights-approve", person.name, {"request": request_id, "digest": found.digest})
     vault.audit.flush()
 
@@ -149,7 +146,7 @@ def extend(vault: Vault, person: Person, request_id: str, reason: str) -> Reques
     if reason not in rights_rules.EXTENSIONS:
         raise UsageError(f"{doing}: the reason is one of {', '.join(rights_rules.EXTENSIONS)}")
     with refusals.logged(vault, "rights-extend", person.name, {"request": request_id}):
-        _require_one_of(person, _TAKERS, doing)
+        require_one_of(person, _TAKERS, doing)
         found = load(vault, request_id)
         if found.state not in OPEN or found.extended is not None:
             raise RefusedError(f"{doing}: it is {found.state}, or was extended before; that is done once, while open")
@@ -264,14 +261,6 @@ def _require_state(tx: Transaction, request_id: str, states: tuple[str, ...], do
     return row
 
 
-def _require_one_of(person: Person, roles: frozenset[str], doing: str) -> None:
-    if not person.roles & roles:
-        has = ", ".join(sorted(person.roles))
-        raise RefusedError(
-            f"{doing} takes one of the roles {', '.join(sorted(roles))}, and the acting person has {has}"
-        )
-
-
 def _row(tx: Transaction, request_id: str) -> Row:
     row = tx.get("rights", id=request_id)
     if row is None:
@@ -290,12 +279,8 @@ def _opened(vault: Vault, row: Row) -> Request:
         datetime.fromisoformat(row["due"]),
         row["extended"],
         row["ground"],
-        _vouch(row, "registered"),
-        None if row["approved_by"] is None else _vouch(row, "approved"),
+        Vouch.of(row, "registered"),
+        None if row["approved_by"] is None else Vouch.of(row, "approved"),
         row["closed_by"],
         row["closed_at"],
     )
-
-
-def _vouch(row: Row, act: str) -> Vouch:
-    return Vouch(row[f"{act}_by"], datetime.fromisoformat(row[f"{act}_at"]), row[f"{act}_signature"])

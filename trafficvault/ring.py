@@ -1,8 +1,8 @@
 """The ring: all day keys of a vault, and the keys of what has no day, together in one sealed file per generation.
 
 A ring is a value; `seal_ring` and `open_ring` are its form on disk, and `plan_recovery` is the rule, without a disk,
-that says what a crash between two steps of a renewal left to be done. `trafficvault.keys` carries it out. No key is
-kept anywhere else: a database would keep deleted keys in its journal.
+that says what a crash between two steps of a renewal left to be done. `trafficvault.living_ring` carries it out. No key
+is kept anywhere else: a database would keep deleted keys in its journal.
 """
 
 from __future__ import annotations

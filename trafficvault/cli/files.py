@@ -12,8 +12,10 @@ def read_text(path: Path) -> str:
     """The text of a file that an option names. Raises `UsageError`."""
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as problem:
-        raise UsageError(f"reading {path}: {getattr(problem, 'strerror', None) or 'it is not text'}") from problem
+    except OSError as problem:
+        raise UsageError(f"reading {path}: {problem.strerror}") from problem
+    except UnicodeDecodeError as problem:
+        raise UsageError(f"reading {path}: it is not UTF-8 text at byte {problem.start}") from problem
 
 
 def write(path: Path, content: bytes) -> None:

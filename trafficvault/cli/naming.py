@@ -24,7 +24,7 @@ _TABLES: Final = {
     "request": "rights",
 }
 _ORDERING = frozenset({"officer", "approver", "auditor"})
-_READERS: Final = {"warrant": _ORDERING, "hold": _ORDERING, "request": _ORDERING | {"operator"}}
+READERS: Final = {"warrant": _ORDERING, "hold": _ORDERING, "request": _ORDERING | {"operator"}}
 
 
 def full_id(vault: Vault, what: str, written: str, person: Person | None = None) -> str:
@@ -48,6 +48,5 @@ def _may_list(what: str, row: Row, person: Person | None) -> bool:
     if person is None:
         return False
     if what == "proposal":
-        kind = proposals.KINDS[row["kind"]]
-        return bool(person.roles & (kind.proposers | kind.approvers | {"auditor"}))
-    return bool(person.roles & _READERS[what])
+        return proposals.may_read(person, row["kind"])
+    return bool(person.roles & READERS[what])

@@ -9,14 +9,13 @@ import typer
 
 from trafficvault import confirming, disclose, docket, wording
 from trafficvault.cli.door import AsJson, door
-from trafficvault.cli.naming import full_id
+from trafficvault.cli.files import read_text
+from trafficvault.cli.naming import READERS, full_id
 from trafficvault.cli.proposing import CARRIERS, told
 from trafficvault.cli.screen import facts_for_people, plain, print_lines, print_object, print_table, progress
-from trafficvault.errors import RefusedError, UsageError
-from trafficvault.people import Person
+from trafficvault.people import Person, require_one_of
 
 warrant_verbs = typer.Typer(no_args_is_help=True, help="Warrants: registered by one person, approved by another.")
-_READERS = frozenset({"officer", "approver", "auditor"})
 WarrantId = Annotated[str, typer.Argument(help="A warrant id, or its beginning; `warrant list` shows them.")]
 WarrantFile = Annotated[Path, typer.Argument(help="A warrant in TOML.", exists=True, dir_okay=False)]
 
@@ -30,7 +29,7 @@ def add_to(app: typer.Typer) -> None:
 @warrant_verbs.command("check")
 def check(context: typer.Context, file: WarrantFile, as_json: AsJson = False) -> None:
     """Say in plain words what a warrant covers, what of it expires, which sources have gaps. Reads no record."""
-    sentences = docket.check(door(context).open(), _text(file))
+    sentences = docket.check(door(context).open(), read_text(file))
     if as_json:
         print_object({"sentences": sentences})
     else:
@@ -41,7 +40,7 @@ def check(context: typer.Context, file: WarrantFile, as_json: AsJson = False) ->
 def add(context: typer.Context, file: WarrantFile, as_json: AsJson = False) -> None:
     """Register a warrant (role officer)."""
     vault = door(context).open()
-    warrant_id = docket.register(vault, door(context).person(vault), _text(file))
+    warrant_id = docket.register(vault, door(context).person(vault), read_text(file))
     if as_json:
         print_object({"warrant_id": warrant_id})
     else:
@@ -179,14 +178,4 @@ def confirm(context: typer.Context, as_json: AsJson = False) -> None:
 
 def require_reader(person: Person) -> None:
     """Raises `RefusedError` unless `person` may read the docket."""
-    if not person.roles & _READERS:
-        raise RefusedError(
-            f"reading the docket takes one of the roles {', '.join(sorted(_READERS))}, and the acting person has none"
-        )
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as problem:
-        raise UsageError(f"reading {path.name}: it is not UTF-8 text at byte {problem.start}") from problem
+    require_one_of(person, READERS["warrant"], "reading the docket")

@@ -39,7 +39,7 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
     """List proposals (whoever may make or approve one of their kind, or an auditor)."""
     vault = door(context).open()
     person = door(context).person(vault)
-    rows = [_facts(item) for item in proposals.listing(vault) if _may_read(person, item)]
+    rows = [_facts(item) for item in proposals.listing(vault) if proposals.may_read(person, item.kind)]
     if as_json:
         print_object({"proposals": rows})
     else:
@@ -54,7 +54,7 @@ def show(context: typer.Context, proposal: ProposalId, as_json: AsJson = False) 
     person = door(context).person(vault)
     proposal = full_id(vault, "proposal", proposal, person)
     found = proposals.load(vault, proposal)
-    if not _may_read(person, found):
+    if not proposals.may_read(person, found.kind):
         raise RefusedError(
             f"showing proposal {proposal}: the acting person may neither make nor approve one of its kind"
         )
@@ -101,8 +101,3 @@ def _facts(found: Proposal) -> dict[str, object]:
         "proposed_by": found.proposed.person,
         "approved_by": found.approved.person if found.approved else None,
     }
-
-
-def _may_read(person: Person, found: Proposal) -> bool:
-    kind = proposals.KINDS[found.kind]
-    return bool(person.roles & (kind.proposers | kind.approvers | {"auditor"}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +11,12 @@ import typer
 from trafficvault import answering, rights, rights_rules, wording
 from trafficvault.cli.door import AsJson, door
 from trafficvault.cli.files import read_text
-from trafficvault.cli.naming import full_id
+from trafficvault.cli.moments import read_moment
+from trafficvault.cli.naming import READERS, full_id
 from trafficvault.cli.screen import facts_for_people, plain, print_lines, print_object, print_table
 from trafficvault.coverage import OPENING_RIGHTS
-from trafficvault.errors import RefusedError, UsageError
-from trafficvault.people import Person
+from trafficvault.errors import UsageError
+from trafficvault.people import Person, require_one_of
 from trafficvault.rights import Request
 from trafficvault.rights_rules import ERASE, Ask
 from trafficvault.terms import Words
@@ -23,7 +24,6 @@ from trafficvault.vault import Vault
 
 rights_verbs = typer.Typer(no_args_is_help=True, help="Customers' requests: access, rectification, erasure and others.")
 RequestId = Annotated[str, typer.Argument(help="A request id, or its beginning; `rights list` shows them.")]
-_READERS = frozenset({"officer", "operator", "approver", "auditor"})
 
 
 def add_to(app: typer.Typer) -> None:
@@ -48,15 +48,15 @@ def add(
     """Register a request (role officer or operator, who identified the person)."""
     vault = door(context).open()
     person = door(context).person(vault)
-    came = vault.clock.now() if received is None else _moment(received, "--received")
+    came = vault.clock.now() if received is None else read_moment(received, "--received")
     ask = Ask(
         kind,
         [_identifier(text) for text in identifier],
-        _moment(since, "--since"),
-        came if until is None else _moment(until, "--until"),
+        read_moment(since, "--since"),
+        came if until is None else read_moment(until, "--until"),
         came,
         person_checked,
-        _moment(at, "--at"),
+        read_moment(at, "--at"),
         None if statement is None else read_text(statement),
         None if record is None else _record(record),
     )
@@ -231,8 +231,7 @@ def _said(sentences: tuple[Words, ...]) -> list[str]:
 
 
 def _require_reader(person: Person) -> None:
-    if not person.roles & _READERS:
-        raise RefusedError(f"reading customers' requests takes one of the roles {', '.join(sorted(_READERS))}")
+    require_one_of(person, READERS["request"], "reading customers' requests")
 
 
 def _identifier(text: str) -> tuple[str, str]:
@@ -248,13 +247,3 @@ def _record(text: str) -> tuple[str, str, int]:
     if not source or not batch or not row.isdecimal():
         raise UsageError("reading --record: it must be SOURCE/BATCH/ROW, as the answer to a request of access has them")
     return source, batch, int(row)
-
-
-def _moment(text: str, option: str) -> datetime:
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        raise UsageError(f"reading {option}: it must be a moment with its offset, as 2026-11-20T00:00:00+01:00")
-    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +10,10 @@ import typer
 from trafficvault import endings, wording
 from trafficvault.cli import proposing
 from trafficvault.cli.door import AsJson, door
+from trafficvault.cli.moments import read_moment
 from trafficvault.cli.screen import print_lines, print_object, print_table
-from trafficvault.errors import RefusedError, UsageError
+from trafficvault.errors import UsageError
+from trafficvault.people import require_one_of
 
 service_verbs = typer.Typer(no_args_is_help=True, help="Services: what is kept until one ends goes after it.")
 _READERS = frozenset({"operator", "administrator", "auditor"})
@@ -51,7 +52,7 @@ def end(
         raise UsageError("recording the end of a service: say with --at when it ended, or give --file")
     named = {"subscriber": subscriber, "msisdn": msisdn, "imsi": imsi}
     subjects = {kind: value for kind, value in named.items() if value is not None}
-    ended_at, began = _moment(at, "--at"), None if since is None else _moment(since, "--since")
+    ended_at, began = read_moment(at, "--at"), None if since is None else read_moment(since, "--since")
     vault = door(context).open()
     made = endings.propose(vault, door(context).person(vault), subjects, ended_at, began)
     if as_json:
@@ -90,8 +91,7 @@ def withdraw(
 def list_(context: typer.Context, as_json: AsJson = False) -> None:
     """List the ends of services, without names (role operator, administrator or auditor)."""
     vault = door(context).open()
-    if not door(context).person(vault).roles & _READERS:
-        raise RefusedError(f"listing the ends of services: this takes one of the roles {', '.join(sorted(_READERS))}")
+    require_one_of(door(context).person(vault), _READERS, "listing the ends of services")
     rows = endings.listing(vault)
     if as_json:
         print_object({"endings": rows})
@@ -109,13 +109,3 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
         ]
         names = ("ending", "state", "ended at", "waits until", "removed", "to remove")
         print_table("ends of services", names, told)
-
-
-def _moment(text: str, option: str) -> datetime:
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        raise UsageError(f"reading {option}: it must be a moment with its offset, as 2026-11-20T00:00:00+01:00")
-    return found
