@@ -35,6 +35,16 @@ HIDDEN = ".package-"
 _OURS = ("files", "rows", "public_key", "signature")
 
 
+def require_place(directory: Path, apart: Iterable[Path], doing: str) -> None:
+    """Raises `UsageError` unless `directory` is a new one, inside none of those `apart`."""
+    if directory.exists() or directory.is_symlink():
+        raise UsageError(f"{doing}: {directory} exists; name a new directory")
+    place = directory.resolve()
+    for inside in (other.resolve() for other in apart):
+        if place.is_relative_to(inside):
+            raise UsageError(f"{doing}: {directory} lies inside {inside.name}; a package is in clear, so name another")
+
+
 def write_package(
     disk: Disk,
     directory: Path,

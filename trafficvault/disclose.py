@@ -30,7 +30,6 @@ from trafficvault import (
     delivery,
     docket,
     locks,
-    people,
     refusals,
     rights,
     search,
@@ -77,7 +76,7 @@ def run(
     with refusals.logged(vault, "disclose", person.name, {"warrant": warrant_id}):
         require_role(person, "officer")
         order = docket.load(vault, warrant_id)
-    _require_place(vault, warrant_id, out)
+    delivery.require_place(out, (vault.layout.vault, vault.layout.keys), f"running warrant {warrant_id}")
     name = question_name or _only_question(order)
     question = questions().get(name)
     started = vault.clock.now()
@@ -152,8 +151,6 @@ def _answer(
     wanted = warrants.scope_of(document, question.classes)
     needs = question.needs | warrants.found_by(document)
     finding = search.Search(vault, signed, wanted, moment, needs)
-    # After the search has read the catalogue: the ring then has the keys of every file it knows.
-    _look_up(vault)
     carried = Carried(vault)
     known = completeness.look(vault, document, wanted.classes, finding.searched(), moment, needs)
     tables = engine.answers(
@@ -245,16 +242,6 @@ def _refused(vault: Vault, person: Person, order: Docketed, name: str, reasons: 
     return RefusedError(f"running warrant {order.warrant_id}: {'; '.join(reasons)}")
 
 
-def _require_place(vault: Vault, warrant_id: str, out: Path) -> None:
-    """Raises `UsageError` unless `out` is a new directory outside the vault and its keys."""
-    if out.exists() or out.is_symlink():
-        raise UsageError(f"running warrant {warrant_id}: {out} exists; name a new directory")
-    place = out.resolve()
-    for inside in (vault.layout.vault.resolve(), vault.layout.keys.resolve()):
-        if place.is_relative_to(inside):
-            raise UsageError(f"running warrant {warrant_id}: {out} lies inside {inside.name}; a package is in clear")
-
-
 def _trusted_time(vault: Vault) -> datetime | None:
     with vault.catalogue.reading() as tx:
         return vault.audit.trusted_time(tx)
@@ -266,10 +253,3 @@ def _enter_failure(vault: Vault, row: dict[str, Any], problem: BaseException) ->
         detail = {"disclosure": row["id"], "error": type(problem).__name__}
         vault.audit.enter(tx, "disclose-failed", row["person"], detail)
     vault.audit.flush()
-
-
-def _look_up(vault: Vault) -> None:
-    """Takes the ring and the people as they are now: who is disabled later does not stop a run that began."""
-    with vault.catalogue.reading() as tx:
-        vault.keys.follow(int(tx.meta("generation") or 0))
-        vault.keys.attach_directory({person.name: person for person in people.listing(tx)}.get)

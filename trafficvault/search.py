@@ -25,8 +25,9 @@ from ingest.record import COLUMNS, FRAME, category_of
 from queries import scope
 from queries.engine import Grant
 from queries.scope import ANSWER_DAY, Scope
-from trafficvault import blocks, carving
+from trafficvault import blocks, carving, people
 from trafficvault.block_form import ROWS
+from trafficvault.catalogue import GENERATION
 from trafficvault.coverage import SignedWarrant
 from trafficvault.holdings import StoredFile
 from trafficvault.outliving import Outliving
@@ -66,6 +67,8 @@ class Search:
     ) -> None:
         """`needs` are the categories without which the question is refused: a day that has lost one is not opened.
         `rules` are the terms inside which rows are given: those that serve a warrant, unless others are given.
+
+        From here on the search goes by ring and people as they are now: who is disabled later does not stop it.
         """
         self._vault, self._warrant, self._scope, self._now = vault, warrant, wanted, now
         self._rules = rules or vault.policy.serving(DISCLOSING)
@@ -80,6 +83,8 @@ class Search:
         self._outliving = Outliving(vault, self._held.holds, self._near, wanted.categories, now, self._rules)
         days = {file.day for file in self._files}
         self._days = sorted(days | self._held.dates() | self._outliving.dates())
+        # Only now that the catalogue was read: the ring then has the keys of every file that it named.
+        _look_up(vault)
 
     def searched(self) -> list[tuple[str, date]]:
         """Class and day of every partition that is opened to look for targets."""
@@ -265,6 +270,12 @@ class Search:
             day = pl.col(FILE_DAY).dt.offset_by(f"{step}d")
             dated = parts.select(pl.exclude(FILE_DAY), day.alias(ANSWER_DAY), neighbour=pl.lit(step != 0))
             yield dated.join(calls, on=["correlation_id", ANSWER_DAY], how="semi")
+
+
+def _look_up(vault: Vault) -> None:
+    with vault.catalogue.reading() as tx:
+        vault.keys.follow(int(tx.meta(GENERATION) or 0))
+        vault.keys.attach_directory({person.name: person for person in people.listing(tx)}.get)
 
 
 def _of_days(rows: pl.DataFrame, first: date, last: date) -> pl.DataFrame:

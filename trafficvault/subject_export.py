@@ -26,9 +26,9 @@ from ingest.record import CLASSES, INTERVAL_CLASSES, SCHEMA
 from queries import subject
 from queries.scope import Scope
 from queries.target import Target
-from trafficvault import delivery, locks, people, rights, rights_rules, search, signing, targets
+from trafficvault import delivery, locks, rights, rights_rules, search, signing, targets
 from trafficvault.annotation import Carried
-from trafficvault.errors import RefusedError, UsageError
+from trafficvault.errors import RefusedError
 from trafficvault.people import Person
 from trafficvault.policy import Policy
 from trafficvault.rights import Request
@@ -55,7 +55,7 @@ def write(vault: Vault, person: Person, request: Request, out: Path) -> Export:
 
     Raises `UsageError` when `out` exists or lies inside the vault, and `RefusedError` as `KeyStore.admit`.
     """
-    _require_place(vault, request.request_id, out)
+    delivery.require_place(out, (vault.layout.vault, vault.layout.keys), f"answering request {request.request_id}")
     signed = request.signed
     if signed is None:
         raise RefusedError(f"answering request {request.request_id}: nobody approved it")
@@ -70,7 +70,6 @@ def write(vault: Vault, person: Person, request: Request, out: Path) -> Export:
     scope = Scope(wanted, frozenset(request.document["classes"]), frozenset(request.document["categories"]))
     carried = Carried(vault, request.document["targets"])
     with locks.reading(vault.layout):
-        _look_up(vault)
         finding = search.Search(vault, signed, scope, _moment(vault), rules=rules)
         found = [_own(table, wanted) for table in finding.stretches(lambda step: None, with_neighbours=False)]
     asked = sorted({*named, *(name for rows in found for name in subject.customers(rows))})
@@ -159,19 +158,3 @@ def as_texts(words: Words) -> dict[str, str]:
 
 def _moment(vault: Vault) -> datetime:
     return vault.audit.moment().astimezone(UTC)
-
-
-def _require_place(vault: Vault, request_id: str, out: Path) -> None:
-    if out.exists() or out.is_symlink():
-        raise UsageError(f"answering request {request_id}: {out} exists; name a new directory")
-    place = out.resolve()
-    for inside in (vault.layout.vault.resolve(), vault.layout.keys.resolve()):
-        if place.is_relative_to(inside):
-            raise UsageError(f"answering request {request_id}: {out} lies inside {inside.name}; an answer is in clear")
-
-
-def _look_up(vault: Vault) -> None:
-    """Takes the ring and the people as they are now."""
-    with vault.catalogue.reading() as tx:
-        vault.keys.follow(int(tx.meta("generation") or 0))
-        vault.keys.attach_directory({person.name: person for person in people.listing(tx)}.get)

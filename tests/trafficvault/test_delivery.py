@@ -352,6 +352,20 @@ def test_an_existing_directory(tmp_path: Path) -> None:
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_a_package_lies_apart(tmp_path: Path) -> None:
+    """A new directory has a place for it; one that exists, and one inside what it must be apart from, has none."""
+    (tmp_path / "vault").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "vault")
+    apart = (tmp_path / "vault", tmp_path / "keys")
+    delivery.require_place(tmp_path / "vaults" / "package", apart, "running a warrant")
+
+    with pytest.raises(UsageError, match=r"^running a warrant: .*vault exists; name a new directory"):
+        delivery.require_place(tmp_path / "vault", apart, "running a warrant")
+    for inside in (tmp_path / "vault" / "deep" / "package", tmp_path / "keys", tmp_path / "link" / "package"):
+        with pytest.raises(UsageError, match=r"^running a warrant: .* lies inside (vault|keys); a package is in clear"):
+            delivery.require_place(inside, apart, "running a warrant")
+
+
 def test_a_log_that_cannot_be_written(tmp_path: Path) -> None:
     """When the result can't enter the log, nothing leaves and nothing stays."""
 

@@ -47,6 +47,19 @@ def test_only_days_of_the_window_are_opened(vault: Vault) -> None:
     assert rows_by_day(search) == [("2026-11-11", 1)]
 
 
+def test_a_search_opens_what_another_process_committed_before_it(vault: Vault) -> None:
+    """Its ring is that of the catalogue it read: a day whose key came after the process began is searched as well."""
+    found = docket.load(vault, approved(vault, Order()))
+    assert found.signed is not None
+    running = opened(vault)
+    ingest(vault, "mvno_pipe", usage([Usage(at="20261113120000")]), "S4PGWM000002")
+    held = running.keys.key_ids()
+    search = Search(running, found.signed, warrants.scope_of(found.document), NOW)
+
+    assert not any("2026-11-13" in name for name in held)
+    assert [day for day, _ in rows_by_day(search)] == [f"2026-11-{day}" for day in (10, 11, 12, 13)]
+
+
 def test_a_window_ends_before_its_end(vault: Vault) -> None:
     """The end of a window is outside it: one that ends at midnight reaches no record of the day that begins then."""
     order = Order(start="2026-11-10T00:00:00Z", end="2026-11-11T00:00:00Z")
