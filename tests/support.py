@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.founding import FOUNDERS
-from trafficvault import app, disclose, docket, intake, people, receive
+from trafficvault import app, disclose, docket, intake, people, receive, stretching
 from trafficvault.audit import AuditLog
 from trafficvault.clock import SetClock
 from trafficvault.disclose import Disclosure
@@ -27,7 +27,7 @@ NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 PASSWORD = "correct horse battery staple"
 SUBSCRIBER, OTHER, THIRD = "31612345678", "31687654321", "31201234567"
 STAFF = {"olga": ("officer",), "piet": ("approver",), "otto": ("operator",), "aukje": ("auditor",)}
-FAST = people.Cost(memory_kib=64, iterations=1, lanes=1)
+FAST = stretching.Cost(memory_kib=64, iterations=1, lanes=1)
 """Argon2id so cheap that it protects nothing: for tests alone."""
 
 

@@ -30,10 +30,11 @@ from trafficvault.durable import Disk
 from trafficvault.errors import FaultError, RefusedError, UsageError
 from trafficvault.keys import KeyStore
 from trafficvault.layout import Layout
-from trafficvault.people import DEFAULT_COST, Cost, Person
+from trafficvault.people import DEFAULT_COST, Person
 from trafficvault.policies import Ruling
 from trafficvault.provider import Ask, KeyProvider, from_environment
 from trafficvault.shelf import FeedShelf
+from trafficvault.stretching import Cost
 from trafficvault.vault import Vault
 
 _POLICY = "policy"

@@ -25,12 +25,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
-
 from trafficvault import sealing, signing
 from trafficvault.catalogue import Transaction
 from trafficvault.coverage import PersonKey, Vouch
 from trafficvault.errors import FaultError, RefusedError, UsageError
+from trafficvault.stretching import SALT_BYTES, Cost, stretched
 
 ROLES = ("officer", "approver", "operator", "auditor", "administrator")
 _DISCLOSING = frozenset({"officer", "approver"})
@@ -46,21 +45,12 @@ DISABLED: Final = 1
 """For good."""
 SUSPENDED: Final = 2
 """Until administrators confirm the person: the catalogue was put back, and nothing proves who may act since."""
-_SALT_BYTES = 16
 _SEED_BYTES = 32
 _SIGN_IN_REFUSED = "signing in: the name or the password is wrong, or the person may no longer act"
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What one guess at a password costs: memory in KiB, passes over it, lanes that run side by side."""
-
-    memory_kib: int = 64 * 1024
-    iterations: int = 3
-    lanes: int = 4
-
-
-DEFAULT_COST = Cost()
+DEFAULT_COST: Final = Cost(memory_kib=64 * 1024, iterations=3, lanes=4)
+"""Of a guess at a password."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,14 +149,14 @@ def create_person(
     if name.casefold() in {item.name.casefold() for item in existing}:
         raise RefusedError("adding a person: that name is taken")
     secret = _require_password(password)
-    private_key, salt = random(_SEED_BYTES), random(_SALT_BYTES)
+    private_key, salt = random(_SEED_BYTES), random(SALT_BYTES)
     person = Person(name, wanted, signing.public_key_of(private_key), private_key)
     tx.put(
         "people",
         name=name,
         roles=signing.canonical(sorted(wanted)).decode(),
         public_key=person.public_key,
-        sealed_key=sealing.seal(_password_key(secret, salt, cost), private_key, _place(name)).hex(),
+        sealed_key=sealing.seal(stretched(secret, salt, cost), private_key, _place(name)).hex(),
         kdf=_kdf(salt, cost),
         added_by=", ".join(sorted({actor.name for actor in actors})),
         added_at=signing.instant(at),
@@ -222,8 +212,8 @@ def authenticate(tx: Transaction, name: str, password: str, *, cost: Cost = DEFA
     row = tx.get("people", name=_plain(name).decode())
     # The same work for an unknown name: with the salt and cost of somebody, so that time does not tell who exists.
     stand_in = row or next(iter(tx.select("people")), None)
-    salt, cost = (bytes(_SALT_BYTES), cost) if stand_in is None else _read_kdf(stand_in["kdf"])
-    key = _password_key(_plain(password), salt, cost)
+    salt, cost = (bytes(SALT_BYTES), cost) if stand_in is None else _read_kdf(stand_in["kdf"])
+    key = stretched(_plain(password), salt, cost)
     if row is None:
         raise RefusedError(_SIGN_IN_REFUSED)
     try:
@@ -302,22 +292,9 @@ def _place(name: str) -> str:
 
 
 def _kdf(salt: bytes, cost: Cost) -> str:
-    form = {"kind": "argon2id", "v": 1, "salt": salt.hex()}
-    costs = {"memory_kib": cost.memory_kib, "iterations": cost.iterations, "lanes": cost.lanes}
-    return signing.canonical(form | costs).decode()
+    return signing.canonical({"kind": "argon2id", "v": 1, "salt": salt.hex(), **cost.terms}).decode()
 
 
 def _read_kdf(text: str) -> tuple[bytes, Cost]:
     form = json.loads(text)
-    return bytes.fromhex(form["salt"]), Cost(form["memory_kib"], form["iterations"], form["lanes"])
-
-
-def _password_key(password: bytes, salt: bytes, cost: Cost) -> bytes:
-    function = Argon2id(
-        salt=salt,
-        length=sealing.KEY_BYTES,
-        iterations=cost.iterations,
-        lanes=cost.lanes,
-        memory_cost=cost.memory_kib,
-    )
-    return function.derive(password)
+    return bytes.fromhex(form["salt"]), Cost.of(form)

@@ -176,10 +176,7 @@ class LocalKeyFile(EpochFiles):
         already.
         """
         path = path or layout.root_key
-        if path.exists():
-            raise RefusedError(f"creating a root key: {path} exists; name another key directory with --keys")
-        root = random(sealing.KEY_BYTES)
-        disk.make_directory(path.parent)
+        root = new_root(path, disk, random)
         disk.create(path, b"trafficvault-root-key-v1:" + root.hex().encode() + b"\n", _OWNER_ONLY)
         return cls(layout, disk, vault_id, root, random)
 
@@ -202,6 +199,14 @@ class LocalKeyFile(EpochFiles):
         if match is None:
             raise FaultError(f"opening the root key: {path} is not a root key of version 1")
         return cls(layout, disk, vault_id, bytes.fromhex(match[1].decode()), random)
+
+
+def new_root(path: Path, disk: Disk, random: Callable[[int], bytes]) -> bytes:
+    """A new root key for the file `path`, whose directory is made. Raises `RefusedError` when there is one already."""
+    if path.exists():
+        raise RefusedError(f"creating a root key: {path} exists; name another key directory with --keys")
+    disk.make_directory(path.parent)
+    return random(sealing.KEY_BYTES)
 
 
 def read_private(path: Path, what: str) -> bytes:

@@ -10,17 +10,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-
-from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from trafficvault import sealing, signing
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError, RefusedError, UsageError
 from trafficvault.layout import Layout
-from trafficvault.provider import Ask, EpochFiles, read_private
+from trafficvault.provider import Ask, EpochFiles, new_root, read_private
+from trafficvault.stretching import SALT_BYTES, Cost, stretched
 
 VARIABLE: Final = "TRAFFICVAULT_PASSPHRASE"
 NEW_VARIABLE: Final = "TRAFFICVAULT_NEW_PASSPHRASE"
@@ -28,20 +26,11 @@ SHORTEST: Final = 12
 """Fewer signs than this are refused: a key directory can be stolen, and then guessing has all the time it wants."""
 
 _KIND = "trafficvault-sealed-root-key"
-_SALT_BYTES = 16
 _MOST_MEMORY_KIB = 4 * 2**20
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What one guess at the passphrase costs: memory in KiB, passes over it, lanes side by side; here half a second."""
-
-    memory_kib: int = 256 * 1024
-    iterations: int = 3
-    lanes: int = 4
-
-
-DEFAULT_COST: Final = Cost()
+DEFAULT_COST: Final = Cost(memory_kib=256 * 1024, iterations=3, lanes=4)
+"""Of a guess at a passphrase: half a second."""
 
 
 class PassphraseKey(EpochFiles):
@@ -62,10 +51,7 @@ class PassphraseKey(EpochFiles):
     ) -> PassphraseKey:
         """Makes a root key and seals it at `path`. Raises `RefusedError` when there is one already."""
         path = path or layout.sealed_root
-        if path.exists():
-            raise RefusedError(f"creating a root key: {path} exists; name another key directory with --keys")
-        root = random(sealing.KEY_BYTES)
-        disk.make_directory(path.parent)
+        root = new_root(path, disk, random)
         _write(path, disk, vault_id, root, passphrase, cost)
         return cls(layout, disk, vault_id, root, random)
 
@@ -101,10 +87,9 @@ def change(layout: Layout, disk: Disk, vault_id: str, ask: Ask, cost: Cost = DEF
 def _write(path: Path, disk: Disk, vault_id: str, root: bytes, passphrase: str, cost: Cost) -> None:
     if len(passphrase) < SHORTEST:
         raise UsageError(f"setting the passphrase: it has fewer than {SHORTEST} signs; choose a longer one")
-    salt = os.urandom(_SALT_BYTES)
-    sealed = sealing.seal(_derived(passphrase, salt, cost), root, f"root {vault_id}")
-    terms = {"memory_kib": cost.memory_kib, "iterations": cost.iterations, "lanes": cost.lanes}
-    content = {"kind": _KIND, "v": 1, "kdf": "argon2id", "salt": salt.hex(), **terms, "sealed": sealed.hex()}
+    salt = os.urandom(SALT_BYTES)
+    sealed = sealing.seal(stretched(passphrase.encode(), salt, cost), root, f"root {vault_id}")
+    content = {"kind": _KIND, "v": 1, "kdf": "argon2id", "salt": salt.hex(), **cost.terms, "sealed": sealed.hex()}
     disk.create(path, signing.canonical(content) + b"\n", 0o600)
 
 
@@ -125,22 +110,10 @@ def _parsed(path: Path) -> dict[str, Any]:
 
 
 def _opened(content: dict[str, Any], vault_id: str, passphrase: str) -> bytes:
-    cost = Cost(content["memory_kib"], content["iterations"], content["lanes"])
-    key = _derived(passphrase, bytes.fromhex(content["salt"]), cost)
+    key = stretched(passphrase.encode(), bytes.fromhex(content["salt"]), Cost.of(content))
     try:
         return sealing.unseal(key, bytes.fromhex(content["sealed"]), f"root {vault_id}")
     except FaultError as problem:
         raise RefusedError(
             "opening the root key: the passphrase is not its own, or root.sealed was changed or is of another vault"
         ) from problem
-
-
-def _derived(passphrase: str, salt: bytes, cost: Cost) -> bytes:
-    function = Argon2id(
-        salt=salt,
-        length=sealing.KEY_BYTES,
-        iterations=cost.iterations,
-        lanes=cost.lanes,
-        memory_cost=cost.memory_kib,
-    )
-    return function.derive(passphrase.encode())

@@ -17,8 +17,9 @@ from trafficvault.durable import Disk
 from trafficvault.errors import FaultError, UsageError
 from trafficvault.layout import Layout
 from trafficvault.provider import Ask, KeyProvider, LocalKeyFile
-from trafficvault.provider_passphrase import DEFAULT_COST, NEW_VARIABLE, Cost, PassphraseKey
+from trafficvault.provider_passphrase import DEFAULT_COST, NEW_VARIABLE, PassphraseKey
 from trafficvault.provider_pkcs11 import TokenKeys
+from trafficvault.stretching import Cost
 
 KINDS: Final = settings.KEY_PROVIDERS
 

@@ -13,8 +13,9 @@ from trafficvault import certificates, escrow, locks, provider_passphrase, provi
 from trafficvault.errors import RefusedError
 from trafficvault.people import Person, require_role
 from trafficvault.provider import Ask
-from trafficvault.provider_passphrase import DEFAULT_COST, Cost
+from trafficvault.provider_passphrase import DEFAULT_COST
 from trafficvault.providers import Choice
+from trafficvault.stretching import Cost
 from trafficvault.vault import Vault
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from tests.trafficvault import token_house
 from trafficvault.provider import Ask, LockedError
-from trafficvault.provider_passphrase import Cost
 from trafficvault.providers import Choice
+from trafficvault.stretching import Cost
 
 PASSPHRASE = "four words, none of them said"
 CHEAP = Cost(memory_kib=64, iterations=1, lanes=1)

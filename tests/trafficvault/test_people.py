@@ -19,7 +19,8 @@ from trafficvault.catalogue import Catalogue, Transaction
 from trafficvault.coverage import PersonKey
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError, RefusedError, UsageError
-from trafficvault.people import Cost, Person
+from trafficvault.people import Person
+from trafficvault.stretching import Cost
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 CHEAP = Cost(memory_kib=8, iterations=1, lanes=1)
@@ -92,7 +93,7 @@ def test_the_cost_is_kept_with_the_person(tx: Transaction) -> None:
     kdf = json.loads(tx.select("people")[0]["kdf"])
 
     assert kdf | {"salt": ""} == {"kind": "argon2id", "v": 1, "salt": "", "memory_kib": 8, "iterations": 1, "lanes": 1}
-    assert Cost() == Cost(memory_kib=65536, iterations=3, lanes=4)
+    assert Cost(memory_kib=65536, iterations=3, lanes=4) == people.DEFAULT_COST
 
 
 def refusal(tx: Transaction, name: str, password: str) -> tuple[str, str | None, float]:

@@ -7,12 +7,12 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from tests.support import NOW, PASSWORD, Usage, ingest, opened, signed_in, usage
-from trafficvault import app, expire, people
+from trafficvault import app, expire, people, stretching
 from trafficvault.errors import FaultError
 from trafficvault.status import MOST_LATE, Status, status
 from trafficvault.vault import Vault
 
-FAST = people.Cost(memory_kib=64, iterations=1, lanes=1)
+FAST = stretching.Cost(memory_kib=64, iterations=1, lanes=1)
 
 
 def test_the_facts_are_those_of_the_catalogue(stored: Vault) -> None:
