@@ -22,7 +22,6 @@ from trafficvault.chain import Head, Line
 from trafficvault.errors import FaultError, UsageError
 
 KIND, EXPORT = "certificate-of-deletion", "certificate-export"
-_HEX_KEY = re.compile(r"[0-9a-f]{64}")
 _SHOWN = ("id", "signature")
 _EXPORTED = frozenset(("kind", "v", "id", "certificate", "signature", "public_key", "proof", "checkpoint", "timestamp"))
 _INSTANTS = ("due", "deleted_at", "final_at")

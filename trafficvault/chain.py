@@ -194,23 +194,6 @@ def ends_with(directory: Path, head: Head, size: int = ENTRIES_PER_SEGMENT) -> b
     return Head(entry["seq"], entry["hash"]) == head
 
 
-def verify_chain(
-    directory: Path, begin: Dropped, public_key: str, size: int = ENTRIES_PER_SEGMENT, *, until: int | None = None
-) -> Head:
-    """Checks every entry of the log behind `begin`, up to the segment `until`, and returns the last.
-
-    A segment verifies alone: with what precedes it as `begin`, and its number as `until`. Raises `FaultError` for the
-    first entry that is not as it was.
-    """
-    head = begin.head
-    for line in read_lines(directory, size, begin.segments + 1, begin.segments):
-        if until is not None and segment_of(line.seq, size) > until:
-            break
-        entry = follow(head, line, public_key)
-        head = Head(entry["seq"], entry["hash"])
-    return head
-
-
 @dataclass(slots=True)
 class Inspection:
     """A walk over the log up to entry `last` that does not stop at a fault.

@@ -223,7 +223,7 @@ def _objections(
 ) -> tuple[str, ...]:
     if question is None:
         return (f"there is no question {name}",)
-    found = warrants.authorises(order.document, question, now).reasons
+    found = warrants.objections(order.document, question, now)
     if order.state != "approved" or order.approved is None:
         found += (f"the warrant is {order.state}, not approved",)
     elif order.approved.person == person.name:

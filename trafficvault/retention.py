@@ -48,7 +48,6 @@ from trafficvault.zones import EPOCH, MICROSECONDS, Turn, microseconds, next_day
 
 KINDS: Final = ("records", *LEFTOVERS)
 """What has a term: a partition's records; rejections, held batches and kept files that came on one day."""
-STATES: Final = ("live", "expiring", "tombstone")
 
 LATEST: Final = timedelta(hours=48)
 """Nothing is kept longer past its own term."""

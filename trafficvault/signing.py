@@ -13,7 +13,7 @@ from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from trafficvault.errors import FaultError
 
@@ -56,11 +56,6 @@ def moment(text: str) -> datetime:
     if instant(found) != text:
         raise ValueError("an instant is RFC 3339 in UTC with microseconds")
     return found
-
-
-def new_signing_key() -> bytes:
-    """A new Ed25519 private key, its 32 raw bytes."""
-    return Ed25519PrivateKey.generate().private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
 
 
 def public_key_of(private_key: bytes) -> str:

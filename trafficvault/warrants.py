@@ -76,18 +76,6 @@ class WarrantDocument:
         return tuple(sorted({(_moment(item["from"]), _moment(item["to"])) for item in self.document["targets"]}))
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """Whether something is allowed, and every reason why not."""
-
-    reasons: tuple[str, ...] = ()
-
-    @property
-    def allowed(self) -> bool:
-        """Whether there is no reason against it."""
-        return not self.reasons
-
-
 def parse(text: str, questions: Collection[str]) -> WarrantDocument:
     """The warrant that the TOML in `text` writes; `questions` are the names that exist.
 
@@ -132,8 +120,8 @@ def parse(text: str, questions: Collection[str]) -> WarrantDocument:
     return warrant
 
 
-def authorises(warrant: WarrantDocument, question: Question, now: datetime) -> Decision:
-    """Whether `warrant`, once approved, allows `question` to be run at `now`."""
+def objections(warrant: WarrantDocument, question: Question, now: datetime) -> tuple[str, ...]:
+    """Every reason why `warrant`, once approved, does not allow `question` to be run at `now`; none when it does."""
     document, reasons = warrant.document, []
     if document["kind_of_order"] != PRODUCE:
         reasons.append(_not_handled(document["kind_of_order"]))
@@ -153,7 +141,7 @@ def authorises(warrant: WarrantDocument, question: Question, now: datetime) -> D
         reasons.append(f"the warrant was valid until {until}")
     if (judge := _judge_missing(document)) is not None:
         reasons.append(judge)
-    return Decision(tuple(reasons))
+    return tuple(reasons)
 
 
 def scope_of(warrant: WarrantDocument, classes: Collection[str] = ()) -> Scope:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import random
 import shutil
 import sqlite3
@@ -200,7 +201,7 @@ def test_a_copy_in_another_day_is_misplaced(vault: Vault, pattern: str) -> None:
 
 def test_another_public_key_is_a_change_of_the_settings(vault: Vault) -> None:
     """Settings that name another key than the vault signs with are named, and no certificate is blamed for it."""
-    other = signing.public_key_of(signing.new_signing_key())
+    other = signing.public_key_of(os.urandom(32))
     wrong = replace(vault, settings=replace(vault.settings, public_key=other))
     assert faults(wrong) == {("changed", "vault.toml")}
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from trafficvault import signing
+from trafficvault import chain, signing
 from trafficvault.audit import AuditLog
 from trafficvault.catalogue import Catalogue
+from trafficvault.chain import Dropped, Head
 from trafficvault.clock import SetClock
 from trafficvault.durable import Disk
 from trafficvault.layout import Layout
@@ -162,3 +163,17 @@ def new_house(directory: Path) -> Iterator[House]:
             layout, disk, catalogue, Keys(), Settings(), Policy(), clock, entries_per_segment=SIZE, makes_keys=True
         )
         yield House(layout, disk, clock, catalogue, log)
+
+
+def verify_chain(directory: Path, begin: Dropped, public_key: str, size: int, *, until: int | None = None) -> Head:
+    """What anybody can check who has the log and the public key: every entry behind `begin`, up to the segment `until`.
+
+    Returns the last. Raises `FaultError` for the first entry that is not as it was.
+    """
+    head = begin.head
+    for line in chain.read_lines(directory, size, begin.segments + 1, begin.segments):
+        if until is not None and chain.segment_of(line.seq, size) > until:
+            break
+        entry = chain.follow(head, line, public_key)
+        head = Head(entry["seq"], entry["hash"])
+    return head

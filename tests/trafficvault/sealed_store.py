@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -99,7 +100,7 @@ class Office:
 
     def add(self, name: str, *roles: str, key: bytes | None = None, disabled: bool = False) -> None:
         """A person of that name."""
-        self.private[name] = key or signing.new_signing_key()
+        self.private[name] = key or os.urandom(32)
         self.people[name] = PersonKey(name, frozenset(roles), signing.public_key_of(self.private[name]), disabled)
 
     @property

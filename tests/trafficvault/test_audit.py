@@ -27,6 +27,7 @@ from tests.trafficvault.log_house import (
     Policy,
     Settings,
     pending,
+    verify_chain,
 )
 from trafficvault import chain, signing
 from trafficvault.audit import BACK, AuditLog, judge_clock
@@ -66,9 +67,9 @@ def test_an_empty_log_is_whole(house: House) -> None:
     house.log.flush()
 
     assert (house.log.verify(), house.log.show()) == (0, [])
-    assert chain.verify_chain(
-        house.layout.audit, chain.nothing_dropped(VAULT), house.public_key, SIZE
-    ) == chain.genesis(VAULT)
+    assert verify_chain(house.layout.audit, chain.nothing_dropped(VAULT), house.public_key, SIZE) == chain.genesis(
+        VAULT
+    )
 
 
 def test_the_form_on_disk_is_the_documented_one(house: House) -> None:

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from tests.trafficvault.log_house import SIZE, VAULT, House, Keys, Policy, Settings
+from tests.trafficvault.log_house import SIZE, VAULT, House, Keys, Policy, Settings, verify_chain
 from trafficvault import chain
 from trafficvault.audit import AuditLog
 from trafficvault.durable import Disk
@@ -24,7 +24,7 @@ def test_bits_flipped_in_a_segment_are_found(house: House) -> None:
         changed[place // 8] ^= 1 << place % 8
         path.write_bytes(changed)
         with pytest.raises(FaultError, match="audit"):
-            chain.verify_chain(house.layout.audit, chain.nothing_dropped(VAULT), house.public_key, SIZE)
+            verify_chain(house.layout.audit, chain.nothing_dropped(VAULT), house.public_key, SIZE)
         with pytest.raises(FaultError, match="audit"):
             house.log.verify()
         with pytest.raises(FaultError, match="audit"):
@@ -86,6 +86,6 @@ def test_a_detail_opens_only_with_the_audit_key(house: House) -> None:
         entries_per_segment=SIZE,
     )
 
-    assert chain.verify_chain(house.layout.audit, chain.nothing_dropped(VAULT), log.public_key, SIZE).seq == 1
+    assert verify_chain(house.layout.audit, chain.nothing_dropped(VAULT), log.public_key, SIZE).seq == 1
     with pytest.raises(FaultError, match="opening audit"):
         log.show()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trafficvault.log_damages import DAMAGES
-from tests.trafficvault.log_house import SIGNING_KEY, SIZE, START, VAULT, House
+from tests.trafficvault.log_house import SIGNING_KEY, SIZE, START, VAULT, House, verify_chain
 from trafficvault import chain, signing
 from trafficvault.chain import Head, Line
 from trafficvault.errors import FaultError
@@ -23,13 +23,13 @@ def test_a_segment_holds_ten_thousand_entries() -> None:
 def test_the_chain_is_checked_with_the_public_key_alone(house: House) -> None:
     """No secret and no catalogue is needed; another vault's id or key does not fit."""
     house.write(6)
-    head = chain.verify_chain(house.layout.audit, chain.nothing_dropped(VAULT), house.public_key, SIZE)
+    head = verify_chain(house.layout.audit, chain.nothing_dropped(VAULT), house.public_key, SIZE)
 
     assert head == Head(6, json.loads(house.lines()[-1])["hash"])
     with pytest.raises(FaultError, match="does not follow entry 0"):
-        chain.verify_chain(house.layout.audit, chain.nothing_dropped("another"), house.public_key, SIZE)
+        verify_chain(house.layout.audit, chain.nothing_dropped("another"), house.public_key, SIZE)
     with pytest.raises(FaultError, match="signature"):
-        chain.verify_chain(house.layout.audit, chain.nothing_dropped(VAULT), signing.public_key_of(bytes(32)), SIZE)
+        verify_chain(house.layout.audit, chain.nothing_dropped(VAULT), signing.public_key_of(bytes(32)), SIZE)
 
 
 def test_each_bit_of_an_entry_is_covered(house: House) -> None:
@@ -55,7 +55,7 @@ def test_the_public_check_finds_what_is_out_of_order(house: House, name: str) ->
     damage(house)
 
     with pytest.raises(FaultError) as caught:
-        chain.verify_chain(house.layout.audit, chain.nothing_dropped(VAULT), house.public_key, SIZE)
+        verify_chain(house.layout.audit, chain.nothing_dropped(VAULT), house.public_key, SIZE)
     assert sentence in str(caught.value)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -63,7 +64,7 @@ def test_what_is_signed_is_read_as_it_stands(text: str) -> None:
 
 def test_a_signature_is_of_one_key_and_one_message() -> None:
     """A signature holds for its own key and message, and for no other; a broken one is a fault, not a crash."""
-    key, other = signing.new_signing_key(), signing.new_signing_key()
+    key, other = os.urandom(32), os.urandom(32)
     message = signing.statement("approve", "00ff", "anna", datetime(2026, 6, 1, tzinfo=UTC))
     signature = signing.sign(key, message)
 

@@ -203,22 +203,20 @@ def test_a_cell_needs_no_who() -> None:
     warrant = read(head, swap('"msisdn"', '"cell"', swap('"+31612345678"', '"BTS-7"', TARGET)))
 
     assert warrant.document["targets"][0]["value"] == "bts-7"
-    assert "needs who" in warrants.authorises(warrant, questions()["activity"], NOW).reasons[0]
+    assert "needs who" in warrants.objections(warrant, questions()["activity"], NOW)[0]
 
 
-# authorises
+# objections
 
 
 def reasons(head: str, question: str = "activity", now: datetime = NOW) -> tuple[str, ...]:
     """Why a question may not be run."""
-    return warrants.authorises(read(head), questions()[question], now).reasons
+    return warrants.objections(read(head), questions()[question], now)
 
 
 def test_allowed() -> None:
     """A question of the warrant, of its categories and classes, is allowed."""
-    decision = warrants.authorises(read(), questions()["activity"], NOW)
-
-    assert decision.allowed and decision.reasons == ()
+    assert warrants.objections(read(), questions()["activity"], NOW) == ()
 
 
 DENIED: list[tuple[str, str, str, str]] = [
@@ -246,7 +244,6 @@ def test_all_reasons_are_given() -> None:
     head = swap('judge = "RC-2026-0417"', "") + "valid_until = 2026-11-01T00:00:00Z"
 
     assert len(reasons(head, "cell")) == 4
-    assert not warrants.authorises(read(head), questions()["cell"], NOW).allowed
 
 
 def test_other_bases_need_no_judge() -> None:
@@ -258,7 +255,7 @@ def test_a_kept_document_of_another_kind() -> None:
     """A document that was kept and orders something else is not run either."""
     warrant = WarrantDocument.of(read().document | {"kind_of_order": "standing"})
 
-    assert warrants.authorises(warrant, questions()["activity"], NOW).reasons == (
+    assert warrants.objections(warrant, questions()["activity"], NOW) == (
         "its kind is standing, and this version handles produce and preserve",
     )
 
@@ -268,9 +265,7 @@ def test_an_order_to_preserve() -> None:
     warrant = read(PRESERVE)
     assert (warrant.document["questions"], warrant.document["hold_for"]) == ([], "P90D")
     assert "it holds them for 90 days from its approval" in warrants.check_words(warrant, lambda _: None, ZONE, [], NOW)
-    assert (
-        "disclosed by a warrant that names it" in warrants.authorises(warrant, questions()["activity"], NOW).reasons[0]
-    )
+    assert "disclosed by a warrant that names it" in warrants.objections(warrant, questions()["activity"], NOW)[0]
 
 
 @pytest.mark.parametrize(
