@@ -135,7 +135,9 @@ def stamp_of(content: object) -> tuple[bytes, str]:
             raise TypeError
         return bytes.fromhex(content["timestamp"]), str(content["checkpoint"])
     except (KeyError, ValueError, TypeError) as problem:
-        raise UsageError("checking the time stamp: the file carries none") from problem
+        raise UsageError(
+            "checking the time stamp: the file carries none; without --tsa-root the rest of it is checked"
+        ) from problem
 
 
 def _require_sane(body: Mapping[str, Any], what: str) -> None:

@@ -117,7 +117,7 @@ def newest(target: Path) -> Backup:
     """The newest whole state of the backup in `target`. Raises `UsageError` when there is none."""
     found = _newest(target)
     if found is None:
-        raise UsageError(f"reading the backup: {target} holds no whole backup")
+        raise UsageError(f"reading the backup: {target} holds no whole backup; run `backup` to its end first")
     return found
 
 

@@ -308,7 +308,10 @@ def _read_tally(stored: Row, mac_key: bytes) -> Tally:
     _require_sealed(mac_key, TABLES["meta"], stored)
     content = json.loads(stored["value"])
     if content["v"] != _VERSION:
-        raise VaultError(f"opening the catalogue: it is of version {content['v']}, this program reads {_VERSION}")
+        raise VaultError(
+            f"opening the catalogue: it is of version {content['v']}, and this program reads {_VERSION}; "
+            "use the release of trafficvault that wrote it"
+        )
     return {name: (count, int(total, 16)) for name, (count, total) in content["tables"].items()}
 
 

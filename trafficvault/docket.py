@@ -104,7 +104,9 @@ def _approve(vault: Vault, person: Person, warrant_id: str) -> None:
     with vault.catalogue.transaction() as tx:
         row = tx.get("warrants", id=warrant_id)
         if row is None or row["state"] != "registered":
-            raise RefusedError(f"approving warrant {warrant_id}: somebody else changed its state meanwhile")
+            raise RefusedError(
+                f"approving warrant {warrant_id}: somebody else changed its state meanwhile; look with `warrant show`"
+            )
         vouch = person.vouch("approve", found.document.digest, now)
         tx.put("warrants", **row | vouch.columns("approved") | {"state": "approved"})
         holds.bind(tx, warrant_id, found.document, held)
@@ -128,7 +130,9 @@ def refuse(vault: Vault, person: Person, warrant_id: str, reason: str) -> None:
     with vault.catalogue.transaction() as tx:
         row = tx.get("warrants", id=warrant_id)
         if row is None or row["state"] != "registered":
-            raise RefusedError(f"refusing warrant {warrant_id}: somebody else changed its state meanwhile")
+            raise RefusedError(
+                f"refusing warrant {warrant_id}: somebody else changed its state meanwhile; look with `warrant show`"
+            )
         tx.put("warrants", **row | {"state": "refused"})
         holds.finish(tx, warrant_id, "released", vault.audit.moment())
         vault.audit.enter(tx, "warrant-refuse", person.name, {"warrant": warrant_id, "reason": reason})

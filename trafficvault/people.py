@@ -117,7 +117,7 @@ def require_may_disable(existing: Sequence[PersonKey], actors: Sequence[Person],
     """Raises `RefusedError` unless `actors` may disable `name`: two for an administrator, and never the last one."""
     target = next((item for item in existing if item.name == name), None)
     if target is None:
-        raise RefusedError("disabling a person: there is nobody of that name")
+        raise RefusedError("disabling a person: there is nobody of that name; `user list` shows who is there")
     is_administrator = "administrator" in target.roles
     _require_administrators(existing, actors, "disabling a person", takes_two=is_administrator)
     if is_administrator and not [item for item in _administrators(existing) if item.name != name]:
@@ -147,7 +147,7 @@ def create_person(
         raise RefusedError("adding a person: there are others by now; only founders need no administrator")
     name = _require_name(name)
     if name.casefold() in {item.name.casefold() for item in existing}:
-        raise RefusedError("adding a person: that name is taken")
+        raise RefusedError("adding a person: that name is taken; choose another")
     secret = _require_password(password)
     private_key, salt = random(_SEED_BYTES), random(SALT_BYTES)
     person = Person(name, wanted, signing.public_key_of(private_key), private_key)
@@ -256,6 +256,7 @@ def _require_administrators(
     if len({public_key for _, public_key in acting}) < needed:
         raise RefusedError(
             f"{doing}: there are {len(known)} administrators, so this takes two of them and {len(acting)} asked for it"
+            "; the second is named by --with NAME"
         )
 
 

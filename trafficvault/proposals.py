@@ -130,7 +130,7 @@ def approve(vault: Vault, person: Person, proposal_id: str) -> Proposal:
     with vault.catalogue.transaction() as tx:
         row = _row(tx, proposal_id)
         if row["state"] != "open":
-            raise RefusedError(f"{doing}: somebody else changed its state meanwhile")
+            raise RefusedError(f"{doing}: somebody else changed its state meanwhile; look with `proposal show`")
         tx.put("proposals", **row | vouch.columns("approved") | {"state": "approved"})
         vault.audit.enter(tx, f"{found.kind}-approve", person.name, {"proposal": proposal_id, "digest": found.digest})
     vault.audit.flush()

@@ -63,7 +63,9 @@ class TokenKeys:
         token = _token(module, token_label=label)
         made = cls(disk, vault_id, token, ask(f"PIN of the token {label}", VARIABLE))
         if made.generations():
-            raise RefusedError(f"naming a token: the token {label} already holds epoch keys of this vault")
+            raise RefusedError(
+                f"naming a token: the token {label} already holds epoch keys of this vault; name another"
+            )
         content = {"kind": _KIND, "v": 1, "module": str(module), "token": label, "serial": token.serial.hex()}
         disk.make_directory(path.parent)
         disk.create(path, signing.canonical(content) + b"\n", 0o600)

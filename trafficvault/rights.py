@@ -257,7 +257,9 @@ def _require_second(vault: Vault, person: Person, request_id: str, doing: str, s
 def _require_state(tx: Transaction, request_id: str, states: tuple[str, ...], doing: str) -> Row:
     row = _row(tx, request_id)
     if row["state"] not in states:
-        raise RefusedError(f"{doing} request {request_id}: somebody else changed its state meanwhile")
+        raise RefusedError(
+            f"{doing} request {request_id}: somebody else changed its state meanwhile; look with `rights show`"
+        )
     return row
 
 

@@ -55,7 +55,9 @@ def change_passphrase(vault: Vault, person: Person, ask: Ask, cost: Cost = DEFAU
     with refusals.logged(vault, "keys-passphrase", person.name, {}):
         require_role(person, "administrator")
         if providers.present(vault.layout.keys) != "passphrase":
-            raise RefusedError("changing the passphrase: this vault's key provider has none")
+            raise RefusedError(
+                "changing the passphrase: this vault's key provider has none; `keys rotate` chooses another"
+            )
     with vault.catalogue.transaction() as tx:
         vault.audit.enter(tx, "keys-passphrase", person.name, {})
     vault.audit.flush()

@@ -109,7 +109,9 @@ def require_authentic(text: str, public_key: str) -> Statement:
         if (found["kind"], found["v"]) != (_KIND, 1):
             raise KeyError("kind")
     except (ValueError, TypeError, KeyError, AttributeError) as problem:
-        raise UsageError("checking a statement: the file is not a statement of version 1") from problem
+        raise UsageError(
+            "checking a statement: the file is not a statement of version 1; give what `statement --out` wrote"
+        ) from problem
     signing.require_signature(public_key, signature, canonical, "the statement")
     if identity != _identity(found):
         raise FaultError("checking a statement: its id is not that of its content")

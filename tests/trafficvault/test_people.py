@@ -161,7 +161,7 @@ def test_a_name_is_given_once(tx: Transaction, name: str) -> None:
     with pytest.raises(RefusedError) as caught:
         add(tx, name, "operator", by=[anna])
 
-    assert str(caught.value) == "adding a person: that name is taken"
+    assert str(caught.value) == "adding a person: that name is taken; choose another"
 
 
 @pytest.mark.parametrize("password", ["", "x" * 1025, "bytes of no text \udcff"])
