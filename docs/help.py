@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout
+from functools import cache
 from pathlib import Path
 from unittest.mock import patch
 
@@ -29,6 +30,8 @@ FORMAT = ROOT / "trafficvault" / "FORMAT.md"
 COMMAND = "trafficvault"
 APP = application()
 """The whole command line."""
+# Made of the signatures of every verb, which takes longer than a page of help does.
+_tree = cache(get_command)
 _BLOCK = re.compile(
     r"^<!-- help: (?P<verb>[a-z -]+) -->\n(?:\n?```text\n(?P<text>.*?)```\n)?", re.MULTILINE | re.DOTALL
 )
@@ -37,16 +40,17 @@ _TABLE = re.compile(r"(?<=<!-- columns -->\n).*?(?=<!-- /columns -->)", re.DOTAL
 
 def verbs(cli: typer.Typer = APP) -> tuple[str, ...]:
     """Every verb, groups included, in the order `--help` lists them; the command itself first."""
-    return (COMMAND, *_names(get_command(cli), ""))
+    return (COMMAND, *_names(_tree(cli), ""))
 
 
+@cache
 def help_of(verb: str, cli: typer.Typer = APP) -> str:
     """What `trafficvault VERB --help` prints on a terminal of 80 columns or more."""
     words = [] if verb == COMMAND else verb.split()
     page = io.StringIO()
     # Not typer's CliRunner: it makes lines two columns longer than a terminal gets them.
     with patch.dict(os.environ, COLUMNS="80"), redirect_stdout(page):
-        get_command(cli).main([*words, "--help"], prog_name=COMMAND, standalone_mode=False)
+        _tree(cli).main([*words, "--help"], prog_name=COMMAND, standalone_mode=False)
     return "\n".join(line.rstrip() for line in page.getvalue().strip().splitlines()) + "\n"
 
 
