@@ -8,6 +8,9 @@ RESULTS := .benchmarks
 RUN_BENCH := $(BIN)/python -m pytest benchmarks -p no:xdist -m bench -o python_files='bench_*.py' --benchmark-only \
   --benchmark-columns=median,stddev,rounds
 WORKERS ?= 2
+# Tests start processes, dozens of them: each loads what the first one compiled, also where the environment forbids to
+# keep that.
+TESTS = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test thorough simulate lint bench bench-wide bench-full bench-report bench-compare check help-text lock clean
@@ -28,10 +31,10 @@ lint: $(INSTALLED) ## ruff, mypy and the import layers
 	$(BIN)/lint-imports --no-logo
 
 check: $(INSTALLED) ## the tests alone, with coverage; WORKERS=4 for more processes
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term
+	$(TESTS) --cov --cov-report=term
 
 thorough: $(INSTALLED) ## the tests with every step, long histories and ten times as many examples: hours
-	CRASH_STEPS=all SIMULATION=long EXAMPLES=10 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -o timeout=7200
+	CRASH_STEPS=all SIMULATION=long EXAMPLES=10 $(TESTS) -o timeout=7200
 
 simulate: $(INSTALLED) ## 200 days of a provider in minutes, held against an oracle; .simulation/simulation.md tells; SIMULATE='--seed 2 --zone America/Havana'
 	$(BIN)/python -m tests.simulation $(SIMULATE)
