@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from importlib import import_module
+from pkgutil import walk_packages
 
 import pytest
+from coverage import Coverage
 from hypothesis import HealthCheck, settings
 
 from tests.founding import FOUNDERS
@@ -18,6 +21,23 @@ settings.register_profile(
 )
 settings.register_profile("ci", settings.get_profile("desk"), max_examples=as_many(50), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "desk")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Coverage sees what our modules define, but not how tests are collected, which takes twice as long under it."""
+    measuring = Coverage.current()
+    if measuring is None:
+        return (yield)
+    for package in ("ingest", "queries", "trafficvault"):
+        for module in walk_packages(import_module(package).__path__, f"{package}."):
+            if not module.name.endswith(".__main__"):
+                import_module(module.name)
+    measuring.stop()
+    try:
+        return (yield)
+    finally:
+        measuring.start()
 
 
 @pytest.fixture(scope="session", autouse=True)
