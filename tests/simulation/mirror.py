@@ -269,9 +269,14 @@ class Mirror:
         return name
 
     def extend(self, hold: str, days: int) -> None:
-        """Olga and Piet let a hold bind for `days` from now on."""
+        """Olga and Piet let a hold bind for `days` from now on; they are refused where it binds as long as that anyway."""
         until, piet = self.now + timedelta(days=days), signed_in(self.vault, "piet")
-        made = holding.propose_extension(self.vault, signed_in(self.vault, "olga"), hold, until.isoformat())
+        try:
+            made = holding.propose_extension(self.vault, signed_in(self.vault, "olga"), hold, until.isoformat())
+        except RefusedError:
+            if until > self.book.holds[hold].until:
+                raise
+            return
         holding.extend(self.vault, piet, proposals.approve(self.vault, piet, made.proposal_id).proposal_id)
         self.book.holds[hold].until = until
 
