@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.devices import IMEI, VALUE, cell, eid, iccid, imei, imsi
+from tests.thorough import as_many
 
 
 def one(rule: pl.Expr, raw: str | None) -> dict[str, Any]:
@@ -79,7 +80,7 @@ _LETTERS = st.characters(codec="utf-8", exclude_characters="\x1c\x1d\x1e\x1f")
 """All characters but four separators that are blanks to Python and to nobody else."""
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=as_many(25), deadline=None)
 @given(st.lists(st.one_of(st.text(_LETTERS, max_size=20), st.text("0123456789fF+", max_size=20)), min_size=1))
 def test_any_text_is_an_imsi_or_refused(raw: list[str]) -> None:
     """What comes out is 6 to 15 digits of what went in; all else is refused."""

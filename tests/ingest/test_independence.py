@@ -19,6 +19,8 @@ from tests.thorough import as_many
 
 LATEST = datetime(2026, 11, 1, tzinfo=UTC)
 ROWS = as_many(10)
+ALONE = 3
+"""Every how manyeth of them is mapped by itself, too."""
 FEEDS = sorted(path.stem for path in SHIPPED.glob("*.toml"))
 PLANS = {
     "of the feed": None,
@@ -79,9 +81,10 @@ def test_a_row_alone_is_as_in_company(name: str, plan: str) -> None:
         whole = mapped(feed, shape, fields, PLANS[plan])
         turned = mapped(feed, shape, fields.reverse(), PLANS[plan])
         alone: dict[int, dict[str, Any]] = {}
-        for one in fields.iter_slices(1):
+        for one in fields[::ALONE].iter_slices(1):
             alone |= mapped(feed, shape, one, PLANS[plan])
-        assert whole == turned == alone
+        assert whole == turned
+        assert alone == {number: whole[number] for number in alone}
 
 
 @pytest.mark.parametrize("name", FEEDS)

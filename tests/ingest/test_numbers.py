@@ -15,6 +15,7 @@ from ingest.errors import FeedError
 from ingest.numbers import PARTY, kept_raw, party, party_by_nature
 from ingest.record import KINDS
 from ingest.source import NumberPlan
+from tests.thorough import as_many
 
 PLAIN = NumberPlan()
 INTERNATIONAL = NumberPlan(bare="international")
@@ -287,7 +288,7 @@ def _valid(draw: st.DrawFn) -> str:
     return changed if phonenumbers.is_valid_number(phonenumbers.parse(changed)) else text
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=as_many(20), deadline=None)
 @given(st.lists(_valid(), min_size=1, max_size=30))
 def test_what_phonenumbers_calls_valid_is_e164(numbers: list[str]) -> None:
     """Every valid number of every country is E.164 in each of its international forms."""
@@ -307,7 +308,7 @@ _DUTCH = st.one_of(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=as_many(40), deadline=None)
 @given(st.lists(_DUTCH, min_size=1, max_size=40))
 def test_dutch_national_numbers_agree_with_phonenumbers(numbers: list[str]) -> None:
     """A valid Dutch number is E.164 (or a service number, when toll-free or premium); E.164 has the national length."""
@@ -336,7 +337,7 @@ _ODD = st.one_of(
 _PLANS = st.sampled_from([PLAIN, INTERNATIONAL, NATIONAL, AREA, PBX, TRUNK])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=as_many(25), deadline=None)
 @given(st.lists(_ODD, min_size=1, max_size=8), _PLANS)
 def test_any_text_becomes_a_party_alone_as_in_company(raw: list[str | None], plan: NumberPlan) -> None:
     """Whatever a file holds, a row is read by itself: kinds are known, E.164 is of its form, raw is lost nowhere."""
@@ -362,7 +363,7 @@ def test_any_text_becomes_a_party_alone_as_in_company(raw: list[str | None], pla
         assert row["raw"] in (None, text)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=as_many(25), deadline=None)
 @given(st.text("0123456789", min_size=1, max_size=15), st.booleans())
 def test_extensions_and_short_numbers_never_become_e164(digits: str, in_sip: bool) -> None:
     """What is as long as an extension, or shorter than a country allows, is never E.164."""

@@ -132,7 +132,7 @@ def is_plain(data: bytes, shapes: list[Shape], dialect: Dialect) -> bool:
     st.booleans(),
     st.none() | st.frozensets(st.sampled_from(["a", "b", "c", "k", "m", "nothing"])),
 )
-@settings(max_examples=as_many(400), deadline=None)
+@settings(max_examples=as_many(150), deadline=None)
 @example(b"a|b|\na|b\na|b|c|d\n", SHAPES[0], DIALECTS[0], False, None)
 @example(b"a|b|c\na|b\na|b|c|d\n", SHAPES[0], DIALECTS[0], False, frozenset("a"))
 @example(b"a|b|\na||\n", SHAPES[0], DIALECTS[1], False, frozenset("a"))
@@ -150,7 +150,7 @@ def test_one_result_by_both_ways(
 
 
 @given(files(), st.sampled_from(DIALECTS), st.frozensets(st.sampled_from(["a", "b", "c"])))
-@settings(max_examples=as_many(160), deadline=None)
+@settings(max_examples=as_many(60), deadline=None)
 def test_what_is_wanted_changes_nothing_else(data: bytes, dialect: Dialect, wanted: frozenset[str]) -> None:
     """With some columns wanted the result is that with all of them, the others left out."""
     every = result(data, [ABC], dialect, None, None, whole=True)
@@ -166,7 +166,7 @@ def test_what_is_wanted_changes_nothing_else(data: bytes, dialect: Dialect, want
 
 
 @given(st.lists(st.lists(st.sampled_from([b"|", b"||", b"|||", b"||||", b"a|b|c", b"a|b|"]), min_size=1), min_size=1))
-@settings(max_examples=as_many(160), deadline=None)
+@settings(max_examples=as_many(60), deadline=None)
 def test_totals_that_cancel_out_prove_nothing(parts: list[list[bytes]]) -> None:
     """Where short and long lines have together the delimiters of whole ones, each line is still judged by itself."""
     lines = [line for part in parts for line in part]

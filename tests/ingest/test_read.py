@@ -20,6 +20,7 @@ from ingest.mapping import canonical
 from ingest.read import TYPES, Reading, anchor, read
 from ingest.record import SCHEMA
 from ingest.source import NumberPlan, Source
+from tests.thorough import as_many
 
 NAMES = ("asterisk_csv", "kamailio_flatstore", "mvno_pipe", "native_csv", "native_ndjson", "wlr_fixed")
 FEEDS = {name: load_feed(SHIPPED / f"{name}.toml") for name in NAMES}
@@ -610,7 +611,7 @@ def outcome(feed: Feed, data: bytes) -> str:
     return "read"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=as_many(25), deadline=None)
 @given(st.sampled_from(NAMES), st.binary(max_size=200))
 def test_random_bytes_are_refused_or_accounted_for(name: str, data: bytes) -> None:
     """Any bytes at all give a refusal or a reading that balances."""

@@ -96,7 +96,7 @@ def test_local_times_agree_with_zoneinfo(drawn: tuple[str, list[datetime]]) -> N
     assert moments(iso(pl.col("t"), zone), t=[clock.isoformat() for clock in whole]) == wanted
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=as_many(25), deadline=None)
 @given(st.lists(clocks(), min_size=1, max_size=4))
 def test_a_zone_per_row_is_the_same_as_a_file_per_zone(drawn: list[tuple[str, list[datetime]]]) -> None:
     """Rows of several zones in one column are read each in its own."""
@@ -318,7 +318,7 @@ def test_a_zone_that_does_not_exist_is_refused() -> None:
         moments(local(pl.col("t"), STAMP, pl.col("z")), t=["2026-02-03 16:07:24"], z=["Europe/Nowhere"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=as_many(25), deadline=None)
 @given(st.lists(st.integers(631_152_000_000_000, 7_000_000_000_000_000), min_size=1, max_size=30))
 def test_epochs_are_utc_in_each_unit(micros: list[int]) -> None:
     """Seconds, with or without decimals, milliseconds and microseconds name the same instants."""
@@ -350,7 +350,7 @@ def test_an_unknown_unit_is_refused() -> None:
         epoch(pl.col("t"), "ns")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=as_many(25), deadline=None)
 @given(
     st.lists(st.tuples(st.datetimes(datetime(1990, 1, 2), datetime(2198, 1, 1)), st.integers(-840, 840)), min_size=1)
 )

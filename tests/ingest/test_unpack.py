@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from ingest.errors import FileRefused
 from ingest.unpack import unpack
+from tests.thorough import as_many
 
 LIMIT = 1 << 26
 SKIPPABLE = b"\x50\x2a\x4d\x18\x04\x00\x00\x00void"
@@ -24,7 +25,7 @@ def zstd(data: bytes) -> bytes:
 
 
 @given(st.binary(max_size=3000))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=as_many(25), deadline=None)
 def test_inverse_of_gzip_and_zstd(data: bytes) -> None:
     """What was packed by gzip or zstd comes back octet by octet."""
     assert unpack(gzip.compress(data), LIMIT) == data

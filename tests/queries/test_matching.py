@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from queries import matching
 from queries.scope import Target
+from tests.thorough import as_many
 
 Make = Callable[..., Any]
 Row = dict[str, Any]
@@ -121,7 +122,7 @@ def stored(one: tuple[Any, ...]) -> Row:
     }  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=as_many(25), deadline=None)
 @given(STORED, ADDRESSES, st.integers(0, 128))
 def test_prefixes_as_ipaddress_sees_them(records: list[tuple[Any, ...]], address: Any, length: int) -> None:
     """A prefix is found where it and what the record holds contain one another, in either direction and one family."""
@@ -137,7 +138,7 @@ def test_prefixes_as_ipaddress_sees_them(records: list[tuple[Any, ...]], address
     assert found([stored(one) for one in records], target) == expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=as_many(25), deadline=None)
 @given(STORED, ADDRESSES)
 def test_addresses_as_ipaddress_sees_them(records: list[tuple[Any, ...]], address: Any) -> None:
     """An address is found where the record holds it or its prefix, whatever the ports."""
@@ -150,7 +151,7 @@ def test_addresses_as_ipaddress_sees_them(records: list[tuple[Any, ...]], addres
     assert found([stored(one) for one in records], Target("ip", packed(address), FROM, TO)) == expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=as_many(25), deadline=None)
 @given(STORED, st.integers(0, 11), st.sampled_from([1, 1023, 1024, 1500, 2047, 2048, 65535]))
 def test_ports_by_counting(records: list[tuple[Any, ...]], which: int, port: int) -> None:
     """A port is found in a block whichever end is told first, at the one port told, and in an address without ports."""
@@ -177,7 +178,7 @@ NUMBERS = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=as_many(25), deadline=None)
 @given(st.lists(st.none() | NUMBERS, min_size=1, max_size=12), st.integers(-20, 20), st.integers(0, 25))
 def test_ranges_by_counting(numbers: list[str | None], shift: int, width: int) -> None:
     """A range of numbers is what counting from its first to its last gives: numbers of one length, and nothing else."""

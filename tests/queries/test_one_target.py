@@ -41,7 +41,7 @@ NEVER = Target("line", "in no row", FROM, TO)
 
 
 @pytest.mark.no_cover
-@settings(max_examples=as_many(100), deadline=None)
+@settings(max_examples=as_many(50), deadline=None)
 @given(st.lists(ROWS, max_size=8), st.sampled_from(KINDS), st.sampled_from([(FROM, TO), (TO, TO + H)]))
 def test_same_rows_as_by_joins(rows: list[dict[str, Any]], kind: tuple[str, str], window: tuple[Any, Any]) -> None:
     """With a second target that is in no row the same rows come out, in the same roles and under the same masks."""

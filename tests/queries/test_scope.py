@@ -34,6 +34,7 @@ from queries.scope import (
     targets_table,
 )
 from queries.target import TYPES
+from tests.thorough import as_many
 
 Make = Callable[..., Any]
 
@@ -544,7 +545,7 @@ def assert_masked(frame: pl.DataFrame, found: pl.DataFrame, scope: Scope) -> Non
             assert own in values or (silent and "part" in row["target_roles"])
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=as_many(35), deadline=None)
 @given(
     st.integers(0, 2**128 - 1),
     st.integers(1, 128),

@@ -85,7 +85,7 @@ def told(
 
 @pytest.mark.no_cover
 @settings(
-    max_examples=as_many(5),
+    max_examples=as_many(3),
     deadline=None,
     phases=(Phase.explicit, Phase.generate),
     suppress_health_check=[HealthCheck.function_scoped_fixture],

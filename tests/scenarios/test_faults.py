@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support import NOW, Order, Usage, answer, ingest, layout_at, new_vault, usage
+from tests.thorough import as_many
 from trafficvault import app, sealing, seen, signing
 from trafficvault.clock import SetClock
 from trafficvault.durable import Disk
@@ -106,7 +107,7 @@ def test_every_one_bit_flip_of_a_data_file_is_a_bit_flip(vault: Vault) -> None:
     assert len(files) == 3
     for path in files:
         whole = path.read_bytes()
-        for bit in {0, len(whole) * 8 - 1, *(chosen.randrange(len(whole) * 8) for _ in range(20))}:
+        for bit in {0, len(whole) * 8 - 1, *(chosen.randrange(len(whole) * 8) for _ in range(as_many(7)))}:
             flip(path, bit)
             assert kinds(vault) == {"bit flip"}, (path.name, bit)
             path.write_bytes(whole)
@@ -257,7 +258,7 @@ def test_every_one_bit_flip_of_an_audit_segment_is_found(vault: Vault) -> None:
     segment = sorted(vault.layout.audit.glob("*.log"))[0]
     whole = segment.read_bytes()
     chosen = random.Random(11)
-    for _ in range(150):
+    for _ in range(as_many(40)):
         flip(segment, chosen.randrange(len(whole) * 8))
         with pytest.raises(FaultError):
             vault.audit.verify()

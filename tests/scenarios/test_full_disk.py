@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import unmeasured
+
 ROOT = Path(__file__).resolve().parents[2]
 STORY = """
 import sys
@@ -87,7 +89,13 @@ def on_a_small_disk(small: Path, *command: str) -> str:
         sys.executable,
     ]
     done = subprocess.run(
-        [*mounted, *command], cwd=ROOT, capture_output=True, text=True, timeout=3600 if ALL else 100, check=False
+        [*mounted, *command],
+        cwd=ROOT,
+        env=unmeasured(),
+        capture_output=True,
+        text=True,
+        timeout=3600 if ALL else 100,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return str(done.stdout)

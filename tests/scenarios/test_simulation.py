@@ -16,6 +16,7 @@ from trafficvault.rights_rules import ACCESS
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 def test_a_few_simulated_days_agree(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It ends with success, a report and a plot; records were kept, some by a hold, and some expired."""
     assert simulation.main(["--days", "10", "--seed", "7", "--out", str(tmp_path / "out")]) == 0

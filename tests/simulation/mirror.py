@@ -269,7 +269,7 @@ class Mirror:
         return name
 
     def extend(self, hold: str, days: int) -> None:
-        """Olga and Piet let a hold bind for `days` from now on; they are refused where it binds as long as that anyway."""
+        """Olga and Piet let a hold bind for `days` from now on, which is refused where it binds as long anyway."""
         until, piet = self.now + timedelta(days=days), signed_in(self.vault, "piet")
         try:
             made = holding.propose_extension(self.vault, signed_in(self.vault, "olga"), hold, until.isoformat())

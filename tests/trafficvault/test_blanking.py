@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.scenarios.test_restored_terms import faults, put_back, what
 from tests.support import OTHER, SUBSCRIBER, Order, approved, ingest, new_vault, opened
+from tests.thorough import as_many
 from tests.trafficvault.cli.commandline import CommandLine
 from tests.trafficvault.short_location import CELL, ENDS, LEAVES, MONTHS_END, asked, deliver, of_two_months, rules
 from tests.trafficvault.test_backup import back_up
@@ -337,7 +338,7 @@ def test_rejected_rows_go_with_the_first() -> None:
     zone=st.sampled_from(ZONES),
     term=st.sampled_from(["P1M", "P2M", "P3M", "P6M", "P10D", "P1M2D"]),
 )
-@settings(max_examples=150)
+@settings(max_examples=as_many(50))
 def test_no_term_is_outlived_by_more_than_two_days(day: date, zone: str, term: str) -> None:
     """Of any moment of any day: what leaves on its own does so within 48 hours and a change of clocks, what does not
     goes with its key; and nothing leaves early.

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.record import CATEGORIES
+from tests.thorough import as_many
 from tests.trafficvault.calendars import DAYS, INSTANT, MOMENTS, ODD_ZONES, TERMS, ZONES, minutes_of
 from tests.trafficvault.short_location import rules
 from trafficvault.period import Period
@@ -19,7 +20,7 @@ ONE_DAY = timedelta(days=1)
 
 
 @given(DAYS, TERMS, st.sampled_from(ZONES + ODD_ZONES))
-@settings(max_examples=100)
+@settings(max_examples=as_many(40))
 def test_a_day_begins_to_end_with_its_first_record(day: date, term: Term, zone: str) -> None:
     """Before `begins` no record of the day has ended, at it one has."""
     first = begins(day, term, zone)
@@ -36,7 +37,7 @@ def test_a_day_begins_to_end_with_its_first_record(day: date, term: Term, zone: 
     zones=st.tuples(st.sampled_from(ZONES), st.sampled_from(ZONES)),
     steps=st.integers(-40, 40),
 )
-@settings(max_examples=100)
+@settings(max_examples=as_many(40))
 def test_a_longer_term_gives_nothing_back(
     day: date, short: Term, more: int, zones: tuple[str, str], steps: int
 ) -> None:
@@ -67,7 +68,7 @@ def test_a_longer_term_gives_nothing_back(
     gone=st.booleans(),
     now=MOMENTS,
 )
-@settings(max_examples=100)
+@settings(max_examples=as_many(40))
 def test_every_category_dies_at_its_own_moment(
     days: list[date], months: tuple[int, int], gone: bool, now: datetime
 ) -> None:

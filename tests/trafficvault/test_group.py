@@ -295,7 +295,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.no_cover
-@settings(max_examples=as_many(6), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=as_many(3), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(deliveries=st.lists(st.lists(FILE, min_size=1, max_size=4), min_size=1, max_size=3), bad=st.booleans())
 def test_a_group_stores_what_its_files_store_one_by_one(
     pristine: Path, tmp_path_factory: pytest.TempPathFactory, deliveries: list[list[list[Usage]]], bad: bool

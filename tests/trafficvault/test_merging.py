@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingest.record import CATEGORIES, SCHEMA
+from tests.thorough import as_many
 from tests.trafficvault.sealed_store import DAY, NOON, Store, full_table, new_store, records
 from trafficvault import arranging, duplicates, merging, ordering, partitions, postings, sealed_parquet
 from trafficvault.durable import Disk
@@ -118,7 +119,8 @@ def test_the_seen_block_is_there_while_it_is_wanted(store: Store, kept: bool) ->
     assert staging.seen_file(CLASS, DAY, done.file_id).exists()
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.no_cover
+@settings(max_examples=as_many(8), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     files=st.lists(
         st.lists(st.one_of(st.none(), st.integers(-40_000, 40_000)), min_size=1, max_size=12), min_size=1, max_size=4

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.thorough import as_many
 from trafficvault import outlook, retention
 from trafficvault.period import Period
 from trafficvault.terms import Term
@@ -50,7 +51,7 @@ def test_a_day_that_is_partly_gone_is_going() -> None:
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=as_many(20), deadline=None)
 @given(
     st.datetimes(datetime(2024, 1, 1), datetime(2028, 1, 1)), st.sampled_from(["P6M", "P1M", "P10W", "PT72H", "P1Y"])
 )

@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingest.record import CATEGORIES, CLASSES, SCHEMA, category_of
+from tests.thorough import as_many
 from tests.trafficvault.sealed_store import DAY, NOON, VAULT_ID, Store, full_table, new_store, records, release
 from trafficvault import duplicates, partitions, seen
 from trafficvault.durable import Disk
@@ -423,7 +424,7 @@ except RefusedError as refused:
 
 
 def test_a_process_that_asks_for_destroyed_locations_ends_well(store: Store) -> None:
-    """Ten processes: each reads the rest, is refused cleanly, and exits with 0 and a silent stderr."""
+    """Process after process: each reads the rest, is refused cleanly, and exits with 0 and a silent stderr."""
     file = write(store, full_table(1000))
     store.destroy(day_key_id(CLASS, DAY, "where"))
     command = [
@@ -440,8 +441,8 @@ def test_a_process_that_asks_for_destroyed_locations_ends_well(store: Store) -> 
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
     with ThreadPoolExecutor(2) as pool:
-        runs = list(pool.map(run, range(10)))
-    assert [(one.returncode, one.stderr) for one in runs] == [(0, "")] * 10
+        runs = list(pool.map(run, range(as_many(3))))
+    assert [(one.returncode, one.stderr) for one in runs] == [(0, "")] * len(runs)
     assert {one.stdout for one in runs} == {"reading end_cell of mobile_usage: its category where was not opened\n"}
 
 
@@ -622,7 +623,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
     return Shared(new_store(tmp_path_factory.mktemp("shared")))
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=as_many(20), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     stored=st.lists(st.lists(ROW, min_size=1, max_size=6), max_size=3), arriving=st.lists(ROW, min_size=1, max_size=12)
 )

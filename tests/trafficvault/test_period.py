@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from tests.thorough import as_many
 from trafficvault.errors import UsageError
 from trafficvault.period import Period
 
@@ -159,14 +160,14 @@ def test_calendar_and_clock_differ_where_clocks_change(moment: str, text: str, e
 
 
 @given(MOMENTS, PERIODS, st.sampled_from(ZONES))
-@settings(max_examples=200)
+@settings(max_examples=as_many(60))
 def test_calendar_arithmetic_equals_counting(moment: datetime, period: Period, zone: str) -> None:
     """Months walked one by one and the wall time looked up among all moments around give the same end."""
     assert period.after(moment, zone) == _counted(moment, period, zone)
 
 
 @given(MOMENTS, PERIODS, PERIODS, st.sampled_from(ZONES))
-@settings(max_examples=300)
+@settings(max_examples=as_many(80))
 def test_a_period_that_covers_another_never_ends_before_it(
     moment: datetime, one: Period, other: Period, zone: str
 ) -> None:
@@ -177,7 +178,7 @@ def test_a_period_that_covers_another_never_ends_before_it(
 
 
 @given(MOMENTS, PERIODS, st.sampled_from(ZONES))
-@settings(max_examples=300)
+@settings(max_examples=as_many(80))
 def test_a_period_lies_within_its_bounds(moment: datetime, period: Period, zone: str) -> None:
     """`least` and `most` hold from every moment in every zone."""
     assert period.least <= period.after(moment, zone) - moment <= period.most

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ingest.record import CLASSES
 from tests.trafficvault.policy_texts import HEAD, entry
+from tests.thorough import as_many
 from trafficvault.errors import RefusedError
 from trafficvault.period import Period
 from trafficvault.policy import Policy
@@ -150,7 +151,7 @@ def test_the_digest_follows_words_not_layout(telecom: Policy) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(1, 40), st.sets(st.sampled_from(CLASSES))), min_size=1, max_size=5))
-@settings(max_examples=60)
+@settings(max_examples=as_many(25))
 def test_a_class_is_kept_by_the_longest_of_its_terms(rows: list[tuple[int, set[str]]]) -> None:
     """Whatever rows a policy has."""
     text = HEAD + "".join(

@@ -34,7 +34,8 @@ def search_of(vault: Vault, wanted: Order) -> Search:
     return Search(vault, found.signed, warrants.scope_of(found.document), vault.clock.now())
 
 
-def test_memory_does_not_grow_with_a_day(tmp_path: Path) -> None:
+@pytest.mark.no_cover
+def test_memory_does_not_grow_with_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two hundred thousand matches of one day become a package in bounded memory, in a process of its own."""
     network = Network(50_000)
     vault = new_house(tmp_path)
@@ -43,6 +44,7 @@ def test_memory_does_not_grow_with_a_day(tmp_path: Path) -> None:
     everybody = f"+{network.number(0)}..+{network.number(9_998)}"
     many = approved(vault, order("number_range", everybody, ("mobile_usage",)))
     none = approved(vault, order("number_range", "+4900000..+4900001", ("mobile_usage",), reference="PV-2"))
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
     told = {name: run_child("disclose", str(tmp_path), name, str(tmp_path / name)) for name in (none, many)}
     records = pl.scan_parquet(tmp_path / many / "records.parquet").select("start").collect()["start"]
     shutil.rmtree(tmp_path / many)

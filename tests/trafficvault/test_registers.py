@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support import NOW, Order, answer, approved, every_byte, ingest, new_vault, opened, signed_in
+from tests.thorough import as_many
 from tests.trafficvault.kept_files import calls
 from tests.trafficvault.test_rewrite import faults
 from trafficvault import (
@@ -216,7 +217,7 @@ def test_cut_short_it_is_finished_by_the_next_run(stored: Vault, where: str, mon
     assert rows(again)["warrants"] == 0
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=as_many(20), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     proposed=st.datetimes(datetime(2026, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC)),
     later=st.none() | st.timedeltas(timedelta(0), timedelta(days=400)),

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.thorough import as_many
 from tests.trafficvault.calendars import DAYS, MOMENTS, ODD_ZONES, TERMS, ZONES, minutes_of
 from trafficvault import retention
 from trafficvault.period import Period
@@ -31,7 +32,7 @@ AMSTERDAM = "Europe/Amsterdam"
 
 
 @given(DAYS, TERMS, st.sampled_from(ZONES + ODD_ZONES))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=as_many(50), deadline=None)
 def test_a_partition_is_never_early_and_waits_for_the_first_midnight_only(day: date, term: Term, zone: str) -> None:
     """At `due` every record of the UTC day has reached its term; at the local midnight before, one had not."""
     until = due(day, term, zone)
@@ -48,7 +49,7 @@ def test_a_partition_is_never_early_and_waits_for_the_first_midnight_only(day: d
 
 
 @given(DAYS, TERMS, st.sampled_from(ZONES + ODD_ZONES), st.integers(0, 86_400_000_000 - 1))
-@settings(max_examples=200)
+@settings(max_examples=as_many(60))
 def test_no_record_of_the_day_ends_after_its_partition(day: date, term: Term, zone: str, microsecond: int) -> None:
     """The scalar rule says the same of any microsecond of the day."""
     moment = datetime.combine(day, time(), UTC) + timedelta(microseconds=microsecond)
@@ -57,7 +58,7 @@ def test_no_record_of_the_day_ends_after_its_partition(day: date, term: Term, zo
 
 
 @given(DAYS, TERMS, st.sampled_from(ZONES + ODD_ZONES))
-@settings(max_examples=200)
+@settings(max_examples=as_many(60))
 def test_due_is_the_beginning_of_a_local_day(day: date, term: Term, zone: str) -> None:
     """`due` is the first moment of a date, which is midnight wherever that date has one."""
     until = due(day, term, zone)
@@ -70,7 +71,7 @@ def test_due_is_the_beginning_of_a_local_day(day: date, term: Term, zone: str) -
 
 
 @given(DAYS, TERMS, st.sampled_from(ZONES + ODD_ZONES))
-@settings(max_examples=200)
+@settings(max_examples=as_many(60))
 def test_lateness_keeps_the_bound_that_the_module_states(day: date, term: Term, zone: str) -> None:
     """A day is late for its first record by no more than the calendar makes it."""
     first = datetime.combine(day, time(), UTC)
@@ -90,7 +91,7 @@ def test_lateness_keeps_the_bound_that_the_module_states(day: date, term: Term, 
 
 
 @given(st.dates(date(2000, 1, 1), date(2050, 12, 31)), st.integers(1, 36), st.sampled_from(ZONES))
-@settings(max_examples=200)
+@settings(max_examples=as_many(60))
 def test_within_a_month_lateness_stays_within_two_days(day: date, months: int, zone: str) -> None:
     """Away from the end of a month no record waits longer than 48 h, or than 49 h where clocks go back meanwhile."""
     day = day.replace(day=2 + day.day % 25)
@@ -168,7 +169,7 @@ def test_a_day_is_due_from_its_moment_on() -> None:
     offsets=st.lists(st.integers(-10 * 86_400_000_000, 10 * 86_400_000_000), min_size=1, max_size=30),
     nudge=st.sampled_from((-3_600_000_000, -1, 0, 1, 3_600_000_000)),
 )
-@settings(max_examples=300)
+@settings(max_examples=as_many(80))
 def test_the_mask_equals_the_scalar_rule(base: datetime, term: Term, zone: str, offsets: list[int], nudge: int) -> None:
     """About the edge, where it matters, the vectorised rule decides as the exact one does, record by record."""
     now = expires_at(base, term, zone) + timedelta(microseconds=nudge)
@@ -228,7 +229,7 @@ def telecom() -> Policy:
     state=st.sampled_from(["live", "expiring", "tombstone"]),
     now=MOMENTS,
 )
-@settings(max_examples=100)
+@settings(max_examples=as_many(40))
 def test_a_plan_expires_what_is_due_and_only_that(
     days: list[date], record_class: str, kind: str, state: str, now: datetime
 ) -> None:

@@ -9,6 +9,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.thorough import as_many
 from trafficvault.slicing import slices
 
 DAY = date(2026, 11, 24)
@@ -31,7 +32,7 @@ def rows_of(seconds: list[int], records: list[str | None] | None = None) -> pl.D
 
 
 @given(seconds=st.lists(st.integers(0, 40), max_size=80), most=st.integers(0, 90))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=as_many(25), deadline=None)
 def test_slices_are_all_rows_in_order_and_no_moment_is_divided(seconds: list[int], most: int) -> None:
     """Every row comes once; a slice is over when the one after it begins; and none is larger than it must be."""
     rows = rows_of(seconds)

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.source import NumberPlan, Source
+from tests.thorough import as_many
 from trafficvault.errors import UsageError
 from trafficvault.policy_file import parse as parse_policy
 from trafficvault.policy_file import preset_text
@@ -194,7 +195,7 @@ def test_missing_numbers_are_found(numbers: list[int], modulus: int | None, miss
     lost=st.sets(st.integers(1, 298)),
     swaps=st.lists(st.integers(0, 298), max_size=40),
 )
-@settings(max_examples=150)
+@settings(max_examples=as_many(50))
 def test_three_rounds_with_losses_and_late_files_give_exactly_the_losses(
     start: int, lost: set[int], swaps: list[int]
 ) -> None:

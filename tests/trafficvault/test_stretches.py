@@ -94,7 +94,7 @@ def answer_of(vault: Vault, found: Search, question: str) -> list[dict[str, Any]
     target=st.sampled_from([("msisdn", f"+{SUBSCRIBER}"), ("msisdn", f"+{OTHER}"), ("imsi", "204990000000001")]),
     question=st.sampled_from(["activity", "contacts"]),
 )
-@settings(max_examples=as_many(7), deadline=None)
+@settings(max_examples=as_many(3), deadline=None)
 def test_an_answer_does_not_depend_on_its_stretches(
     busy: Vault, first: int, hours: int, rows: int, target: tuple[str, str], question: str
 ) -> None:

@@ -167,7 +167,7 @@ batch_rows = st.lists(
 
 
 @pytest.mark.no_cover
-@settings(max_examples=as_many(4), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=as_many(3), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(batch_rows, min_size=2, max_size=4), st.data())
 def test_what_remains_is_what_a_vault_holds_that_never_had_it(
     batches: list[list[tuple[int, int, str]]], data: st.DataObject

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.thorough import as_many
 from trafficvault.errors import UsageError
 from trafficvault.zones import (
     EPOCH,
@@ -83,7 +84,7 @@ def test_a_local_day_begins_at_its_first_moment(day: str, zone: str, expected: s
     day=st.dates(date(1971, 1, 2), date(2060, 12, 31)),
     zone=st.sampled_from(ZONES),
 )
-@settings(max_examples=300)
+@settings(max_examples=as_many(80))
 def test_a_day_start_is_the_first_moment_not_before_its_date(day: date, zone: str) -> None:
     """The second before a beginning still has an earlier date; the beginning itself has that date or a later one."""
     start = day_start(day, zone)
@@ -97,7 +98,7 @@ def test_a_day_start_is_the_first_moment_not_before_its_date(day: date, zone: st
     moment=st.datetimes(datetime(1971, 1, 2), datetime(2060, 12, 31), timezones=st.just(UTC)),
     zone=st.sampled_from(ZONES),
 )
-@settings(max_examples=300)
+@settings(max_examples=as_many(80))
 def test_the_next_day_start_is_the_nearest_one(moment: datetime, zone: str) -> None:
     """No beginning of a local day lies between a moment and the next beginning after it."""
     start = next_day_start(moment, zone)
@@ -116,7 +117,7 @@ def test_the_next_day_start_waits_where_a_date_is_entered_twice() -> None:
 
 
 @given(st.sampled_from(ZONES), st.integers(1975, 2055))
-@settings(max_examples=60)
+@settings(max_examples=as_many(25))
 def test_turns_are_where_the_offset_changes(zone: str, year: int) -> None:
     """Between two turns the offset stays, and at each it changes from what the turn says to what it says."""
     found = turns(zone, year, year)
