@@ -12,7 +12,7 @@ from ingest.record import CLASSES
 from queries import matching
 from queries.scope import Scope, Target, select
 from tests.queries.conftest import FROM, TO, build_rows, make_target, packed
-from tests.queries.test_scope import COLUMNS, A, H
+from tests.queries.test_scope_oracles import COLUMNS, A, H
 from tests.thorough import as_many
 
 ADDRESSES = st.sampled_from([None, "192.0.2.1", "192.0.2.77", "2001:db8::1"])
