@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tests.trafficvault.packages import NOON, PUBLIC, V4, V6, table, write
 from trafficvault import delivery, signing, tabular
-from trafficvault.errors import FaultError
+from trafficvault.errors import FaultError, UsageError
 
 
 def read_csv(directory: Path) -> list[dict[str, str]]:
