@@ -1,11 +1,15 @@
-"""Against: holds an old copy of the vault's record files against today's keys, file by file.
+"""Against: holds an old copy of the vault directory against today's keys, thing by thing.
 
-Whoever has a backup tape in his hands can be shown that the expired files on it are unreadable: each is tried with
-every key that the ring holds today, and not only with the one that it names. What opens a file is the key of its footer
-(without it not even the ids of the other keys can be read), whose wrapped form stands in clear at the end of the file.
+Whoever has a backup tape in his hands can be shown that what expired on it is unreadable: each sealed thing, of every
+kind that a vault directory has (`trafficvault.kinds`), is tried with every key that the ring holds today, and not only
+with the one that it names. What each of them should do is said by `trafficvault.expectation`, how it is tried by
+`trafficvault.lids`. Nothing that opens is looked at, or written anywhere.
 
 Where keys lie in the copy as well, a key directory of then or the ring of a backup, they are opened as whoever has the
 copy and today's secrets could open them, and tried too: that is how a copy of keys shows which should be gone by now.
+
+What holds keep, and the sealed values of warrants and proposals, are tried for those alone who may read the docket:
+without it nothing tells whether there is any.
 
 This shows something of the keys that were at hand, not of copies of keys that somebody made before and has elsewhere:
 `final_at` of the certificate says until when the rules allowed such a copy.
@@ -13,49 +17,30 @@ This shows something of the keys that were at hand, not of copies of keys that s
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
+from typing import Final
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-from ingest.record import CLASSES
-from trafficvault import providers, sealing
+from trafficvault import kinds, providers
+from trafficvault.attempts import DOCKET, Attempt, Trying
 from trafficvault.errors import FaultError, UsageError, VaultError
-from trafficvault.layout import Layout
+from trafficvault.expectation import BESIDE, DEAD, DUE, EXPIRED, LIVING, SHARED, UNKNOWN, Expectation
+from trafficvault.kinds import Kind
+from trafficvault.layout import Layout, is_hold_key
 from trafficvault.progress import Progress, Watch
 from trafficvault.provider import Ask
 from trafficvault.ring import UNDATED, is_row_key, is_segment_key, open_ring, ring_generations
 from trafficvault.vault import Vault
 
-_MAGIC = b"PARE"
-_MOST_FOOTER = 64 * 2**20
-_MATERIAL = re.compile(rb'\{"keyMaterialType":[^{}]*\}')
-_NONCE_BYTES = 12
-_KEY_FILE = re.compile(r"root\.key|root\.sealed|token\.json|(?:epoch|ring)-[1-9][0-9]*")
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One file of the copy: `state` of its day in this vault (expired, living, unknown), and the key that opens it, of
-    today and of those that lie in the copy.
-    """
-
-    file: str
-    state: str
-    opened_by: str | None
-    opened_by_copied: str | None = None
-
-    @property
-    def is_fault(self) -> bool:
-        """Whether a file that should be unreadable is not."""
-        return self.state != "living" and (self.opened_by is not None or self.opened_by_copied is not None)
+UNTRIED: Final = {
+    kinds.SPILLED: "rows that compaction had spilled: their key was never written anywhere",
+    "people": "the private keys of people in a catalogue: their passwords open them, and no key of a vault",
+}
+"""What is sealed and not tried, and why."""
+_KEY_FILE: Final = re.compile(r"root\.key|root\.sealed|token\.json|(?:epoch|ring)-[1-9][0-9]*")
+_BESIDE_KEYS: Final = re.compile(rf"{_KEY_FILE.pattern}|head|escrow-.*\.json|manifest\.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +54,10 @@ class CopiedKeys:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What was tried: each file, with how many keys of today, by which provider, and which keys of the copy."""
+    """What was tried: each thing, with how many keys of today, by which provider, and which keys of the copy.
+
+    `strangers` counts the files that no vault directory has; `with_held` says whether what holds keep was tried.
+    """
 
     files: tuple[Attempt, ...]
     keys: int
@@ -77,85 +65,152 @@ class Trial:
     provider: str
     copied: tuple[CopiedKeys, ...]
     copies_can_exist: bool
+    strangers: int = 0
+    with_held: bool = False
 
     @property
     def faults(self) -> tuple[Attempt, ...]:
-        """The files that should be unreadable and are not."""
+        """The things that should be unreadable and are not."""
         return tuple(one for one in self.files if one.is_fault)
+
+    @property
+    def dead(self) -> tuple[Attempt, ...]:
+        """The things that should be unreadable."""
+        return tuple(one for one in self.files if one.state in DEAD)
+
+    def kinds(self) -> dict[str, dict[str, int]]:
+        """Of each kind how many were tried, how many of them live, are dead or between the two, and what opened."""
+        found: dict[str, dict[str, int]] = {}
+        for one in self.files:
+            mine = found.setdefault(one.kind, dict.fromkeys(_COUNTS, 0))
+            state = one.state if one.state == LIVING else "dead" if one.state in DEAD else "between"
+            mine["tried"] += 1
+            mine[state] += 1
+            mine[f"{state}_readable"] += one.is_open
+        return found
 
     def sentences(self) -> list[str]:
         """What was tried, with which keys, what was readable, and the verdict; for an auditor."""
-        told = [
-            f"tried: the {len(self.files)} record files of the copy; who opens the footer of a file can go on to its "
-            "columns, and who can't reads nothing of it",
-            f"with: each of the {self.keys} day keys of today (generation {self.generation}, {self.provider}), and not "
-            "only with the one that a file names",
-        ]
+        told = [f"tried: {len(self.files)} sealed files and values of the copy, each as far as it shows who opens it"]
+        for kind, count in self.kinds().items():
+            parts = [
+                f"{count[state]} {words} ({count[f'{state}_readable']} readable)"
+                for state, words in _SHORT.items()
+                if count[state]
+            ]
+            told.append(f"  {kind}: {count['tried']} tried, {', '.join(parts)}")
+        told.append(
+            f"with: each of the {self.keys} day keys of today (generation {self.generation}, {self.provider}) and every "
+            "other key of the ring, and not only with the one that a file names"
+        )
         for one in self.copied:
             found = f"{one.keys} day keys, tried too" if one.reason is None else f"none could be taken: {one.reason}"
             told.append(f"keys in the copy, {one.place}: {found}")
-        for state, expected in (("living", "readable"), ("expired", "unreadable"), ("unknown", "unreadable")):
+        for state, (of, expected) in _STATES.items():
             mine = [one for one in self.files if one.state == state]
-            opened = sum(1 for one in mine if one.opened_by or one.opened_by_copied)
             if mine:
-                told.append(f"{_DAYS[state]}: {opened} of {len(mine)} files readable; should be {expected}")
+                told.append(f"of {of}: {sum(one.is_open for one in mine)} of {len(mine)} readable; {expected}")
+        return [*told, *self._verdict(), *self._left_out()]
+
+    def _verdict(self) -> Iterator[str]:
         today = [one for one in self.faults if one.opened_by is not None]
         if today:
-            told.append(f"verdict: FAILED: a key of today opens {len(today)} files that should be unreadable")
+            yield f"verdict: FAILED: a key of today opens {len(today)} files or values that should be unreadable"
         if len(self.faults) > len(today):
-            told.append(
-                f"verdict: FAILED: keys that lie in the copy open {len(self.faults) - len(today)} files that should be "
-                "unreadable; destroy those keys: they were to be gone by `final_at` of the certificates"
+            yield (
+                f"verdict: FAILED: keys that lie in the copy open {len(self.faults) - len(today)} files or values that "
+                "should be unreadable; destroy those keys: they were to be gone by `final_at` of the certificates"
             )
-        if not self.faults and all(one.state == "living" for one in self.files):
-            told.append("verdict: NOTHING SHOWN: the copy has no file that should be unreadable; take an older one")
+        if not self.dead:
+            yield "verdict: NOTHING SHOWN: the copy has nothing that should be unreadable; take an older one"
         elif not self.faults:
-            told.append("verdict: none of the files that should be unreadable could be opened")
-        told.append(
+            yield "verdict: nothing that should be unreadable could be opened"
+
+    def _left_out(self) -> Iterator[str]:
+        if not self.with_held:
+            yield "not tried: what holds keep, warrants, proposals: an officer, approver or auditor may (with --user)"
+        for why in UNTRIED.values():
+            yield f"not tried: {why}"
+        if self.strangers:
+            yield f"not tried: {self.strangers} files that no vault directory has, by their paths"
+        yield (
             "not shown: what keys open that somebody copied before and has elsewhere; `final_at` of each certificate "
             "says until when such a copy could be"
             if self.copies_can_exist
             else "not shown: whether the token's maker keeps copies of its objects; the provider lets nobody copy a key"
         )
-        return told
 
 
-_DAYS = {
-    "living": "of days that are alive",
-    "expired": "of days that have expired, or from which rows were removed",
-    "unknown": "of days that this vault does not know",
+_COUNTS: Final = ("tried", LIVING, "living_readable", "dead", "dead_readable", "between", "between_readable")
+_SHORT: Final = {LIVING: "living", "dead": "to be unreadable", "between": "unlinked or due"}
+_STATES: Final = {
+    LIVING: ("what lives", "should be readable"),
+    EXPIRED: ("what has ended, with its day, its category, its term or its rows", "should be unreadable"),
+    UNKNOWN: ("what this vault does not know", "should be unreadable"),
+    DUE: ("what is due", "readable until the next expiry destroys the keys"),
+    BESIDE: (
+        "what lay beside a batch that was withdrawn or accepted, and was unlinked",
+        "readable until the key dies that it shares with others of its day of receipt (decision 0019)",
+    ),
+    SHARED: (
+        "what an older version sealed under a key that lives with the vault",
+        "readable for who has such a copy; THREATS.md says so",
+    ),
 }
 
 
-def against(vault: Vault, copy: Path, ask: Ask, progress: Watch = lambda step: None) -> Trial:
-    """Tries every record file below the directory `copy`; `ask` gives the secret of a key directory in it.
+def against(
+    vault: Vault, copy: Path, ask: Ask, progress: Watch = lambda step: None, *, with_held: bool = False
+) -> Trial:
+    """Tries every sealed thing below the directory `copy`; `ask` gives the secret of a key directory in it. `with_held`
+    also what holds keep, for who may read the docket.
 
-    Raises `UsageError` when there is no record file in it.
+    Raises `UsageError` when nothing of a vault directory lies there, `FaultError` for a file of another form than its
+    kind has: of that nothing can be said.
     """
-    paths = sorted(path for path in copy.rglob("*.parquet") if _place(path) is not None) if copy.is_dir() else []
+    paths, strangers = _found(copy, with_held=with_held)
     if not paths:
-        raise UsageError(f"holding {copy} against today's keys: no <class>/<day>/<file>.parquet lies below it")
-    with vault.catalogue.reading() as tx:
-        states = {(str(row["record_class"]), str(row["day"])): str(row["state"]) for row in tx.select("partitions")}
-        bodies = [json.loads(row["body"]) for row in tx.select("certificates", kind="rows")]
-    # Of a living day the files that rows were removed from, as they were before.
-    removed = {(body["class"], body["day"], item["id"]) for body in bodies for item in body["files"]}
+        raise UsageError(
+            f"holding {copy} against today's keys: no sealed file of a vault directory lies below it, such as "
+            "<class>/<day>/<file>.parquet or audit/<number>.log"
+        )
     custody = vault.keys.custody("verify")
-    dated = sorted(
-        name for name in vault.keys.key_ids() if name not in UNDATED and not (is_segment_key(name) or is_row_key(name))
-    )
-    keys = {name: custody.key(name) for name in dated}
+    today = {name: custody.key(name) for name in sorted(vault.keys.key_ids())}
     copied, old = _copied_keys(vault, copy, ask)
-    tried = []
-    for number, path in enumerate(paths):
+    trying = Trying(vault, Expectation.of(vault), today, old, with_held=with_held)
+    tried: list[Attempt] = []
+    for number, (path, kind) in enumerate(paths):
         progress(Progress("files", 0, number, len(paths), "files"))
-        tried.append(_try(path, copy, states, removed, keys, old))
-    provider = vault.keys.provider_name
-    return Trial(tuple(tried), len(keys), vault.keys.generation, provider, copied, vault.keys.copies)
+        try:
+            tried += trying.attempts(path, str(path.relative_to(copy)), kind)
+        except OSError as problem:
+            raise FaultError(f"reading {path.name}: {problem.strerror}") from problem
+    dated = sum(map(_is_day_key, today))
+    provider, can_be = vault.keys.provider_name, vault.keys.copies
+    return Trial(tuple(tried), dated, vault.keys.generation, provider, copied, can_be, strangers, with_held)
+
+
+def _found(copy: Path, *, with_held: bool) -> tuple[list[tuple[Path, Kind]], int]:
+    """The files to be tried, in order, and how many are of no vault directory."""
+    found, strangers = [], 0
+    for path in sorted(copy.rglob("*")) if copy.is_dir() else ():
+        if not path.is_file():
+            continue
+        kind = kinds.kind_of(path.absolute())
+        if kind is None:
+            strangers += _BESIDE_KEYS.fullmatch(path.name) is None
+        elif kind.is_sealed and kind.kind not in UNTRIED and (with_held or kind.kind not in DOCKET):
+            found.append((path, kind))
+    return found, strangers
+
+
+def _is_day_key(name: str) -> bool:
+    # Not those of holds, warrants and log entries: how many there are is told to nobody here.
+    return name not in UNDATED and not (is_segment_key(name) or is_row_key(name) or is_hold_key(name))
 
 
 def _copied_keys(vault: Vault, copy: Path, ask: Ask) -> tuple[tuple[CopiedKeys, ...], dict[str, bytes]]:
-    """The directories of the copy with keys, and every day key that opens there, by its place and id."""
+    """The directories of the copy with keys, and every key that opens there, by its place and id."""
     found: list[CopiedKeys] = []
     keys: dict[str, bytes] = {}
     for directory in sorted({path.parent for path in copy.rglob("*") if _KEY_FILE.fullmatch(path.name)}):
@@ -177,76 +232,9 @@ def _copied_keys(vault: Vault, copy: Path, ask: Ask) -> tuple[tuple[CopiedKeys, 
             except VaultError as problem:
                 reason = str(problem)
             else:
-                mine |= {name: key for name, key in ring.keys.items() if name not in UNDATED}
-        found.append(CopiedKeys(place, len(mine), None if mine else reason))
+                mine |= ring.keys
+        found.append(CopiedKeys(place, sum(map(_is_day_key, mine)), None if mine else reason))
         keys |= {f"{place}: {name}": key for name, key in mine.items()}
     sealed = "an escrow copy, sealed to a public key; who has the private one opens with it what lived when it was made"
     found += [CopiedKeys(str(path.relative_to(copy)), 0, sealed) for path in sorted(copy.rglob("escrow-*-*.json"))]
     return tuple(found), keys
-
-
-def _try(
-    path: Path,
-    copy: Path,
-    states: Mapping[tuple[str, str], str],
-    removed: Collection[tuple[str, str, str]],
-    keys: Mapping[str, bytes],
-    copied: Mapping[str, bytes],
-) -> Attempt:
-    record_class, day, file_id = path.parts[-3], path.parts[-2], path.stem
-    state = {"live": "living", None: "unknown"}.get(states.get((record_class, day)), "expired")
-    if (record_class, day, file_id) in removed:
-        state = "expired"
-    name = str(path.relative_to(copy))
-    footers = list(_wrapped(path))
-
-    def opener(of: Mapping[str, bytes]) -> str | None:
-        # The keys that it names first; of an expired day they are not there.
-        own = [one for one in of if f"{record_class}/{day}/" in one]
-        tries = ((one, key_id, wrapped) for key_id, wrapped in footers for one in (*own, *of))
-        return next((one for one, key_id, wrapped in tries if _opens(of[one], file_id, key_id, wrapped)), None)
-
-    return Attempt(name, state, opener(keys), opener(copied))
-
-
-def _opens(key: bytes, file_id: str, key_id: str, wrapped: bytes) -> bool:
-    cipher = AESGCM(sealing.derive(key, "file", file_id))
-    try:
-        cipher.decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], key_id.encode())
-    except (InvalidTag, ValueError):
-        return False
-    return True
-
-
-def _wrapped(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Key id and wrapped data key of the footer, as they stand in clear at the end of the file (FORMAT.md, Records).
-
-    Raises `FaultError` for a file of another form: of that nothing can be said.
-    """
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - 8))
-            end = file.read()
-            length = int.from_bytes(end[:4], "little")
-            if end[4:] != _MAGIC or not 0 < length <= min(size, _MOST_FOOTER):
-                raise FaultError(f"reading {path.name}: it is no Parquet file with an encrypted footer, or was cut")
-            file.seek(size - 8 - length)
-            content = file.read(length)
-    except OSError as problem:
-        raise FaultError(f"reading {path.name}: {problem.strerror}") from problem
-    found = [json.loads(one) for one in _MATERIAL.findall(content)]
-    if not found:
-        raise FaultError(f"reading {path.name}: it names no key")
-    for material in found:
-        try:
-            yield str(material["masterKeyID"]), base64.b64decode(material["wrappedDEK"], validate=True)
-        except (KeyError, binascii.Error) as problem:
-            raise FaultError(f"reading {path.name}: the key it names is not of its form") from problem
-
-
-def _place(path: Path) -> tuple[str, date] | None:
-    try:
-        return (path.parts[-3], date.fromisoformat(path.parts[-2])) if path.parts[-3] in CLASSES else None
-    except (ValueError, IndexError):
-        return None

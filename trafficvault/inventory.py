@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from trafficvault import kinds
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.durable import PART
 from trafficvault.ring import ring_generations
 from trafficvault.tables import TABLES
 from trafficvault.vault import Vault
 
-_KINDS = {".parquet": "record file", ".seen": "seen block", ".blocks": "block file"}
-_ROOTS = {"rejections": "rejections", "held": "held batch", "raw": "kept file"}
+_ROOTS = {root: kind for kind, root in kinds.LEFTOVERS.items()}
 _REMAINS = frozenset({"certificates", "batches"})
 _COLUMNS = (("record_class", "day"), ("die_class", "die_day"))
 
@@ -99,9 +99,9 @@ def _names(parts: tuple[str, ...], day: date, record_class: str | None) -> bool:
 def _kind(place: Path) -> str:
     if PART in place.name:
         return "half-written file"
-    if place.parts[0] == "compacting":
-        return f"prepared by compaction: {_KINDS.get(place.suffix, 'spilled rows')}"
-    return _ROOTS.get(place.parts[0]) or _KINDS.get(place.suffix) or place.parts[0]
+    told = kinds.kind_of(place)
+    name = place.parts[0] if told is None else told.kind
+    return f"prepared by compaction: {name}" if place.parts[0] == "compacting" else name
 
 
 def _is_undated(vault: Vault, path: Path) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -52,6 +53,50 @@ def unseal(key: bytes, blob: bytes, place: str) -> bytes:
         return AESGCM(key).decrypt(nonce, blob[len(_MAGIC) + _NONCE_BYTES :], place.encode())
     except (InvalidTag, ValueError) as problem:
         raise FaultError(f"opening {place}: it was changed, moved or sealed under another key") from problem
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What a sealed thing begins with, as far as one key opens it by itself: the whole of a blob, a stream's first
+    chunk.
+    """
+
+    nonce: bytes = field(repr=False)
+    content: bytes = field(repr=False)
+    bound: bytes
+
+    def opens(self, key: bytes) -> bool:
+        """Whether it was sealed under `key` for its place. What is in it is dropped."""
+        try:
+            self.open(key)
+        except (InvalidTag, ValueError):
+            return False
+        return True
+
+    def open(self, key: bytes) -> bytes:
+        """What is in it. Raises `InvalidTag` or `ValueError` when `key` does not open it."""
+        return AESGCM(key).decrypt(self.nonce, self.content, self.bound)
+
+
+def piece_of(blob: bytes, place: str) -> Piece:
+    """The sealed `blob` as a piece. Raises `FaultError` when it does not start as one."""
+    if blob[: len(_MAGIC)] != _MAGIC:
+        raise FaultError(f"opening {place}: it does not start as a sealed blob of this version does")
+    return Piece(blob[len(_MAGIC) : len(_MAGIC) + _NONCE_BYTES], blob[len(_MAGIC) + _NONCE_BYTES :], place.encode())
+
+
+def first_piece(path: Path, place: str) -> Piece:
+    """The first piece of the sealed file at `path`, of either form; the end of a stream may have been cut off.
+
+    Raises `FaultError` when it does not start as a sealed file, and `OSError`.
+    """
+    with path.open("rb") as file:
+        if file.read(len(_STREAM_MAGIC)) != _STREAM_MAGIC:
+            file.seek(0)
+            return piece_of(file.read(), place)
+        chunk = file.read(_SEALED_CHUNK)
+    bound = _chunk_place(place, 0, len(chunk) < _SEALED_CHUNK)
+    return Piece(chunk[:_NONCE_BYTES], chunk[_NONCE_BYTES:], bound)
 
 
 def derive(key: bytes, *labels: str) -> bytes:

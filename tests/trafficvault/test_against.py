@@ -1,4 +1,4 @@
-"""An old copy of record files against today's keys."""
+"""An old copy of record files against today's keys; of what else a copy has: `test_against_kinds`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tests.trafficvault.proof_house import expired
 from trafficvault import expire, providers, rewrite
 from trafficvault.against import Attempt, Trial, against
 from trafficvault.errors import FaultError, UsageError
+from trafficvault.kinds import RECORDS
 from trafficvault.provider import from_environment
 from trafficvault.rewrite import Why
 from trafficvault.thinning import Going
@@ -28,9 +29,20 @@ def copied(stored: Vault, tmp_path: Path) -> Path:
     return Path(shutil.copytree(stored.layout.vault, tmp_path / "copy"))
 
 
+def paths(copy: Path) -> list[str]:
+    """The sealed files of a copy of the prepared vault, by their paths in it; its holds are none."""
+    found = [path.relative_to(copy) for path in copy.rglob("*") if path.is_file()]
+    return [str(path) for path in found if path.parts[0] in ("records", "rejections", "held", "audit", "catalogue.db")]
+
+
 def trial(vault: Vault, copy: Path) -> tuple[Attempt, ...]:
-    """Each file of the copy, tried."""
-    return against(vault, copy, from_environment).files
+    """Each record file of the copy, tried."""
+    return records(against(vault, copy, from_environment))
+
+
+def records(found: Trial) -> tuple[Attempt, ...]:
+    """What was tried of record files."""
+    return tuple(one for one in found.files if one.kind == RECORDS)
 
 
 def test_every_living_file_opens(stored: Vault, copied: Path) -> None:
@@ -44,7 +56,7 @@ def test_every_living_file_opens(stored: Vault, copied: Path) -> None:
 def test_a_copy_of_living_days_alone_shows_nothing(stored: Vault, copied: Path) -> None:
     """Nothing in it should be unreadable, and the verdict says no more than that."""
     told = tried(stored, copied).sentences()
-    assert any(one.startswith("verdict: NOTHING SHOWN: the copy has no file that should be unreadable") for one in told)
+    assert any(one.startswith("verdict: NOTHING SHOWN: the copy has nothing that should be unreadable") for one in told)
 
 
 def test_an_expired_file_opens_with_no_key(stored: Vault, copied: Path) -> None:
@@ -52,12 +64,16 @@ def test_an_expired_file_opens_with_no_key(stored: Vault, copied: Path) -> None:
     late = opened(stored, NOW + timedelta(days=173, hours=2))
     expire.expire(late, signed_in(late, "otto"))
     steps: list[object] = []
-    tried = {one.file.split("/")[2]: one for one in against(late, copied, from_environment, steps.append).files}
+    found = against(late, copied, from_environment, steps.append)
+    tried = {one.file.split("/")[2]: one for one in records(found)}
 
     assert (tried["2026-11-10"].state, tried["2026-11-10"].opened_by) == ("expired", None)
     assert tried["2026-11-12"].state == "living"
     assert tried["2026-11-12"].opened_by is not None
-    assert len(steps) == 3
+    assert [one.file for one in found.files if one.state == "expired"] == [
+        *(one for one in sorted(paths(copied)) if "/2026-11-10/" in one)
+    ]
+    assert len(steps) == len(paths(copied))
 
 
 def test_a_file_that_rows_were_removed_from_is_expected_to_be_unreadable(stored: Vault, copied: Path) -> None:
@@ -93,7 +109,7 @@ def test_a_file_that_says_nothing_is_not_taken_for_unreadable(stored: Vault, cop
     path.write_bytes(whole.replace(b'"wrappedDEK":"', b'"wrappedDEK":"!'))
     with pytest.raises(FaultError, match="reading"):
         trial(stored, copied)
-    for wrong in (copied / "audit", copied / "nothing"):
+    for wrong in (copied / "feeds", copied / "nothing"):
         with pytest.raises(UsageError, match="against today's keys"):
             trial(stored, wrong)
 
@@ -117,11 +133,12 @@ def test_without_the_keys_of_then_a_copy_stays_shut(tmp_path: Path, kind: str) -
     found = tried(vault, copy)
 
     assert (found.faults, found.copied) == ((), ())
-    assert {one.state: one.opened_by is not None for one in found.files} == {"expired": False, "living": True}
+    assert {one.state: one.opened_by is not None for one in records(found)} == {"expired": False, "living": True}
     told = "\n".join(found.sentences())
-    assert "of days that have expired, or from which rows were removed: 0 of 1 files readable" in told
-    assert "of days that are alive: 1 of 1 files readable" in told
-    assert "verdict: none of the files that should be unreadable could be opened" in told
+    assert "  record file: 2 tried, 1 living (1 readable), 1 to be unreadable (0 readable)" in told
+    assert "  seen block: 2 tried, 1 living (1 readable), 1 to be unreadable (0 readable)" in told
+    assert "or its rows: 0 of 2 readable; should be unreadable" in told
+    assert "verdict: nothing that should be unreadable could be opened" in told
     assert ("the token's maker" in told) == (kind == "pkcs11")
 
 
@@ -138,10 +155,11 @@ def test_a_key_directory_in_the_copy_is_tried_too(tmp_path: Path, kind: str) -> 
         assert "none could be taken" in told
         return
     assert [(one.state, one.opened_by, one.opened_by_copied) for one in found.faults] == [
-        ("expired", None, "vault.keys: mobile_usage/2026-05-21/frame")
+        ("expired", None, "vault.keys: mobile_usage/2026-05-21/frame"),
+        ("expired", None, "vault.keys: mobile_usage/2026-05-21/who"),
     ]
-    assert "verdict: FAILED: keys that lie in the copy open 1 files" in told
-    assert "verdict: none" not in told
+    assert "verdict: FAILED: keys that lie in the copy open 2 files or values" in told
+    assert "verdict: nothing" not in told
 
 
 def test_a_key_directory_without_its_secret_is_told(tmp_path: Path) -> None:
@@ -181,5 +199,5 @@ def test_a_key_of_today_that_opens_too_much_fails_it(stored: Vault, copied: Path
     late.keys.ensure(["voip/2027-06-01/who"])
     found = tried(late, copied)
     told = "\n".join(found.sentences())
-    assert "verdict: FAILED: a key of today opens 1 files that should be unreadable" in told
+    assert "verdict: FAILED: a key of today opens 1 files or values that should be unreadable" in told
     assert "keys: none could be taken: no ring lies there" in told

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.record import CLASSES
-from tests.trafficvault.policy_texts import HEAD, entry
 from tests.thorough import as_many
+from tests.trafficvault.policy_texts import HEAD, entry
 from trafficvault.errors import RefusedError
 from trafficvault.period import Period
 from trafficvault.policy import Policy

@@ -21,6 +21,7 @@ from trafficvault import status as standing
 from trafficvault import verify as verifying
 from trafficvault.cli.door import AsJson, ask_secret, door
 from trafficvault.cli.files import read_text
+from trafficvault.cli.orders import require_reader
 from trafficvault.cli.screen import plain, print_lines, print_object, print_table, progress
 from trafficvault.clock import SystemClock
 from trafficvault.durable import Disk
@@ -133,11 +134,15 @@ def verify(
     context: typer.Context,
     against: Annotated[
         Path | None,
-        typer.Option(help="An old copy of record files: try today's keys on each, and keys that lie in the copy."),
+        typer.Option(help="An old copy of the vault directory: try today's keys, and keys that lie in the copy."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Recompute everything from disk and name each fault (exit code 5 when there is one)."""
+    """Recompute everything from disk and name each fault (exit code 5 when there is one).
+
+    With --against every sealed file of the copy is tried; what holds keep, warrants and proposals for an officer,
+    approver or auditor alone (with --user).
+    """
     if against is not None:
         _verify_against(context, against, as_json)
         return
@@ -152,19 +157,21 @@ def verify(
 
 
 def _verify_against(context: typer.Context, copy: Path, as_json: bool) -> None:
-    vault = door(context).open()
+    vault, reads = door(context).open(), door(context).user is not None
+    if reads:
+        require_reader(door(context).person(vault))
     with progress("verify") as step:
-        found = old_copy.against(vault, copy, ask_secret, step)
+        found = old_copy.against(vault, copy, ask_secret, step, with_held=reads)
     if as_json:
-        told = {**asdict(found), "verdict": "failed" if found.faults else "unreadable", "told": found.sentences()}
-        print_object(told)
+        verdict = "failed" if found.faults else "unreadable" if found.dead else "nothing shown"
+        print_object({**asdict(found), "kinds": found.kinds(), "verdict": verdict, "told": found.sentences()})
     else:
-        wrong = [(one.file, one.state, one.opened_by or one.opened_by_copied) for one in found.faults]
+        wrong = [(one.kind, one.file, one.state, one.opened_by or one.opened_by_copied) for one in found.faults]
         if wrong:
-            print_table("readable", ("file", "its day", "by the key"), wrong)
+            print_table("readable", ("what", "file", "state", "by the key"), wrong)
         print_lines(found.sentences())
     if found.faults:
-        raise FaultError(f"trying keys on {copy}: {len(found.faults)} files are readable that should not be")
+        raise FaultError(f"trying keys on {copy}: {len(found.faults)} files or values open that should not")
 
 
 @contextmanager

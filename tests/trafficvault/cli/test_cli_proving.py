@@ -135,10 +135,13 @@ def test_the_inventory_of_a_day(expired: CommandLine, tmp_path: Path) -> None:
 def test_an_old_copy_is_tried(expired: CommandLine) -> None:
     """Every file of the copy is named unreadable; a place without record files is refused."""
     done = expired("verify", "--against", expired.directory / "copy", "--json").object
-    assert {one["state"] for one in done["files"]} == {"expired"}
-    assert {one["opened_by"] for one in done["files"]} == {None}
+    dead = [one for one in done["files"] if one["state"] == "expired"]
+    assert {"record file", "seen block", "rejections", "held batch"} <= {one["kind"] for one in dead}
+    assert {one["opened_by"] for one in dead} == {None}
+    assert done["verdict"] == "unreadable"
+    assert done["kinds"]["record file"] == dict(done["kinds"]["record file"], tried=3, dead=3, dead_readable=0)
     assert (
-        "verdict: none of the files that should be unreadable could be opened"
+        "verdict: nothing that should be unreadable could be opened"
         in expired("verify", "--against", expired.directory / "copy").out
     )
     assert expired("verify", "--against", expired.directory / "nothing").code == 2
