@@ -100,8 +100,8 @@ class Trial:
             ]
             told.append(f"  {kind}: {count['tried']} tried, {', '.join(parts)}")
         told.append(
-            f"with: each of the {self.keys} day keys of today (generation {self.generation}, {self.provider}) and every "
-            "other key of the ring, and not only with the one that a file names"
+            f"with: each of the {self.keys} day keys of today (generation {self.generation}, {self.provider}) and "
+            "every other key of the ring, and not only with the one that a file names"
         )
         for one in self.copied:
             found = f"{one.keys} day keys, tried too" if one.reason is None else f"none could be taken: {one.reason}"

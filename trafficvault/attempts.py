@@ -112,13 +112,13 @@ class Trying:
 
     def segment(self, path: Path, name: str, kind: Kind) -> Iterator[Attempt]:
         """Of an audit segment the first entry of each version: those of one version lie under one key."""
-        number, firsts = int(kind.name), dict[bytes, chain.Line]()
-        for line in chain.split_lines(path, number, self._vault.audit.entries_per_segment):
+        firsts: dict[bytes, chain.Line] = {}
+        for line in chain.split_lines(path, int(kind.name), self._vault.audit.entries_per_segment):
             if not line.torn:
                 # In canonical form the version stands last.
                 firsts.setdefault(line.content[-_VERSION_BYTES:], line)
         for line in firsts.values():
-            yield self._entry(kind.kind, name, chain.read_line(line), number)
+            yield self._entry(kind.kind, name, chain.read_line(line))
 
     def catalogue(self, path: Path, name: str, kind: Kind) -> Iterator[Attempt]:
         """The sealed values of a catalogue."""
@@ -136,11 +136,10 @@ class Trying:
                 expected = self._expectation.of_row(value.table, value.row_id, value.key)
                 yield self._attempt(ROWS[value.table], called, lid, expected)
         for line in old_catalogue.entries(path):
-            entry = chain.read_line(line)
-            number = chain.segment_of(entry["seq"], self._vault.audit.entries_per_segment)
-            yield self._entry(WAITING, f"{name}: {line.segment} {line.seq}", entry, number)
+            yield self._entry(WAITING, f"{name}: {line.segment} {line.seq}", chain.read_line(line))
 
-    def _entry(self, kind: str, name: str, entry: Mapping[str, Any], number: int) -> Attempt:
+    def _entry(self, kind: str, name: str, entry: Mapping[str, Any]) -> Attempt:
+        number = chain.segment_of(entry["seq"], self._vault.audit.entries_per_segment)
         piece = sealing.piece_of(base64.b64decode(entry["body"]), f"audit {self._vault.settings.id} {entry['seq']}")
         own_key = entry["v"] >= chain.VERSION
         lid = lids.on_piece(piece) if own_key else lids.on_derived(piece, "segment", str(number))

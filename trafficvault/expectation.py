@@ -79,7 +79,7 @@ class Expectation:
 
     @classmethod
     def of(cls, vault: Vault) -> Expectation:
-        """What `vault` says now; a clock that jumped is not asked. Raises `FaultError` when the catalogue was changed."""
+        """What `vault` says now; a clock that jumped is not asked."""
         with vault.catalogue.reading() as tx:
             trusted = vault.audit.trusted_time(tx)
         moment, size = vault.audit.moment(), vault.audit.entries_per_segment
