@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Final
 
 from trafficvault import kinds, providers
-from trafficvault.attempts import DOCKET, Attempt, Trying
+from trafficvault.attempts import DOCKET, ENDED_CATEGORY, HALF, NAMES, ROWS, WAITING, Attempt, Trying
 from trafficvault.errors import FaultError, UsageError, VaultError
 from trafficvault.expectation import BESIDE, DEAD, DUE, EXPIRED, LIVING, SHARED, UNKNOWN, Expectation
 from trafficvault.kinds import Kind
@@ -79,7 +79,9 @@ class Trial:
         return tuple(one for one in self.files if one.state in DEAD)
 
     def kinds(self) -> dict[str, dict[str, int]]:
-        """Of each kind how many were tried, how many of them live, are dead or between the two, and what opened."""
+        """Of each kind how many were tried, how many of them live, are dead (nothing should open them) or are between
+        the two, and how many of each opened.
+        """
         found: dict[str, dict[str, int]] = {}
         for one in self.files:
             mine = found.setdefault(one.kind, dict.fromkeys(_COUNTS, 0))
@@ -87,11 +89,13 @@ class Trial:
             mine["tried"] += 1
             mine[state] += 1
             mine[f"{state}_readable"] += one.is_open
-        return found
+        return {kind: found[kind] for kind in _ORDER if kind in found}
 
     def sentences(self) -> list[str]:
         """What was tried, with which keys, what was readable, and the verdict; for an auditor."""
-        told = [f"tried: {len(self.files)} sealed files and values of the copy, each as far as it shows who opens it"]
+        told = [
+            f"tried: {len(self.files)} sealed files and values of the copy; dead is what nothing should open any more"
+        ]
         for kind, count in self.kinds().items():
             parts = [
                 f"{count[state]} {words} ({count[f'{state}_readable']} readable)"
@@ -142,7 +146,8 @@ class Trial:
 
 
 _COUNTS: Final = ("tried", LIVING, "living_readable", "dead", "dead_readable", "between", "between_readable")
-_SHORT: Final = {LIVING: "living", "dead": "to be unreadable", "between": "unlinked or due"}
+_SHORT: Final = {LIVING: "living", "dead": "dead", "between": "unlinked or due"}
+_ORDER: Final = (*kinds.SEALED, ENDED_CATEGORY, NAMES, *ROWS.values(), WAITING, HALF)
 _STATES: Final = {
     LIVING: ("what lives", "should be readable"),
     EXPIRED: ("what has ended, with its day, its category, its term or its rows", "should be unreadable"),

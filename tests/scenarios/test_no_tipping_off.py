@@ -34,6 +34,7 @@ VERBS = (
     *("statement --json", "policy plan --json", "policy versions --json", "doctor", "verify --json", "verify"),
     *("audit verify --json", "schedule list --json", "batch list --json", "sources --json", "sources gaps --json"),
     *("user list --json", "keys show --json", "escrow show --json", "compact --json", "audit checkpoint --json"),
+    *("verify --against {0}/vault --json", "verify --against {0}/vault"),
 )
 """What needs no person."""
 SIGNED = (

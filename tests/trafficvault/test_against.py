@@ -135,8 +135,8 @@ def test_without_the_keys_of_then_a_copy_stays_shut(tmp_path: Path, kind: str) -
     assert (found.faults, found.copied) == ((), ())
     assert {one.state: one.opened_by is not None for one in records(found)} == {"expired": False, "living": True}
     told = "\n".join(found.sentences())
-    assert "  record file: 2 tried, 1 living (1 readable), 1 to be unreadable (0 readable)" in told
-    assert "  seen block: 2 tried, 1 living (1 readable), 1 to be unreadable (0 readable)" in told
+    assert "  record file: 2 tried, 1 living (1 readable), 1 dead (0 readable)" in told
+    assert "  seen block: 2 tried, 1 living (1 readable), 1 dead (0 readable)" in told
     assert "or its rows: 0 of 2 readable; should be unreadable" in told
     assert "verdict: nothing that should be unreadable could be opened" in told
     assert ("the token's maker" in told) == (kind == "pkcs11")

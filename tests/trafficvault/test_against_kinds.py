@@ -19,12 +19,13 @@ from tests.trafficvault.kept_files import kept_vault
 from tests.trafficvault.prepared_vault import Prepared
 from tests.trafficvault.proof_house import expired
 from tests.trafficvault.test_withdrawal import withdrawn
-from trafficvault import attempts, carving, compact, expire, holds, kinds, rewrite
+from trafficvault import attempts, carving, compact, expire, holds, kinds, lids, rewrite
 from trafficvault.against import Trial, against
 from trafficvault.errors import FaultError
 from trafficvault.layout import hold_key_id
 from trafficvault.provider import from_environment
 from trafficvault.rewrite import Why
+from trafficvault.sealed_parquet import Place
 from trafficvault.thinning import Going
 from trafficvault.vault import Vault
 
@@ -89,8 +90,8 @@ def test_everything_that_expired_is_shut(stored: Vault) -> None:
     assert dead == {kinds.RECORDS, kinds.BLOCKS, kinds.SEEN, "rejections", "held batch", attempts.NAMES}
     assert found.faults == ()
     told = found.sentences()
-    assert "  block file: 3 tried, 3 to be unreadable (0 readable)" in told
-    assert "  held batch: 1 tried, 1 to be unreadable (0 readable)" in told
+    assert "  block file: 3 tried, 3 dead (0 readable)" in told
+    assert "  held batch: 1 tried, 1 dead (0 readable)" in told
     assert "  audit segment: 1 tried, 1 living (1 readable)" in told
     assert "verdict: nothing that should be unreadable could be opened" in told
 
@@ -276,3 +277,50 @@ def test_a_file_of_another_form_is_not_taken_for_unreadable(stored: Vault, root:
         with pytest.raises(FaultError, match=r"reading|opening|audit"):
             tried(stored, copy)
         path.write_bytes(kept)
+
+
+def test_a_day_that_is_due_opens_until_the_next_expiry(stored: Vault) -> None:
+    """It is told apart, and is no fault; a day later, when nobody expired it, it is. A day of which the vault knows
+    nothing should not open, nor does it.
+    """
+    copy = copy_of(stored)
+    day = next((copy / "records" / "mobile_usage").glob("2026-11-10"))
+    shutil.copytree(day, copy / "records" / "voip" / "2026-01-01")
+
+    def of_first(now: datetime) -> set[tuple[str, bool]]:
+        found = tried(at(stored, now), copy)
+        return {(one.state, one.is_open) for one in found.files if "/2026-11-10/" in one.file}
+
+    plan = expire.plan(stored, NOW + timedelta(days=175))
+    (due,) = (item.due for item in plan if (item.kind, item.day) == ("records", date(2026, 11, 10)))
+    assert due is not None
+    assert of_first(due - timedelta(minutes=1)) == {("living", True)}
+    assert of_first(due) == {("due", True)}
+    assert any(one.startswith("of what is due: 2 of 2") for one in tried(at(stored, due), copy).sentences())
+    assert of_first(due + timedelta(days=2)) == {("expired", True)}
+    strange = [one for one in tried(stored, copy).files if "/2026-01-01/" in one.file]
+    assert {(one.state, one.is_open) for one in strange} == {("unknown", False)}
+
+
+def test_a_clock_that_jumped_makes_nothing_a_fault(stored: Vault) -> None:
+    """What is due is judged by the last moment that the log believes."""
+    copy = copy_of(stored)
+    assert {one.state for one in tried(opened(stored, NOW + timedelta(days=900)), copy).files} == {"living"}
+
+
+def test_what_has_no_section_or_another_form_is_told(tmp_path: Path) -> None:
+    """A block file without a location has none to be tried; of one whose form is unknown nothing is said."""
+    vault = short_location.new(tmp_path)
+    compact.compact(vault)
+    key, day = key_of(vault, "mobile_usage/2026-11-10/who"), date(2026, 11, 10)
+    (path,) = vault.layout.partition("mobile_usage", day).glob("*.blocks")
+    place = Place("mobile_usage", day, path.stem)
+    assert len(lids.on_section(path, place, key, "where")) == 1
+    (whole,) = vault.layout.partition("mobile_usage", day).glob("*.parquet")
+    frame = key_of(vault, "mobile_usage/2026-11-10/frame")
+    assert len(lids.on_columns(whole, place, frame, "where")) == 3
+    with pytest.raises(FaultError, match="of another form"):
+        lids.on_section(path, place, bytes(32), "where")
+    whole.write_bytes(whole.read_bytes().replace(b"PAR", b"PAX", 1))
+    with pytest.raises(FaultError, match="its footer opens and is damaged"):
+        lids.on_columns(whole, place, frame, "where")

@@ -145,3 +145,33 @@ def test_an_old_copy_is_tried(expired: CommandLine) -> None:
         in expired("verify", "--against", expired.directory / "copy").out
     )
     assert expired("verify", "--against", expired.directory / "nothing").code == 2
+
+
+def test_warrants_in_an_old_copy_are_for_who_may_read_the_docket(expired: CommandLine) -> None:
+    """An auditor is told of them; without a person nothing is, and an administrator is refused."""
+    copy = expired.directory / "copy"
+    told = expired("verify", "--against", copy, "--json", user="olga").object
+    assert told["with_held"]
+    assert told["kinds"]["warrant"]["tried"] == 1
+    assert "warrant" not in expired("verify", "--against", copy, "--json").object["kinds"]
+    assert expired("verify", "--against", copy, user="ada").code == 3
+
+
+def test_a_copy_with_its_keys_fails(line: CommandLine) -> None:
+    """A key directory in the copy opens what is dead: each is listed with its kind, and the exit code is 5. Of the
+    vault itself nothing is shown.
+    """
+    policy = line.layout.policy
+    policy.write_text(policy.read_text().replace('max_clock_step = "P7D"', 'max_clock_step = "P365D"'))
+    copy = line.directory / "copy"
+    for part in (line.layout.vault, line.layout.keys):
+        shutil.copytree(part, copy / part.name)
+    line.now = LATE
+    assert line("expire").code == 0
+    found = line("verify", "--against", copy)
+    assert found.code == 5
+    assert "files or values open that should not" in found.err
+    for what in ("record file", "seen block", "rejections", "held batch"):
+        assert what in found.out
+    assert line("verify", "--against", copy, "--json").object["verdict"] == "failed"
+    assert line("verify", "--against", line.layout.vault, "--json").object["verdict"] == "nothing shown"
