@@ -14,7 +14,8 @@ from tests.support import NOW, opened, signed_in
 from tests.trafficvault.key_choices import SECRETS, answering
 from tests.trafficvault.proof_house import expired
 from trafficvault import expire, providers, rewrite
-from trafficvault.against import Attempt, Trial, against
+from trafficvault.against import Trial, against
+from trafficvault.attempts import Attempt
 from trafficvault.errors import FaultError, UsageError
 from trafficvault.kinds import RECORDS
 from trafficvault.provider import from_environment
