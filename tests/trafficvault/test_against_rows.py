@@ -12,6 +12,7 @@ import pytest
 
 from tests.support import NOW, opened
 from tests.trafficvault.test_against_kinds import back, copy_of, key_of, of_kind, tried
+from tests.trafficvault.test_backup import back_up
 from tests.trafficvault.test_registers import ends, run
 from tests.trafficvault.test_row_keys import DAY, YEARS, sealed, without_keys
 from tests.trafficvault.test_row_keys import stored as stored
@@ -129,3 +130,13 @@ def test_entries_of_the_version_before_are_told(logged: Vault, monkeypatch: pyte
     found = of_kind(tried(late, copy), kinds.SEGMENT)
     assert sorted(found) == [("expired", False)] * 4 + [("shared", True)]
     assert row_keys.SHARED not in {one.opened_by for one in tried(late, copy).faults}
+
+
+def test_a_backup_is_a_copy(logged: Vault, tmp_path: Path) -> None:
+    """Its pool and its state, with a catalogue that has no write-ahead log: each of its files has a kind, and opens."""
+    back_up(logged, tmp_path / "backup", at=NOW)
+    found = tried(logged, tmp_path / "backup")
+    assert found.strangers == 0
+    assert {kinds.RECORDS, kinds.SEGMENT, attempts.NAMES} <= set(found.kinds())
+    assert {(one.state, one.is_open) for one in found.files} == {("living", True)}
+    assert [one.keys for one in found.copied] == [found.keys]
