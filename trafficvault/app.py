@@ -7,8 +7,10 @@ last; without it there is no vault, and `init` can be run again after the direct
 from __future__ import annotations
 
 import secrets
+from datetime import datetime
 from pathlib import Path
 
+from trafficvault import audit as audit_log
 from trafficvault import (
     escrow,
     people,
@@ -23,7 +25,7 @@ from trafficvault import (
     sources,
 )
 from trafficvault.audit import AuditLog
-from trafficvault.catalogue import Catalogue
+from trafficvault.catalogue import Catalogue, Transaction
 from trafficvault.clock import Clock
 from trafficvault.coverage import PersonKey
 from trafficvault.durable import Disk
@@ -32,6 +34,7 @@ from trafficvault.keys import KeyStore
 from trafficvault.layout import Layout
 from trafficvault.people import DEFAULT_COST, Person
 from trafficvault.policies import Ruling
+from trafficvault.policy import Policy
 from trafficvault.provider import Ask, KeyProvider, from_environment
 from trafficvault.shelf import FeedShelf
 from trafficvault.stretching import Cost
@@ -149,17 +152,31 @@ def _opened(layout: Layout, disk: Disk, clock: Clock, provider: KeyProvider, *, 
 
     keys.attach_directory(directory)
     with catalogue.reading() as tx:
-        ruled = policies.ruling(policies.versions(tx), written, clock.now())
+        ruled = _ruled(tx, written, clock.now())
     rules = ruled.policy
     feeds = FeedShelf(layout.feeds, rules.zone, rules.region)
     named = sources.parse(_text_of(layout.sources), feeds, rules)
     audit = AuditLog(layout, disk, catalogue, keys, known, rules, clock, makes_keys=writer)
-    vault = Vault(layout, known, rules, feeds, named, disk, clock, catalogue, keys, audit, ruled.shortens)
+    vault = Vault(layout, known, rules, feeds, named, disk, clock, catalogue, keys, audit, ruled.shortens, ruled.waits)
     keys.attach_escrow(lambda: escrow.refresh(vault))
     if writer:
         _note_policy(vault, ruled)
         escrow.refresh(vault)
     return vault
+
+
+def _ruled(tx: Transaction, written: Policy, now: datetime) -> Ruling:
+    """What rules at `now`, where policy.toml holds `written`.
+
+    While the clock isn't believed no version is entered: what had lapsed before it would be counted up to that moment.
+    """
+    known, trusted = policies.versions(tx), audit_log.trusted_time(tx)
+    found, current = policies.ruling(known, written, now), policies.in_force(known, now)
+    if not found.is_new or current is None:
+        return found
+    if audit_log.judge_clock(trusted, now, current.policy.max_clock_step.delta()) is None:
+        return found
+    return Ruling(policies.with_lapses(current.policy, known, now), waits=True)
 
 
 def _note_policy(vault: Vault, ruled: Ruling) -> None:

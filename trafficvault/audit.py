@@ -71,6 +71,12 @@ def judge_clock(trusted: datetime | None, now: datetime, max_step: timedelta) ->
     return "back" if trusted - now > BACK else None
 
 
+def trusted_time(tx: Transaction) -> datetime | None:
+    """The moment up to which the log of this catalogue believes the clock; None before the first entry."""
+    stored = tx.meta(TRUSTED_TIME)
+    return None if stored is None else datetime.fromisoformat(stored)
+
+
 class AuditLog(AuditReader):
     """The audit log of one vault, for who writes it, and reads it too."""
 
@@ -171,8 +177,7 @@ class AuditLog(AuditReader):
 
     def trusted_time(self, tx: Transaction) -> datetime | None:
         """The moment up to which the log believes the clock; None before the first entry."""
-        stored = tx.meta(TRUSTED_TIME)
-        return None if stored is None else datetime.fromisoformat(stored)
+        return trusted_time(tx)
 
     def moment(self) -> datetime:
         """Now, and never before the last moment that the log believes: a clock that was set back makes no term, and no

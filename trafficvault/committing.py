@@ -15,7 +15,7 @@ from ingest.course import End
 from ingest.feed import Feed
 from ingest.read import FUTURE, Reading
 from ingest.source import Source
-from trafficvault import partitions, raw_bytes, receipts, retention, sealing, signing
+from trafficvault import partitions, raw_bytes, receipts, retention, sealing, signing, timekeeping
 from trafficvault.account import Account
 from trafficvault.batch import Batch
 from trafficvault.catalogue import Transaction
@@ -175,7 +175,7 @@ def _require_believable(vault: Vault, receipt: Receipt, account: Account) -> Non
             f"receiving a file: {problem}, and {receipt.expired} of its rows would be past their term, "
             f"{account.unlocated} past that of their location and {receipt.rejected_by.get(FUTURE, 0)} in the future; "
             "nothing was stored and the file stays where it is",
-            hint="check the clock; if it is right, an operator runs: trafficvault --user NAME expire --accept-clock",
+            hint=timekeeping.HINT,
         )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from queries.questions import questions
-from trafficvault import completeness, coverage, holds, refusals, row_keys, warrants
+from trafficvault import completeness, coverage, holds, refusals, row_keys, timekeeping, warrants
 from trafficvault.catalogue import Row
 from trafficvault.coverage import SignedWarrant, Vouch
 from trafficvault.errors import RefusedError
@@ -55,7 +55,10 @@ def check(vault: Vault, text: str) -> list[str]:
 
 
 def register(vault: Vault, person: Person, text: str) -> str:
-    """Registers the warrant in `text` by an officer. Returns its id. The same document again gives the same id."""
+    """Registers the warrant in `text` by an officer. Returns its id. The same document again gives the same id.
+
+    Raises `DecisionError` while the clock isn't believed: its freeze would begin, and end, at the wrong moment.
+    """
     with refusals.logged(vault, "warrant-register", person.name, {}):
         require_role(person, "officer")
     document = warrants.parse(text, frozenset(questions()))
@@ -64,7 +67,7 @@ def register(vault: Vault, person: Person, text: str) -> str:
         known = tx.get("warrants", id=warrant_id)
     if known is not None:
         return warrant_id
-    now, held = vault.clock.now(), vault.audit.moment()
+    now, held = timekeeping.believed_now(vault, "registering a warrant"), vault.audit.moment()
     with vault.catalogue.transaction() as tx:
         tx.put(
             "warrants",
@@ -84,7 +87,9 @@ def register(vault: Vault, person: Person, text: str) -> str:
 
 
 def approve(vault: Vault, person: Person, warrant_id: str) -> None:
-    """Approves a registered warrant by an approver who is not its registrar. Raises `RefusedError` otherwise."""
+    """Approves a registered warrant by an approver who is not its registrar. Raises `RefusedError` otherwise, and
+    `DecisionError` while the clock isn't believed: a hold would bind from the wrong moment on.
+    """
     with refusals.logged(vault, "warrant-approve", person.name, {"warrant": warrant_id}):
         _approve(vault, person, warrant_id)
 
@@ -100,7 +105,7 @@ def _approve(vault: Vault, person: Person, warrant_id: str) -> None:
         raise RefusedError(
             f"approving warrant {warrant_id}: {person.name} registered it; a second person must approve it"
         )
-    now, held = vault.clock.now(), vault.audit.moment()
+    now, held = timekeeping.believed_now(vault, f"approving warrant {warrant_id}"), vault.audit.moment()
     with vault.catalogue.transaction() as tx:
         row = tx.get("warrants", id=warrant_id)
         if row is None or row["state"] != "registered":

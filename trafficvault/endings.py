@@ -24,7 +24,7 @@ from typing import Any
 
 import polars as pl
 
-from trafficvault import ended, policies, proposals, refusals, rewrite, signing, targets
+from trafficvault import ended, policies, proposals, refusals, rewrite, signing, targets, timekeeping
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.errors import RefusedError, UsageError
 from trafficvault.people import Person, require_role
@@ -114,12 +114,12 @@ def record_all(vault: Vault, person: Person, lines: Iterable[bytes]) -> Told:
 
     A line that can't be taken is counted with its number and why, and stops no other; what it says is told to nobody.
     The same file again changes nothing. Raises `RefusedError` when `person` is no operator, or nothing waits for the
-    end of a service.
+    end of a service, and `DecisionError` while the clock isn't believed.
     """
     with refusals.logged(vault, KIND, person.name, {}):
         require_role(person, "operator")
         _require_waits(vault)
-    now, read, recorded, waiting = vault.clock.now(), 0, 0, dict[str, Row]()
+    now, read, recorded, waiting = timekeeping.believed_now(vault, _DOING), 0, 0, dict[str, Row]()
     until = signing.instant(vault.policy.end_of_service_wait.after(now, vault.policy.zone))
     bad: list[tuple[int, str]] = []
     for number, line in enumerate(lines, start=1):

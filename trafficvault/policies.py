@@ -58,13 +58,14 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """Which policy rules; what policy.toml would shorten, and while that says something it does not rule; and whether
-    it is still to be entered as a version.
+    """Which policy rules; what policy.toml would shorten, and while that says something it does not rule; whether it is
+    still to be entered as a version, and whether that waits for a clock that is believed.
     """
 
     policy: Policy
     shortens: tuple[str, ...] = ()
     is_new: bool = False
+    waits: bool = False
 
 
 def versions(tx: Transaction) -> list[Version]:

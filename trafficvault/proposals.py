@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from trafficvault import people, refusals, row_keys, signing
+from trafficvault import people, refusals, row_keys, signing, timekeeping
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.coverage import Vouch
 from trafficvault.errors import FaultError, RefusedError
@@ -76,11 +76,11 @@ def propose(
 ) -> Proposal:
     """Puts a proposal of `kind` before a second person. The same one, while it is open, is not put twice.
 
-    Raises `RefusedError` when `person` has no role that may propose it.
+    Raises `RefusedError` when `person` has no role that may propose it, `DecisionError` while the clock isn't believed.
     """
     with refusals.logged(vault, f"{kind}-propose", person.name, {}):
         require_proposer(person, kind)
-    digest, now = _digest(kind, body), vault.clock.now()
+    digest, now = _digest(kind, body), timekeeping.believed_now(vault, f"proposing {kind}")
     for known in listing(vault):
         if (known.digest, known.state) == (digest, "open"):
             return known
@@ -113,7 +113,8 @@ def may_read(person: Person, kind: str) -> bool:
 def approve(vault: Vault, person: Person, proposal_id: str) -> Proposal:
     """Approves an open proposal by somebody who did not make it. An approved one is returned as it stands.
 
-    Raises `RefusedError` for the same person, one without the role, or a proposal that is done or dropped.
+    Raises `RefusedError` for the same person, one without the role, or a proposal that is done or dropped;
+    `DecisionError` while the clock isn't believed, also of one that is approved and only to be carried out.
     """
     found = load(vault, proposal_id)
     doing = f"approving {found.kind} {proposal_id}"
@@ -123,9 +124,9 @@ def approve(vault: Vault, person: Person, proposal_id: str) -> Proposal:
             raise RefusedError(f"{doing}: it is {found.state}; propose it again")
         if found.proposed.person == person.name:
             raise RefusedError(f"{doing}: {person.name} proposed it; a second person must approve it")
+    now = timekeeping.believed_now(vault, doing)
     if found.state == "approved":
         return found
-    now = vault.clock.now()
     vouch = person.vouch("approve", found.digest, now)
     with vault.catalogue.transaction() as tx:
         row = _row(tx, proposal_id)

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from trafficvault import people, refusals, rights_rules, row_keys, signing, wording
+from trafficvault import people, refusals, rights_rules, row_keys, signing, timekeeping, wording
 from trafficvault import targets as targets_rules
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.coverage import SignedWarrant, Vouch, vouched
@@ -78,11 +78,12 @@ def add(vault: Vault, person: Person, ask: Ask) -> str:
     """Registers a request by an officer or an operator, who identified the person, and returns its id. The same request
     again gives the same id.
 
-    Raises `RefusedError` for another role, `UsageError` when it is not of the form or lies in the future.
+    Raises `RefusedError` for another role, `UsageError` when it is not of the form or lies in the future, and
+    `DecisionError` while the clock, by which its deadline counts, isn't believed.
     """
     with refusals.logged(vault, "rights-add", person.name, {}):
         require_one_of(person, _TAKERS, "registering a request")
-    now = vault.clock.now()
+    now = timekeeping.believed_now(vault, "registering a request")
     if max(ask.received, ask.checked_at) > now:
         raise UsageError("registering a request: it came, or its person was identified, in the future; look at --at")
     classes = vault.policy.portable().classes() if ask.right == PORT else vault.policy.classes()
@@ -111,10 +112,12 @@ def add(vault: Vault, person: Person, ask: Ask) -> str:
 
 
 def approve(vault: Vault, person: Person, request_id: str) -> None:
-    """Approves a registered request by an approver who did not register it. Raises `RefusedError` otherwise."""
+    """Approves a registered request by an approver who did not register it. Raises `RefusedError` otherwise, and
+    `DecisionError` while the clock isn't believed.
+    """
     with refusals.logged(vault, "rights-approve", person.name, {"request": request_id}):
         found = _require_second(vault, person, request_id, "approving", ("registered",))
-    now = vault.clock.now()
+    now = timekeeping.believed_now(vault, f"approving request {request_id}")
     with vault.catalogue.transaction() as tx:
         row = _require_state(tx, request_id, ("registered",), "approving")
         vouch = person.vouch("approve", found.digest, now)
@@ -140,7 +143,7 @@ def refuse(vault: Vault, person: Person, request_id: str, ground: str) -> Reques
 
 def extend(vault: Vault, person: Person, request_id: str, reason: str) -> Request:
     """Makes the deadline two months longer, once, before it is over (art. 12(3)). Raises `RefusedError` otherwise, and
-    `UsageError` for a reason that the law does not know.
+    `UsageError` for a reason that the law does not know, and `DecisionError` while the clock isn't believed.
     """
     doing = f"extending request {request_id}"
     if reason not in rights_rules.EXTENSIONS:
@@ -150,7 +153,8 @@ def extend(vault: Vault, person: Person, request_id: str, reason: str) -> Reques
         found = load(vault, request_id)
         if found.state not in OPEN or found.extended is not None:
             raise RefusedError(f"{doing}: it is {found.state}, or was extended before; that is done once, while open")
-        # Nor does a clock that was set back put it in time.
+        timekeeping.believed_now(vault, doing)
+        # Nor does a clock that was set back a little put it in time.
         if found.is_overdue(vault.audit.moment()):
             was = wording.moment(found.due, vault.policy.zone)
             raise RefusedError(f"{doing}: it was due {was}; the person had to be told before")

@@ -164,6 +164,8 @@ def status(vault: Vault) -> Status:
             f"policy.toml differs from the policy in force and does not rule: {'; '.join(vault.shortens)}; "
             "`policy plan` shows what would be due, `policy adopt` puts it before a second person"
         )
+    if vault.policy_waits:
+        attention.append("policy.toml differs from the policy in force, and does not rule until the clock is believed")
     attention += [f"batch {row['id']} is held; `batch show` says why and `batch accept` stores it" for row in held]
     attention += [gap.sentence for gap in gaps]
     attention += [f"source {name} has been silent for longer than its cadence" for name in silent]

@@ -44,6 +44,8 @@ class Vault:
     audit: AuditLog
     shortens: tuple[str, ...] = ()
     """What policy.toml would shorten; while it says something, `policy` is the version that rules, and not that."""
+    policy_waits: bool = False
+    """Whether policy.toml is entered as a version only when the clock is believed; until then it does not rule."""
     recent: Recent = field(default_factory=Recent, compare=False, repr=False)
     learned: Learned = field(default_factory=Learned, compare=False, repr=False)
     tidy: Tidy = field(default_factory=Tidy, compare=False, repr=False)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tests.scenarios.test_holding import HOLD, answered, filled, until
-from tests.support import NOW, Order, Usage, answer, approved, ingest, new_vault, opened, usage
-from trafficvault import expire, holding, holds
+from tests.scenarios.test_holding import HOLD, filled, until
+from tests.support import NOW, Order, Usage, answer, approved, ingest, new_vault, opened, signed_in, usage
+from trafficvault import disclose, expire, holding, holds
 from trafficvault.vault import Vault
 
 
@@ -25,11 +25,12 @@ def test_a_hold_that_was_over_is_over(tmp_path: Path) -> None:
     vault = until(filled(tmp_path), timedelta(days=170))
     hold = approved(vault, HOLD)
     vault = until(vault, timedelta(days=259))
+    order = approved(vault, Order(reference="PV-2026-000400", supplements=hold))
     for number, moment in enumerate((259, 261)):
         vault = believed(vault, NOW + timedelta(days=moment))
         back = opened(vault, NOW + timedelta(days=259))
-        order = Order(reference=f"PV-2026-00040{number}", supplements=hold)
-        assert answered(back, order, tmp_path / f"answer-{number}") == (0 if number else 3)
+        found = disclose.run(back, signed_in(back, "olga"), order, tmp_path / f"answer-{number}")
+        assert found.records == (0 if number else 3)
     assert [one.hold_id for one in holding.over(back)] == [hold]
     assert holds.load(back, hold).state == "active"
 
@@ -42,8 +43,8 @@ def test_a_freeze_does_not_begin_before_what_is_believed(tmp_path: Path) -> None
     for moment in (NOW + timedelta(days=step) for step in range(6, 170, 6)):
         vault = opened(vault, moment)
         expire.expire(vault)
-    for number, last in enumerate((end - timedelta(hours=1), end + timedelta(hours=1))):
+    for number, last in enumerate((end - timedelta(hours=1), end + timedelta(minutes=10))):
         vault = believed(vault, last)
-        back = opened(vault, end - timedelta(minutes=30))
+        back = opened(vault, end - timedelta(minutes=4))  # a clock that is further back registers nothing
         order = Order(reference=f"PV-2026-00050{number}")
         assert answer(back, order, tmp_path / f"answer-{number}").records == 1 - number

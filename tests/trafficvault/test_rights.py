@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support import FAST, NOW, PASSWORD, SUBSCRIBER, every_byte, new_vault, opened, signed_in
 from tests.trafficvault.rights_house import ME, SINCE, ask, granted
-from trafficvault import answering, app, people, rights, rights_rules
+from trafficvault import answering, app, expire, people, rights, rights_rules
 from trafficvault.errors import RefusedError, UsageError
 from trafficvault.period import Period
 from trafficvault.rights_rules import GRANTED, GROUNDS, RIGHTS, Ask
@@ -129,10 +129,10 @@ def test_an_extension_is_for_a_reason_once_and_in_time(vault: Vault) -> None:
     assert answering.told(found) == (rights_rules.EXTENSIONS["many"],)
     with pytest.raises(RefusedError, match="was extended before"):
         rights.extend(vault, otto, request, "many")
-    late = opened(vault, NOW + timedelta(days=31))
-    with late.catalogue.transaction() as tx:
-        late.audit.accept_clock(tx, "otto", late.clock.now())
-    for one in (late, opened(late, NOW + timedelta(days=29))):
+    due = rights.load(vault, other).due
+    late = opened(vault, due + timedelta(minutes=10))
+    expire.require_clock(late, signed_in(late, "otto"))
+    for one in (late, opened(late, due - timedelta(minutes=4))):
         with pytest.raises(RefusedError, match="the person had to be told before"):
             rights.extend(one, signed_in(one, "otto"), other, "many")
 
