@@ -36,6 +36,7 @@ from trafficvault.people import DEFAULT_COST, Person
 from trafficvault.policies import Ruling
 from trafficvault.policy import Policy
 from trafficvault.provider import Ask, KeyProvider, from_environment
+from trafficvault.settings import Settings
 from trafficvault.shelf import FeedShelf
 from trafficvault.stretching import Cost
 from trafficvault.vault import Vault
@@ -115,6 +116,14 @@ def require_vault(layout: Layout) -> None:
             f"opening the vault at {layout.vault}: there is none",
             hint="name it with --vault DIR, or make one with `init`",
         )
+
+
+def stated(layout: Layout) -> tuple[Settings, Policy]:
+    """What vault.toml and policy.toml say, for who has no keys. Raises `UsageError` when there is no vault, or they are
+    not in order.
+    """
+    require_vault(layout)
+    return settings.parse(_text_of(layout.settings)), policy.parse(_text_of(layout.policy))
 
 
 def open_vault(layout: Layout, disk: Disk, clock: Clock, *, writer: bool = False, ask: Ask = from_environment) -> Vault:

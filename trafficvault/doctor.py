@@ -123,6 +123,13 @@ def key_provider(stated: str, found: str | None) -> Finding:
     return _ok(check, f"{found}: who copies the key directory can open what lived then; keep it out of every backup")
 
 
+def locked(why: str) -> Finding:
+    """What can't be examined, and `why`, while nobody gives the key provider's secret."""
+    return _warn(
+        "second place", f"the vault is locked: {why}; whether checkpoints reach one, and the keys open, is not told"
+    )
+
+
 def free_space(facts: Facts, min_free: int) -> Finding:
     """Whether there is room to take files in."""
     if facts.free_bytes is None:

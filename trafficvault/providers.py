@@ -101,6 +101,11 @@ def present(directory: Path) -> str | None:
     return next((kind for kind in KINDS if _file(at, kind).exists()), None)
 
 
+def copies(layout: Layout) -> bool:
+    """Whether a copy of an epoch key can exist, by what the key directory has of providers; no secret is needed."""
+    return bool({present(layout.keys), present(layout.incoming)} - {None, "pkcs11"})
+
+
 def create(layout: Layout, disk: Disk, vault_id: str, choice: Choice, ask: Ask) -> KeyProvider:
     """A new provider in the key directory. Raises `RefusedError` when it has one of that kind already."""
     return _create(layout, layout, disk, vault_id, choice, ask)

@@ -3,8 +3,8 @@
 The audit log tells a clock that jumped ahead or went back (`AuditLog.clock_problem`). By such a clock a hold would bind
 for too long, a term close too early, a deadline move, a signature bear a date that is none. So nothing is registered,
 approved or extended by it, and nothing expires, until the clock is right again or an operator says that it is
-(`expire --accept-clock`). Taking files in goes on, and so do answering a warrant,
-refusing and dropping.
+(`expire --accept-clock`). Taking files in goes on, and so do answering a
+warrant, refusing and dropping.
 """
 
 from __future__ import annotations

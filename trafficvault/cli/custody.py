@@ -12,8 +12,8 @@ from trafficvault import app as house
 from trafficvault import backup as backups
 from trafficvault import providers, rotation, wording
 from trafficvault import restore as restoring
-from trafficvault.catalogue import Transaction
-from trafficvault.cli.door import AsJson, ask_secret, door, sign_in
+from trafficvault.catalogue import Catalogue, Transaction
+from trafficvault.cli.door import LOCKED, AsJson, ask_secret, door, sign_in
 from trafficvault.cli.screen import print_lines, print_object, print_table, progress
 from trafficvault.clock import SystemClock
 from trafficvault.durable import Disk
@@ -42,20 +42,23 @@ def keys() -> None:
 
 @keys_verbs.command("show")
 def keys_show(context: typer.Context, as_json: AsJson = False) -> None:
-    """Show the key provider, its generation, and whether copies of its keys can exist."""
-    vault = door(context).open()
+    """Show the key provider, its generation, and whether copies of its keys can exist; of a locked vault, too."""
+    vault, layout = door(context).open_unasked(), door(context).layout
     facts: dict[str, object] = {
-        "key_provider": providers.present(vault.layout.keys),
-        "name": vault.keys.provider_name,
-        "generation": vault.keys.generation,
+        "key_provider": providers.present(layout.keys),
+        "name": None if vault is None else vault.keys.provider_name,
+        "generation": Catalogue.peek_generation(layout.catalogue) if vault is None else vault.keys.generation,
         # Those of holds are not counted: how many there are is nobody's business here.
-        "keys": sum(1 for name in vault.keys.key_ids() if not is_hold_key(name)),
-        "copies_can_exist": vault.keys.copies,
+        "keys": None if vault is None else sum(1 for name in vault.keys.key_ids() if not is_hold_key(name)),
+        "copies_can_exist": providers.copies(layout) if vault is None else vault.keys.copies,
+        "locked": vault is None,
     }
     if as_json:
         print_object(facts)
-    else:
-        print_table("keys", ("what", "value"), list(facts.items()))
+        return
+    print_table("keys", ("what", "value"), [(name, value) for name, value in facts.items() if value is not None])
+    if vault is None:
+        print_lines([f"the vault is locked: {LOCKED}; how many keys there are, and whether they open, is not told"])
 
 
 @keys_verbs.command("rotate")

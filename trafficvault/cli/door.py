@@ -20,10 +20,13 @@ from trafficvault.durable import Disk
 from trafficvault.errors import RefusedError, UsageError
 from trafficvault.layout import Layout
 from trafficvault.people import Person
-from trafficvault.provider import from_environment
+from trafficvault.provider import Ask, LockedError, from_environment
 from trafficvault.vault import Vault
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+
+LOCKED = "the environment has no secret for its key provider (TRAFFICVAULT_PASSPHRASE or TRAFFICVAULT_PIN)"
+"""Why a verb that asks nobody has no keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +36,23 @@ class Door:
     layout: Layout
     user: str | None
 
-    def open(self) -> Vault:
-        """The vault, opened to look at it or to disclose. Raises `UsageError` when there is none."""
+    def open(self, ask: Ask | None = None) -> Vault:
+        """The vault, opened to look at it or to disclose; `ask` asks for the key provider's secret, else `ask_secret`.
+        Raises `UsageError` when there is none.
+        """
         house.require_vault(self.layout)
         # Under a lease, so that no renewal of the keys happens between reading the catalogue and opening the ring.
         with locks.reading(self.layout):
-            return house.open_vault(self.layout, Disk(), SystemClock(), ask=ask_secret)
+            return house.open_vault(self.layout, Disk(), SystemClock(), ask=ask or ask_secret)
+
+    def open_unasked(self) -> Vault | None:
+        """The vault, for a verb that can do without its keys: nobody is asked for the key provider's secret. None where
+        that takes one and the environment has none.
+        """
+        try:
+            return self.open(from_environment)
+        except LockedError:
+            return None
 
     @contextmanager
     def writing(self, *, on_reserve: bool = False, wait: float = 0.0) -> Iterator[Vault]:

@@ -13,7 +13,7 @@ from trafficvault import demo as demonstration
 from trafficvault import doctor as examining
 from trafficvault import people, witness
 from trafficvault.cli.custody import Module, Token
-from trafficvault.cli.door import AsJson, ask_secret, authenticate, door, new_password
+from trafficvault.cli.door import LOCKED, AsJson, ask_secret, authenticate, door, new_password
 from trafficvault.cli.screen import print_lines, print_object, print_table
 from trafficvault.clock import SystemClock
 from trafficvault.durable import Disk
@@ -113,11 +113,16 @@ def policy_() -> None:
 
 def doctor(context: typer.Context, as_json: AsJson = False) -> None:
     """Examine the machine: clock, key directory, permissions, space, swap, core dumps, versions (exit code 5 on a
-    failure).
+    failure); under a locked vault, too.
     """
-    vault = door(context).open()
-    findings = examining.examine(vault.layout, vault.policy.min_free, stated=vault.settings.key_provider)
-    findings += [examining.Finding(*found) for found in witness.findings(vault)]
+    layout = door(context).layout
+    known, rules = house.stated(layout)
+    findings = examining.examine(layout, rules.min_free, stated=known.key_provider)
+    vault = door(context).open_unasked()
+    if vault is None:
+        findings.append(examining.locked(LOCKED))
+    else:
+        findings += [examining.Finding(*found) for found in witness.findings(vault)]
     if as_json:
         print_object(
             {"checks": [{"check": item.check, "state": item.state, "sentence": item.sentence} for item in findings]}

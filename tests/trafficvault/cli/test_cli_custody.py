@@ -53,12 +53,46 @@ def test_init_with_a_passphrase_asks_for_it(nowhere: CommandLine) -> None:
 
     assert done.code == 0, done.err
     assert nowhere.layout.sealed_root.exists()
-    locked = nowhere("keys", "show")
-    assert (locked.code, "TRAFFICVAULT_PASSPHRASE" in locked.err) == (3, True)
     standing = nowhere("status")
     assert (standing.code, "the vault is locked" in standing.err) == (3, True)
     checks = nowhere("doctor", "--json", environment=SET).object["checks"]
     assert [item["state"] for item in checks if item["check"] == "key provider"] == ["ok"]
+
+
+def test_what_needs_no_key_is_shown_of_a_locked_vault(nowhere: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`doctor` and `keys show` ask nobody, not at a terminal either: they tell what can be told without the secret, and
+    what can't; whatever needs the keys is refused with the name of the secret, and waits for nobody.
+    """
+    words = ("init", "--admin", "ada", "--key-provider", "passphrase")
+    assert nowhere(*words, environment=SET | {"TRAFFICVAULT_NEW_PASSWORD": PASSWORD}).code == 0
+    for verb in (("escrow", "show"), ("schedule", "list"), ("expire", "--dry-run"), ("audit", "verify")):
+        refused = nowhere(*verb)
+        assert (refused.code, refused.out, "TRAFFICVAULT_PASSPHRASE" in refused.err) == (3, "", True)
+    monkeypatch.setattr("typer.prompt", lambda *words, **how: pytest.fail("somebody was asked"))
+    monkeypatch.setattr("trafficvault.cli.door.ask_secret", lambda *words, **how: pytest.fail("somebody was asked"))
+    checks, whole = (nowhere("doctor", "--json", environment=given).object["checks"] for given in ({}, SET))
+    assert [item["check"] for item in checks] == [item["check"] for item in whole]
+    (told,) = [item for item in checks if item["check"] == "second place"]
+    assert (told["state"], "the vault is locked" in told["sentence"]) == ("warn", True)
+    shown = nowhere("keys", "show", "--json")
+    assert (shown.code, shown.object) == (
+        0,
+        {
+            "key_provider": "passphrase",
+            "name": None,
+            "generation": 1,
+            "keys": None,
+            "copies_can_exist": True,
+            "locked": True,
+        },
+    )
+    assert "the vault is locked" in nowhere("keys", "show").out
+    opened = nowhere("keys", "show", "--json", environment=SET).object
+    assert {name: opened[name] for name in ("generation", "copies_can_exist", "locked")} == {
+        "generation": 1,
+        "copies_can_exist": True,
+        "locked": False,
+    }
 
 
 def test_init_with_a_token(nowhere: CommandLine) -> None:
@@ -72,8 +106,9 @@ def test_init_with_a_token(nowhere: CommandLine) -> None:
 
     assert done.code == 0, done.err
     shown = nowhere("keys", "show", "--json", environment=pins).object
-    assert (shown["name"], shown["copies_can_exist"]) == ("PKCS#11 token", False)
-    assert nowhere("keys", "show").code == 3
+    assert (shown["name"], shown["copies_can_exist"], shown["locked"]) == ("PKCS#11 token", False, False)
+    shown = nowhere("keys", "show", "--json").object
+    assert (shown["name"], shown["copies_can_exist"], shown["locked"]) == (None, False, True)
 
 
 def test_a_person_at_a_terminal_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
