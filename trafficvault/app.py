@@ -183,7 +183,7 @@ def _ruled(tx: Transaction, written: Policy, now: datetime) -> Ruling:
     found, current = policies.ruling(known, written, now), policies.in_force(known, now)
     if not found.is_new or current is None:
         return found
-    if audit_log.judge_clock(trusted, now, current.policy.max_clock_step.delta()) is None:
+    if audit_log.judge_clock(trusted, now, found.policy.max_clock_step.delta()) is None:
         return found
     return Ruling(policies.with_lapses(current.policy, known, now), waits=True)
 

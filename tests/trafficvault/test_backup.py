@@ -89,7 +89,7 @@ def test_a_restored_vault_is_the_vault_that_was_backed_up(vault: Vault, tmp_path
     before = answer(vault, Order(), tmp_path / "first")
     done = back_up(vault, tmp_path / "backup")
     told = put_back(tmp_path / "backup", vault.layout)
-    again = opened(vault, NOW)
+    again = opened(vault, LATE)
 
     assert (told.lost_entries, told.expiring, told.unknown_keys) == (0, (), 0)
     assert told.catalogue_generation == told.generation == done.manifest["generation"]
@@ -207,12 +207,12 @@ def test_a_backup_behind_the_log_alone_is_accepted_too(vault: Vault, tmp_path: P
 
     assert (told.expiring, told.catalogue_generation) == ((), told.generation)
     assert told.unknown_keys == 5
-    again = opened(vault)
+    again = opened(vault, LATE)
     assert {fault.kind for fault in verify.verify(again).faults} == set()
     for name in ("olga", "piet"):
         app.confirm_person(again, name, ada_in(again))
     confirmed(again)
-    assert answer(opened(vault), Order(), tmp_path / "out").records == 1
+    assert answer(opened(vault, LATE), Order(), tmp_path / "out").records == 1
 
 
 def test_keys_older_than_the_backup_are_refused(vault: Vault, tmp_path: Path) -> None:
