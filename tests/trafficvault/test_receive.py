@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ingest.slices import SIZE
 from tests.support import NOW, Usage, ingest, new_vault, opened, signed_in, usage
 from tests.trafficvault.prepared_vault import HELD_FILE, Prepared, bundled
 from trafficvault import expire, intake, receive
@@ -15,6 +16,7 @@ from trafficvault.batch import Batch
 from trafficvault.errors import DecisionError, FaultError, RefusedError, SpaceError, UsageError
 from trafficvault.progress import Progress
 from trafficvault.receipts import COUNTS, Receipt
+from trafficvault.receive import Pace
 from trafficvault.vault import Vault
 from trafficvault.verify import verify
 
@@ -77,6 +79,32 @@ def test_a_day_that_begins_to_expire_meanwhile_takes_nothing(stored: Vault) -> N
     again = ingest(stored, "mvno_pipe", NEW, "S4PGWM000004")
     assert (again.status, again.stored, again.expired) == ("committed", 1, 1)
     assert verify(stored).faults == ()
+
+
+@pytest.mark.parametrize("slice_bytes", [100, SIZE])
+def test_a_day_that_is_past_its_term_gets_no_key(tmp_path: Path, slice_bytes: int) -> None:
+    """Of rows that had expired when they came nothing is made, in slices or at once: no key of their days, which a
+    later expiry would have to destroy and certify.
+    """
+    vault = new_vault(tmp_path)
+    feed, source = intake.feed_and_source(vault, "mvno_pipe", None)
+    data = usage([Usage(at=f"2026{day:04}120000") for day in (101, 1113, 102, 102, 1113, 103)])
+    found = receive.receive(vault, feed, source, data.encode(), "S4PGWM000004", pace=Pace(slice_bytes))
+    assert (found.stored, found.expired) == (2, 4)
+    days = {name.split("/")[1] for name in vault.keys.key_ids() if name.startswith("mobile_usage/")}
+    assert days == {"2026-11-13"}
+    assert expire.expire(vault).certificates == ()
+
+
+def test_the_key_of_held_bytes_dies_when_they_were_accepted(stored: Vault, prepared: Prepared) -> None:
+    """The next expiry destroys it where nothing else lies under it, and certifies that; a further one finds nothing."""
+    intake.accept(stored, "otto", prepared.held)
+    held = {name for name in stored.keys.key_ids() if name.startswith("held/")}
+    assert len(held) == 1
+    (certificate,) = expire.expire(stored).certificates
+    assert (certificate["what"], certificate["records"]) == ("keys", 0)
+    assert not held & stored.keys.key_ids()
+    assert expire.expire(stored).certificates == ()
 
 
 def test_a_held_file_without_records_tells_no_days(stored: Vault) -> None:
