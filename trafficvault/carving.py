@@ -39,7 +39,7 @@ from trafficvault.policy import DISCLOSING
 from trafficvault.sealed_parquet import Place
 from trafficvault.vault import Vault
 
-TABLE = "carves"
+TABLE = holds.CARVES
 _DAY = timedelta(days=1)
 _ROW = ("source", "batch", "row", "occurrence")
 _FILE_DAY = "file_day"
@@ -163,7 +163,8 @@ def held_for(
     rows = [row for row in vault.holdings.rows(tx, holds.TABLE) if row["id"] in names]
     binding = {hold.hold_id: hold for hold in holds.binding(vault, tx, rows, now)}
     carves = vault.holdings.rows(tx, TABLE) if binding else ()
-    mine = [row for row in carves if row["hold"] in binding and row["record_class"] in classes]
+    # What a freeze kept that was over when its order was approved is told to nobody.
+    mine = [row for row in _living(carves) if row["hold"] in binding and row["record_class"] in classes]
     return HeldRows(vault, warrant, tuple(binding.values()), tuple(sorted(mine, key=_age)))
 
 
@@ -283,7 +284,7 @@ def _carved_before(vault: Vault, hold: Hold, record_class: str, day: date) -> tu
     carves that can't be read, which stop no expiry either.
     """
     with vault.catalogue.reading() as tx:
-        rows = tx.select(TABLE, hold=hold.hold_id, record_class=record_class)
+        rows = _living(tx.select(TABLE, hold=hold.hold_id, record_class=record_class))
     frames, unreadable = [_nothing()], []
     for row in sorted((row for row in rows if abs(date.fromisoformat(row["day"]) - day) <= _DAY), key=_age):
         try:
@@ -323,7 +324,12 @@ def _date(moment: datetime) -> date:
 def _is_carved(vault: Vault, hold: Hold, record_class: str, day: date, cause: str) -> bool:
     with vault.catalogue.reading() as tx:
         rows = tx.select(TABLE, hold=hold.hold_id, record_class=record_class, day=day.isoformat())
-    return any(row["cause"] == cause for row in rows)
+    return any(row["cause"] == cause for row in _living(rows))
+
+
+def _living(carves: Iterable[Row]) -> list[Row]:
+    """Those of `carves` that their hold still keeps."""
+    return [row for row in carves if not row["lapsed"]]
 
 
 def _nothing() -> pl.DataFrame:

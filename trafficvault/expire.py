@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -106,6 +106,8 @@ def expire(
     reserve.release(vault.layout, vault.disk)
     sweep(vault)
     rewrite.finish(vault)
+    lapsed = holding.lapsed_keys(vault)
+    _destroy(vault, lapsed, lapsed)  # before anything else is carved under them
     due = [item for item in plan(vault) if item.action == "expire"]
     # (1) From here no reader or writer takes these partitions; a crash below is finished by the next run. Without
     # anything due, the entry moves the trusted time on, so that a quiet vault's next run is no jump of the clock.
@@ -123,13 +125,10 @@ def expire(
     living = (item for item in due if item.kind == "records" and vault.keys.has_any(key_ids(item, generations)))
     carving.carve(vault, [(item.record_class, item.day, _name(item)) for item in living])
     # (2) Keys: the ring without the dead under a new epoch key; then the old epoch key is destroyed.
-    dead = {key for item in due for key in key_ids(item, generations)} | ownerless | {one.key_id for one in over}
+    held = holding.dead_keys(vault, over)
+    dead = {key for item in due for key in key_ids(item, generations)} | ownerless | {*held}
     progress("destroying keys")
-    leases_ended = True
-    if vault.keys.has_any(dead):
-        with locks.destroying(vault.layout, vault.settings.lease_seconds) as leases_ended:
-            ended, names = leases_ended, [*(_name(item) for item in due), *(one.key_id for one in over)]
-            vault.keys.renew(dead, lambda number: _commit_generation(vault, number, names, leases_ended=ended))
+    leases_ended = _destroy(vault, dead, [*(_name(item) for item in due), *held])
     # (3) Files: unreadable by now, and dropped to free the space.
     progress("dropping files")
     for item in due:
@@ -250,6 +249,15 @@ def _mark(tx: Transaction, due: Iterable[Item]) -> None:
                 tx.put("partitions", **(row | {"going": _array(going)}))
 
 
+def _destroy(vault: Vault, dead: Collection[str], names: Iterable[str]) -> bool:
+    """Destroys the keys `dead`, with which `names` die; whether every reader's lease had ended."""
+    if not vault.keys.has_any(dead):
+        return True
+    with locks.destroying(vault.layout, vault.settings.lease_seconds) as ended:
+        vault.keys.renew(dead, lambda number: _commit_generation(vault, number, names, leases_ended=ended))
+    return ended
+
+
 def _commit_generation(vault: Vault, generation: int, names: Iterable[str], *, leases_ended: bool) -> None:
     """The commit point of the renewal; it keeps how the keys died, for certificates that a later run may issue."""
     with vault.catalogue.transaction() as tx:
@@ -284,9 +292,8 @@ def _certify(vault: Vault, tx: Transaction, item: Item, nonces: dict[str, str], 
         rows = tx.select("files", record_class=item.record_class, day=day)
     else:
         rows = tx.select("leftovers", kind=item.kind, record_class=item.record_class, day=day)
-    told = _destroyed(tx).get(_name(item), [vault.keys.generation, True])
     # The moment is this one, also when an earlier run was killed: the certificate never claims a deletion too early.
-    destroyed = Destruction(vault.clock.now(), *told)
+    destroyed = Destruction(vault.clock.now(), *_destroyed(tx).get(_name(item), [vault.keys.generation, True]))
     known = tx.get("partitions", record_class=item.record_class, day=day) if item.kind == "records" else None
     generation = known["generation"] if known else None
     keys = key_ids(item, {(item.record_class, item.day): generation or 1})

@@ -27,7 +27,9 @@ WAITS = timedelta(hours=24)
 
 @dataclass(frozen=True, slots=True)
 class Over:
-    """A hold that is over and still has a key or files."""
+    """A hold that is over and still has a key or files; or, of one that binds again since an approval after its freeze,
+    what had lapsed by then.
+    """
 
     hold_id: str
     key_id: str
@@ -86,19 +88,36 @@ def ending(vault: Vault, *, among_others: bool) -> tuple[Over, ...]:
     """The holds whose end an expiry carries out now: all that are over, when other keys die in it too (`among_others`).
 
     Keys that died by themselves would tell everybody when a hold ended, so it waits for others, but no longer than
-    `WAITS`. What an earlier run began is finished at once.
+    `WAITS`. What an earlier run began is finished at once. What lapsed under a key that keeps something else waits for
+    others in any case: no key dies with it.
     """
     now = vault.audit.moment()
     ended = over(vault)
     if among_others:
         return tuple(ended)
-    return tuple(one for one in ended if one.until + WAITS <= now or not vault.keys.has_any([one.key_id]))
+
+    def alone(one: Over) -> bool:
+        return one.until + WAITS <= now and not _others(vault, one)
+
+    return tuple(one for one in ended if alone(one) or not vault.keys.has_any([one.key_id]))
+
+
+def lapsed_keys(vault: Vault) -> tuple[str, ...]:
+    """The keys of holds that bind and have, until now, nothing but what lapsed before they did."""
+    return dead_keys(vault, (one for one in over(vault) if one.carves and all(row["lapsed"] for row in one.carves)))
+
+
+def dead_keys(vault: Vault, ended: Iterable[Over]) -> tuple[str, ...]:
+    """The keys that die with what `ended`: those under which nothing else was carved. To be asked when the run has
+    carved: an order may have been approved since, and bind.
+    """
+    return tuple(one.key_id for one in ended if not _others(vault, one))
 
 
 def drop(vault: Vault, ended: Iterable[Over]) -> None:
-    """Removes the files of what `ended`, whose keys have died."""
+    """Removes the files of what `ended`."""
     for one in ended:
-        _drop_files(vault, one.hold_id)
+        _drop_files(vault, one)
 
 
 def settle(vault: Vault, tx: Transaction, ended: Iterable[Over]) -> None:
@@ -106,18 +125,21 @@ def settle(vault: Vault, tx: Transaction, ended: Iterable[Over]) -> None:
     for one in ended:
         for row in one.carves:
             tx.delete(carving.TABLE, id=row["id"])
-        holds.finish(tx, one.hold_id, "ended", vault.clock.now())
+        row = tx.get(holds.TABLE, id=one.hold_id)
+        # One that was approved meanwhile binds, and goes on without what had lapsed.
+        if row is not None and not holds.is_binding(row, vault.audit.moment()):
+            holds.finish(tx, one.hold_id, "ended", vault.clock.now())
 
 
 def faults(vault: Vault) -> list[Fault]:
     """What is wrong with what holds keep; for `verify`, which only reads."""
     with vault.catalogue.reading() as tx:
         carves = tx.select(carving.TABLE)
-    custody, gone = vault.keys.custody("hold"), {one.hold_id for one in over(vault)}
+    custody, gone = vault.keys.custody("hold"), {row["id"] for one in over(vault) for row in one.carves}
     found: list[Fault] = []
     known = {vault.layout.carve_file(row["hold"], row["id"]): row for row in carves}
     for path, row in known.items():
-        if row["hold"] in gone:
+        if row["id"] in gone:
             continue  # an expiry destroys it, and may have begun to
         if not path.is_file():
             found.append(Fault("missing", path.name, f"{path.name}, which a hold keeps, is missing"))
@@ -135,10 +157,17 @@ def faults(vault: Vault) -> list[Fault]:
     return found
 
 
-def _drop_files(vault: Vault, hold_id: str) -> None:
-    directory = vault.layout.holds / hold_id
+def _others(vault: Vault, one: Over) -> set[str]:
+    """The carves of that hold which are not among those of `one`."""
+    with vault.catalogue.reading() as tx:
+        return {row["id"] for row in tx.select(carving.TABLE, hold=one.hold_id)} - {row["id"] for row in one.carves}
+
+
+def _drop_files(vault: Vault, one: Over) -> None:
+    directory = vault.layout.holds / one.hold_id
+    stay = {vault.layout.carve_file(one.hold_id, carve) for carve in _others(vault, one)}
     for path in sorted(directory.glob("*")):
-        if not path.is_dir():
+        if not path.is_dir() and path not in stay:
             vault.disk.remove(path)
     # A directory inside is nobody's: it stops no expiry.
     if directory.is_dir() and not any(directory.iterdir()):
@@ -146,7 +175,8 @@ def _drop_files(vault: Vault, hold_id: str) -> None:
 
 
 def over(vault: Vault) -> list[Over]:
-    """The holds that bind no more and still have a key in the ring, or files: what an expiry is to destroy.
+    """The holds that bind no more and still have a key in the ring, or files; and what had lapsed of others, since they
+    began to bind: what an expiry is to destroy.
 
     A key whose hold nobody knows is among them, and waits for nothing: the catalogue is older than it, restored after a
     loss.
@@ -157,10 +187,13 @@ def over(vault: Vault) -> list[Over]:
     found = []
     for row in rows:
         until = datetime.fromisoformat(row["until"])
-        binds = row["state"] in holds.BINDING and now < until
         mine = tuple(carve for carve in carves if carve["hold"] == row["id"])
         key_id = hold_key_id(row["id"])
-        if not binds and (mine or vault.keys.has_any([key_id])):
+        if holds.is_binding(row, now):
+            lapsed = tuple(carve for carve in mine if carve["lapsed"])
+            if lapsed:
+                found.append(Over(row["id"], key_id, datetime.fromisoformat(row["since"]), lapsed))
+        elif mine or vault.keys.has_any([key_id]):
             found.append(Over(row["id"], key_id, until, mine))
     known = {hold_key_id(row["id"]) for row in rows}
     strays = sorted(name for name in vault.keys.key_ids() if is_hold_key(name) and name not in known)

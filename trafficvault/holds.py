@@ -25,6 +25,8 @@ from trafficvault.vault import Vault
 from trafficvault.warrants import PRESERVE, WarrantDocument
 
 TABLE = "holds"
+CARVES = "carves"
+"""The table of what holds keep of days that died (`trafficvault.carving`)."""
 BINDING = ("provisional", "active")
 """The states in which a hold keeps anything."""
 LOST = "lost"
@@ -57,13 +59,16 @@ def freeze(tx: Transaction, vault: Vault, hold_id: str, now: datetime) -> None:
 def bind(tx: Transaction, hold_id: str, document: WarrantDocument, now: datetime) -> None:
     """Makes the hold of an approved order to preserve; what is still frozen goes on being held.
 
-    A freeze that is over gives nothing back: the hold begins now.
+    A freeze that is over gives nothing back: the hold begins now, and what was carved before has lapsed.
     """
     if document.document["kind_of_order"] == PRESERVE:
         lasts = Period.parse(document.document["hold_for"]).delta()
         before = tx.get(TABLE, id=hold_id)
-        frozen = before is not None and before["state"] in BINDING and now < datetime.fromisoformat(before["until"])
+        frozen = before is not None and is_binding(before, now)
         since = datetime.fromisoformat(before["since"]) if before is not None and frozen else now
+        if not frozen:
+            for row in tx.select(CARVES, hold=hold_id):
+                tx.put(CARVES, **row | {"lapsed": 1})
         _put(tx, hold_id, "active", since, now + lasts)
 
 
@@ -87,6 +92,11 @@ def finish(tx: Transaction, hold_id: str, state: str, now: datetime) -> None:
         tx.put(TABLE, **row | {"state": state} | over)
 
 
+def is_binding(row: Row, now: datetime) -> bool:
+    """Whether the hold of a row of the catalogue keeps anything at `now`."""
+    return row["state"] in BINDING and now < datetime.fromisoformat(row["until"])
+
+
 def any_lost(tx: Transaction, now: datetime) -> bool:
     """Whether a hold that would still bind was lost with its key."""
     return any(row["state"] == LOST and now < datetime.fromisoformat(row["until"]) for row in tx.select(TABLE))
@@ -107,8 +117,7 @@ def listing(vault: Vault) -> list[Hold]:
 
 def binding(vault: Vault, tx: Transaction, rows: Iterable[Row], now: datetime) -> list[Hold]:
     """Those of `rows` that bind at `now`; of the others nothing is opened."""
-    living = [row for row in rows if row["state"] in BINDING and now < datetime.fromisoformat(row["until"])]
-    return [_opened(vault, tx, row) for row in living]
+    return [_opened(vault, tx, row) for row in rows if is_binding(row, now)]
 
 
 def document_of(vault: Vault, row: Row) -> WarrantDocument:

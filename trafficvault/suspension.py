@@ -48,7 +48,7 @@ def suspend(tx: Transaction, keep: Collection[str], now: datetime) -> Suspended:
 
 def lose_holds(tx: Transaction, held: Collection[str], now: datetime) -> list[str]:
     """Ends the holds that bind, and kept something under a key that is not among `held`. Returns their ids."""
-    carved = {row["hold"] for row in tx.select(carving.TABLE)}
+    carved = {row["hold"] for row in tx.select(carving.TABLE) if not row["lapsed"]}
     lost = []
     for row in tx.select(holds.TABLE):
         binds = row["state"] in holds.BINDING and now < datetime.fromisoformat(row["until"])

@@ -174,6 +174,7 @@ carves = _table(
     _number("bytes"),
     _text("digest"),  # keyed, over the ciphertext
     _text("created_at"),
+    _number("lapsed", optional=True),  # 1 when its hold was over before it bound again; an expiry removes it
 )
 """What holds keep of days that died: one sealed file each."""
 

@@ -201,6 +201,7 @@ ACTS = [
     Act("expire-registers", prepared.with_disclosure, _expire, 0, 4, NOW + 8 * 366 * DAY),
     Act("expire-log", prepared.with_log, _expire, 0, 8, NOW + 370 * DAY, 4),
     Act("hold-end", prepared.with_carves, _expire, 1, 2, NOW + 11 * DAY),
+    Act("hold-again", prepared.approved_again, _expire, 1, 2, NOW + 4 * DAY),
     Act("hold-release", prepared.one_to_release, carried_out("hold-release", _release), 1, 1, LATE),
     Act("hold-extend", prepared.one_to_extend, carried_out("hold-extend", _extend), 1, 1, LATE),
     Act("rotate", prepared.filled, opened_and(_rotate), 6, 0),

@@ -88,11 +88,15 @@ def kept(directory: Path) -> Vault:
     return vault
 
 
+def preserving(hold_for: str) -> Order:
+    """An order to preserve what the first subscriber had."""
+    since, until = "2026-05-01T00:00:00Z", "2026-12-01T00:00:00Z"
+    return Order(start=since, end=until, reference="PV-9", hold_for=hold_for, legal_basis="126ni Sv")
+
+
 def held(vault: Vault, hold_for: str = "P60D") -> str:
     """A hold of what the first subscriber had."""
-    since, until = "2026-05-01T00:00:00Z", "2026-12-01T00:00:00Z"
-    order = Order(start=since, end=until, reference="PV-9", hold_for=hold_for, legal_basis="126ni Sv")
-    return approved(vault, order)
+    return approved(vault, preserving(hold_for))
 
 
 def batch_of(vault: Vault, status: str = "committed") -> str:
@@ -216,6 +220,19 @@ def with_carves(directory: Path, hold_for: str = "P10D") -> Vault:
     vault.catalogue.close()
     vault = House(directory, NOW + 3 * DAY, Disk()).opened()
     expire.expire(vault)
+    return vault
+
+
+def approved_again(directory: Path) -> Vault:
+    """An order that was approved when its freeze was over, and what the freeze had kept of a day that died."""
+    vault = old_and_new(directory)
+    hold = docket.register(vault, signed_in(vault, "olga"), preserving("P60D").toml())
+    vault.catalogue.close()
+    vault = House(directory, NOW + 2.9 * DAY, Disk()).opened()
+    expire.expire(vault)
+    vault.catalogue.close()
+    vault = House(directory, NOW + 3.1 * DAY, Disk()).opened()
+    docket.approve(vault, signed_in(vault, "piet"), hold)
     return vault
 
 

@@ -88,7 +88,7 @@ def _print_proposal(made: Proposal, as_json: bool) -> None:
 
 def _facts(vault: Vault, hold: Hold) -> dict[str, object]:
     with vault.catalogue.reading() as tx:
-        rows = tx.select(carving.TABLE, hold=hold.hold_id)
+        rows = [row for row in tx.select(carving.TABLE, hold=hold.hold_id) if not row["lapsed"]]
     return {
         "hold_id": hold.hold_id,
         "reference": hold.document.document["reference"],
