@@ -2,9 +2,10 @@
 
 Where a key directory is lost and keys are files, this copy and a backup bring the vault back. It is sealed by HPKE
 (RFC 9180: X25519, HKDF-SHA256, AES-256-GCM) and replaced at each renewal: the new one is durable before those before it
-are removed, so that there is always one, and soon only one. A copy from before an expiry is what `final_at` waits for;
-`status` fails its check while one is left. Key and place stand sealed in the catalogue, for who could change them would
-have the keys. A token's epoch key can't be copied, so there is no escrow of it.
+are removed, so that there is always one, and soon only one; where it moves, the places before are remembered until they
+were cleared, and what a crash cut short the next writer finishes. A copy from before an expiry is what `final_at` waits
+for; `status` fails its check while one is left. Key and places stand sealed in the catalogue, for who could change them
+would have the keys. A token's epoch key can't be copied, so there is no escrow of it.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ from trafficvault.vault import Vault
 
 VARIABLE: Final = "TRAFFICVAULT_ESCROW_PASSPHRASE"
 _META = "escrow"
-"""The `meta` row with public key and place: `{"key": "<hex>", "to": "<path>"}`."""
+"""The `meta` row: `{"key": "<hex>", "leaves": ["<path>", …], "made": true, "to": "<path>"}`, of which `leaves` are the
+places before, as long as a copy may lie there, and `made` is false until the first copy was; a version before this had
+`key` and `to` alone.
+"""
 _KIND = "trafficvault-escrow"
 _SUITE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
@@ -47,12 +51,19 @@ class Escrow:
 
     key: str
     to: Path
+    leaves: tuple[Path, ...] = ()
+    """Where copies lay before, as long as some may be left."""
+    made: bool = True
+    """Whether a copy for this very key was made since the escrow was set."""
 
 
 def current(tx: Transaction) -> Escrow | None:
     """The escrow that is set; None without one."""
     found = json.loads(tx.meta(_META) or "null")
-    return None if found is None else Escrow(found["key"], Path(found["to"]))
+    if found is None:
+        return None
+    leaves = tuple(Path(place) for place in found.get("leaves", ()))
+    return Escrow(found["key"], Path(found["to"]), leaves, found.get("made", True))
 
 
 def set_(vault: Vault, person: Person, key: Path, to: Path) -> Escrow:
@@ -64,17 +75,16 @@ def set_(vault: Vault, person: Person, key: Path, to: Path) -> Escrow:
     with refusals.logged(vault, "escrow", person.name, {}):
         require_role(person, "administrator")
         vault.keys.provider.export_epoch(vault.keys.generation)
-    wanted = Escrow(_public_key(key), to.resolve())
-    _require_place(vault.layout, wanted.to)
+    public, place = _public_key(key), to.resolve()
+    _require_place(vault.layout, place)
     with vault.catalogue.transaction() as tx:
         before = current(tx)
-        tx.set_meta(_META, signing.canonical({"key": wanted.key, "to": str(wanted.to)}).decode())
+        leaves = dict.fromkeys(() if before is None else (*before.leaves, before.to))
+        wanted = Escrow(public, place, tuple(one for one in leaves if one != place), made=False)
+        _put(tx, wanted)
         vault.audit.enter(tx, "escrow", person.name, {"key": wanted.key, "to": str(wanted.to)})
     vault.audit.flush()
-    _write(vault, wanted)
-    if before is not None and before.to != wanted.to:
-        _remove(vault, before, keep=None)
-    return wanted
+    return _renew(vault, wanted)
 
 
 def end(vault: Vault, person: Person) -> None:
@@ -88,7 +98,8 @@ def end(vault: Vault, person: Person) -> None:
         vault.audit.enter(tx, "escrow", person.name, {"key": None, "to": str(before.to)})
     vault.audit.flush()
     # Before it is forgotten where they are: a run that is cut short is done again.
-    _remove(vault, before, keep=None)
+    for place in (*before.leaves, before.to):
+        _remove(vault, place, keep=None)
     with vault.catalogue.transaction() as tx:
         tx.set_meta(_META, "null")
 
@@ -109,7 +120,7 @@ def refresh(vault: Vault) -> None:
         wanted = current(tx)
     if wanted is not None and problems(vault):
         try:
-            _write(vault, wanted)
+            _renew(vault, wanted)
         except OSError:
             return
 
@@ -122,13 +133,21 @@ def problems(vault: Vault) -> list[str]:
         return []
     if not vault.keys.copies:
         return ["an escrow is set and the key provider lets no copy be made; take it off with `escrow off`"]
-    found = _copies(vault, wanted)
+    found = _copies(vault, wanted.to)
     told = []
-    if vault.keys.generation not in found:
+    if vault.keys.generation not in found or not wanted.made:
         told.append(f"the escrow in {wanted.to} has no copy of the living epoch key; see that it can be written")
-    old = [*sorted(found.keys() - {vault.keys.generation}), *_parts(vault, wanted)]
+    old = [*sorted(found.keys() - {vault.keys.generation}), *_parts(vault, wanted.to)]
     if old:
         told.append(f"the escrow in {wanted.to} still has {len(old)} copies of destroyed epoch keys; remove them")
+    for place in wanted.leaves:
+        if place.is_dir():
+            told.append(f"{place}, where the escrow was before, still has a copy; see that it can be written")
+        else:
+            told.append(
+                f"{place}, where the escrow was before, is not there, and has a copy; bring it back for the next "
+                "expire, or, where it was destroyed, take the escrow off and set it again"
+            )
     return told
 
 
@@ -161,6 +180,28 @@ def open_(copy: Path, private_key: Path, layout: Layout, disk: Disk, ask: Ask) -
     return generation
 
 
+def _renew(vault: Vault, wanted: Escrow) -> Escrow:
+    """Makes the copy of the living epoch key, removes all others, and forgets the places where none is left."""
+    _write(vault, wanted)
+    for place in wanted.leaves:
+        _remove(vault, place, keep=None)
+    done = Escrow(wanted.key, wanted.to, tuple(place for place in wanted.leaves if not place.is_dir()))
+    if done != wanted:
+        with vault.catalogue.transaction() as tx:
+            _put(tx, done)
+    return done
+
+
+def _put(tx: Transaction, wanted: Escrow) -> None:
+    told = {
+        "key": wanted.key,
+        "leaves": [str(place) for place in wanted.leaves],
+        "made": wanted.made,
+        "to": str(wanted.to),
+    }
+    tx.set_meta(_META, signing.canonical(told).decode())
+
+
 def _write(vault: Vault, wanted: Escrow) -> None:
     generation, vault_id = vault.keys.generation, vault.settings.id
     epoch = vault.keys.provider.export_epoch(generation)
@@ -175,25 +216,25 @@ def _write(vault: Vault, wanted: Escrow) -> None:
     }
     path = wanted.to / f"escrow-{vault_id}-{generation}.json"
     vault.disk.create(path, signing.canonical(content) + b"\n")
-    _remove(vault, wanted, keep=path)
+    _remove(vault, wanted.to, keep=path)
 
 
-def _remove(vault: Vault, escrow: Escrow, keep: Path | None) -> None:
-    for path in (*_copies(vault, escrow).values(), *_parts(vault, escrow)):
+def _remove(vault: Vault, place: Path, keep: Path | None) -> None:
+    for path in (*_copies(vault, place).values(), *_parts(vault, place)):
         if path != keep:
             vault.disk.remove(path)
 
 
-def _parts(vault: Vault, escrow: Escrow) -> list[Path]:
+def _parts(vault: Vault, place: Path) -> list[Path]:
     """What a killed run had not named yet: as good a copy as any, and of a key that may have been destroyed since."""
-    return sorted(escrow.to.glob(f"escrow-{vault.settings.id}-*.json{PART}*"))
+    return sorted(place.glob(f"escrow-{vault.settings.id}-*.json{PART}*"))
 
 
-def _copies(vault: Vault, escrow: Escrow) -> dict[int, Path]:
+def _copies(vault: Vault, place: Path) -> dict[int, Path]:
     form = re.compile(rf"escrow-{vault.settings.id}-([1-9][0-9]*)\.json")
-    if not escrow.to.is_dir():
+    if not place.is_dir():
         return {}
-    return {int(match[1]): path for path in escrow.to.iterdir() if (match := form.fullmatch(path.name))}
+    return {int(match[1]): path for path in place.iterdir() if (match := form.fullmatch(path.name))}
 
 
 def _place(vault_id: str, generation: int) -> bytes:

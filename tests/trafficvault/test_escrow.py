@@ -234,3 +234,58 @@ def test_a_copy_that_was_not_named_yet_goes_too(vault: Vault, to: Path) -> None:
     shutil.copy(copy, left)
     escrow.end(vault, signed_in(vault, "ada"))
     assert list(to.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moves", [True, False], ids=["another place", "another key"])
+def test_a_change_cut_short_is_finished_by_the_next_writer(
+    vault: Vault, to: Path, tmp_path: Path, *, moves: bool
+) -> None:
+    """Stopped at any step: the escrow is as it was or as it is to be, with one copy, for its own key, and no other."""
+    (tmp_path / "other safe").mkdir()
+    other, place = X25519PrivateKey.generate(), tmp_path / "other safe" if moves else to
+    public = other.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "other.pem").write_bytes(public)
+    private = other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (tmp_path / "other-private.pem").write_bytes(private)
+    parts = (vault.layout.vault, vault.layout.keys, to, tmp_path / "other safe")
+    shutil.copytree(tmp_path, master := tmp_path.with_name("master"), dirs_exist_ok=True)
+    at, stopped = 0, True
+    while stopped:
+        at, stopped = at + 1, False
+        for part in parts:
+            shutil.rmtree(part)
+            shutil.copytree(master / part.name, part)
+        disk = StoppingDisk()
+        house = opened(vault, NOW, disk)
+        disk.steps, disk.at = 0, at
+        try:
+            escrow.set_(house, signed_in(house, "ada"), tmp_path / "other.pem", place)
+        except Stopped:
+            stopped = True
+        house.catalogue.close()
+        again = opened(vault, NOW)
+        with again.catalogue.reading() as tx:
+            found = escrow.current(tx)
+        assert found is not None
+        changed = found.key == other.public_key().public_bytes_raw().hex()
+        assert escrow.problems(again) == [], at
+        (copy,) = (one for where in {to, place} for one in where.iterdir())
+        assert copy.parent == (place if changed else to), at
+        private_half = tmp_path / ("other-private.pem" if changed else "plain.pem")
+        where = Layout(tmp_path / "v", tmp_path / f"k{at}")
+        assert escrow.open_(copy, private_half, where, Disk(), answering({})) == 1, at
+        again.catalogue.close()
+    assert changed
+    assert at > 5
+
+
+def test_a_place_that_is_gone_is_told_until_it_was_cleared(vault: Vault, pem: Path, to: Path, tmp_path: Path) -> None:
+    """An escrow that moves from a disk which is not there leaves its copy on it, and says so until a writer sees it."""
+    (tmp_path / "other safe").mkdir()
+    shutil.move(to, to.with_name("unmounted"))
+    escrow.set_(vault, signed_in(vault, "ada"), pem, tmp_path / "other safe")
+    assert any("is not there" in sentence for sentence in escrow.problems(opened(vault)))
+    shutil.move(to.with_name("unmounted"), to)
+    assert escrow.problems(opened(vault)) == []
+    assert names(to) == []
