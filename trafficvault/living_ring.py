@@ -178,7 +178,8 @@ class LivingRing:
         """Destroys the keys `without` for good: a new generation holds all others, and the old one is destroyed.
 
         `commit` moves the catalogue to the new generation, durably; it is the commit point. When it raises, nobody here
-        knows whether it did: the store then refuses every use, and opening it anew finds out.
+        knows whether it did: the store then refuses every use, and opening it anew finds out. It does so as well when
+        the old epoch key can't be destroyed: nothing is to be certified before it was.
         """
         dead = frozenset(without)
         if dead & UNDATED:
@@ -193,12 +194,12 @@ class LivingRing:
             raise FaultError(f"renewing the key ring: ring {ring.generation} lacks survivors; nothing was destroyed")
         try:
             commit(ring.generation)  # (3)
+            # If we crash here, `open` does the rest.
+            self._destroy(old.generation)  # (4)
         except BaseException:
             self._held = None
             raise
-        # If we crash here, `open` does the rest.
         self._held = _Held(ring, str(self._layout.ring(ring.generation)))
-        self._destroy(old.generation)  # (4)
         self._renewed()
 
     def problems(self) -> list[str]:

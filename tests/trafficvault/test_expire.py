@@ -9,7 +9,8 @@ import pytest
 from tests.support import NOW, Usage, ingest, opened, signed_in, usage
 from tests.trafficvault.kept_files import calls
 from trafficvault import expire, locks, retention
-from trafficvault.errors import DecisionError, RefusedError
+from trafficvault.durable import Disk
+from trafficvault.errors import DecisionError, FaultError, RefusedError
 from trafficvault.retention import Item
 from trafficvault.vault import Vault
 from trafficvault.verify import verify
@@ -161,3 +162,26 @@ def test_a_held_batch_that_expired_comes_again_as_new(stored: Vault) -> None:
     with late.catalogue.reading() as tx:
         assert {row["status"] for row in tx.select("batches")} == {"committed", "expired"}
     assert ingest(late, "mvno_pipe", usage([Usage(at="20270607120000")]), "S4PGWM000004").stored == 1
+
+
+def test_nothing_is_certified_while_the_old_epoch_key_is_there(due: Vault) -> None:
+    """Its provider failed to destroy it: the same process refuses to go on; the next destroys it, then certifies."""
+
+    class Failing(Disk):
+        on = True
+
+        def step(self, name: str) -> None:
+            if self.on and name == f"before unlink epoch-{due.keys.generation}":
+                raise OSError("the token was taken out")
+
+    disk, old = Failing(), due.layout.epoch_key(due.keys.generation)
+    house = opened(due, DUE, disk)
+    with pytest.raises(OSError, match="taken out"):
+        expire.expire(house)
+    with pytest.raises(FaultError, match="open the vault again"):
+        expire.expire(house)
+    assert old.exists()
+    disk.on = False
+    again = opened(due, DUE, disk)
+    assert not old.exists()
+    assert len(expire.expire(again).certificates) == 1
