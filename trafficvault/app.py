@@ -123,7 +123,7 @@ def stated(layout: Layout) -> tuple[Settings, Policy]:
     not in order.
     """
     require_vault(layout)
-    return settings.parse(_text_of(layout.settings)), policy.parse(_text_of(layout.policy))
+    return settings.parse(_text_of(layout.settings)), policy_file.parse(_text_of(layout.policy))
 
 
 def open_vault(layout: Layout, disk: Disk, clock: Clock, *, writer: bool = False, ask: Ask = from_environment) -> Vault:

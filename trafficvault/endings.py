@@ -26,10 +26,11 @@ import polars as pl
 
 from trafficvault import ended, policies, proposals, refusals, rewrite, signing, targets, timekeeping
 from trafficvault.catalogue import Row, Transaction
-from trafficvault.errors import RefusedError, UsageError
+from trafficvault.errors import RefusedError, UsageError, VaultError
 from trafficvault.people import Person, require_role
 from trafficvault.proposals import Proposal
-from trafficvault.rewrite import Why
+from trafficvault.rewrite import Day, Why
+from trafficvault.steadfast import Attempts
 from trafficvault.thinning import Going
 from trafficvault.vault import Vault
 
@@ -258,11 +259,11 @@ def listing(vault: Vault) -> list[dict[str, Any]]:
     return found
 
 
-def carry_out(vault: Vault) -> tuple[dict[str, Any], ...]:
-    """Removes every record that has reached its term by the end of its service; returns the certificates.
+def carry_out(vault: Vault, attempts: Attempts) -> tuple[dict[str, Any], ...]:
+    """Removes every record that has reached its term by the end of its service; returns the certificates. What fails,
+    as `rewrite.remove` does, is left to the next run.
 
-    The caller holds the writer's lock and believes the clock. Raises as `rewrite.remove`; what was removed before
-    stays removed, and the next run does the rest.
+    The caller holds the writer's lock and believes the clock.
     """
     now = vault.clock.now()
     with vault.catalogue.reading() as tx:
@@ -272,13 +273,19 @@ def carry_out(vault: Vault) -> tuple[dict[str, Any], ...]:
         services = ended.of(vault)
         due = [one.ending_id for one in services.due(record_class, now) if one.classes.get(record_class) != version]
         if due:
-            issued += _of_class(vault, services, record_class, due, now, version)
+            issued += _of_class(vault, services, record_class, due, now, version, attempts)
     _forget(vault, now)
     return issued
 
 
 def _of_class(
-    vault: Vault, services: ended.Ended, record_class: str, due: list[str], now: datetime, version: int
+    vault: Vault,
+    services: ended.Ended,
+    record_class: str,
+    due: list[str],
+    now: datetime,
+    version: int,
+    attempts: Attempts,
 ) -> tuple[dict[str, Any], ...]:
     covered = set(ended.waits(vault.policy))
     with vault.catalogue.reading() as tx:
@@ -300,7 +307,19 @@ def _of_class(
         "end-of-service", f"its service ended: {term}", None, {"class": record_class, "endings": due}, by_subject=True
     )
     days = [(record_class, date.fromisoformat(row["day"])) for row in parts]
-    return rewrite.remove(vault, days, Going(ended.COLUMNS, going), why, note).certificates
+
+    def removed(days: list[Day], note: rewrite.Note) -> tuple[dict[str, Any], ...]:
+        return rewrite.remove(vault, days, Going(ended.COLUMNS, going), why, note).certificates
+
+    try:
+        return removed(days, note)
+    except (VaultError, OSError):
+        # Some day can't be written anew. The others are, each by itself, and the class is not done with.
+        issued: tuple[dict[str, Any], ...] = ()
+        for day in days:
+            with attempts.one():
+                issued += removed([day], rewrite.no_note)
+        return issued
 
 
 def _forget(vault: Vault, now: datetime) -> None:

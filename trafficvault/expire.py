@@ -50,6 +50,7 @@ from trafficvault.layout import day_key_id, is_hold_key, leftover_key_id
 from trafficvault.people import Person, require_role
 from trafficvault.retention import Item, Partition
 from trafficvault.ring import UNDATED, is_row_key, is_segment_key
+from trafficvault.steadfast import Attempts
 from trafficvault.sweep import sweep
 from trafficvault.vault import Vault
 
@@ -111,22 +112,22 @@ def expire(
     due = [item for item in plan(vault) if item.action == "expire"]
     # (1) From here no reader or writer takes these partitions; a crash below is finished by the next run. Without
     # anything due, the entry moves the trusted time on, so that a quiet vault's next run is no jump of the clock.
-    ownerless = _ownerless(vault)
-    over = holding.ending(vault, among_others=bool(due or ownerless))
+    with vault.catalogue.reading() as tx:
+        loose, generations = ownerless(tx, vault.keys.key_ids()), _generations(tx)
+    over = holding.ending(vault, among_others=bool(due or loose))
     with vault.catalogue.transaction() as tx:
         _mark(tx, due)
-        intent = {"partitions": [_name(item) for item in due], "ownerless_keys": sorted(ownerless)}
+        intent = {"partitions": [_name(item) for item in due], "ownerless_keys": sorted(loose)}
         vault.audit.enter(tx, "expire-intent", None, intent | {"holds": [one.hold_id for one in over]})
-        if not (due or ownerless or over):
+        if not (due or loose or over):
             tx.set_meta(LAST, signing.instant(vault.clock.now()))
     vault.audit.flush()
     # What a hold covers is kept apart under the hold's own key, before the day's keys die: they do so on time.
-    generations = _generations(vault)
     living = (item for item in due if item.kind == "records" and vault.keys.has_any(key_ids(item, generations)))
     carving.carve(vault, [(item.record_class, item.day, _name(item)) for item in living])
     # (2) Keys: the ring without the dead under a new epoch key; then the old epoch key is destroyed.
     held = holding.dead_keys(vault, over)
-    dead = {key for item in due for key in key_ids(item, generations)} | ownerless | {*held}
+    dead = {key for item in due for key in key_ids(item, generations)} | loose | {*held}
     progress("destroying keys")
     leases_ended = _destroy(vault, dead, [*(_name(item) for item in due), *held])
     # (3) Files: unreadable by now, and dropped to free the space.
@@ -136,7 +137,7 @@ def expire(
     holding.drop(vault, over)
     # (4) Tombstones, certificates and the entry in one transaction.
     issued: tuple[dict[str, Any], ...] = ()
-    if due or ownerless or over:
+    if due or loose or over:
         with vault.catalogue.transaction() as tx:
             tx.set_meta(LAST, signing.instant(vault.clock.now()))
             nonces: dict[str, str] = {}
@@ -157,11 +158,14 @@ def expire(
     emptied = vault.catalogue.truncate_wal() if issued else True
     reserve.take(vault.layout, vault.disk)
     # (5) Last, for it needs room to write days anew: records that their day would outlive by days,
-    # and those of services whose end was long enough ago.
-    issued += trimming.carry_out(vault)
-    issued += endings.carry_out(vault)
-    coming = plan(vault)
-    ahead.carve(vault, coming, {(item.record_class, item.day): _name(item) for item in coming if item.ends_day})
+    # and those of services whose end was long enough ago. What fails is told behind the rest.
+    attempts = Attempts()
+    issued += trimming.carry_out(vault, attempts)
+    issued += endings.carry_out(vault, attempts)
+    with attempts.one():
+        coming = plan(vault)
+        ahead.carve(vault, coming, {(item.record_class, item.day): _name(item) for item in coming if item.ends_day})
+    attempts.require_done()
     return Expiry(tuple(due), issued, vault.keys.generation, leases_ended, emptied)
 
 
@@ -177,13 +181,8 @@ def key_ids(item: Item | Partition, generations: Mapping[tuple[str, date], int] 
             return [day_key_id(item.record_class, item.day, category, generation) for category in item.categories]
 
 
-def _generations(vault: Vault) -> dict[tuple[str, date], int]:
+def _generations(tx: Transaction) -> dict[tuple[str, date], int]:
     """Of the day keys of each partition that rows were removed from."""
-    with vault.catalogue.reading() as tx:
-        return _generations_of(tx)
-
-
-def _generations_of(tx: Transaction) -> dict[tuple[str, date], int]:
     return {
         (row["record_class"], date.fromisoformat(row["day"])): row["generation"]
         for row in tx.select("partitions")
@@ -217,16 +216,11 @@ def _partition(row: Row) -> Partition:
     return Partition(row["record_class"], day, "records", row["state"], left, holdings.going(row))
 
 
-def _ownerless(vault: Vault) -> set[str]:
-    with vault.catalogue.reading() as tx:
-        return ownerless(tx, vault.keys.key_ids())
-
-
 def ownerless(tx: Transaction, held: frozenset[str]) -> set[str]:
     """Keys in the ring that could die and that nothing lies under: of a batch or row that broke off, or of a batch that
     held duplicates only.
     """
-    generations = _generations_of(tx)
+    generations = _generations(tx)
     living = [part for part in _holdings(tx) if part.state != "tombstone"]
     owned = {key for part in living for key in key_ids(part, generations)}
     dated = {name for name in held if name not in UNDATED and not (is_segment_key(name) or is_hold_key(name))}
@@ -363,7 +357,7 @@ def reconcile(tx: Transaction, held: frozenset[str], generation: int) -> list[st
     category whose key alone is gone from a day is marked as one that ends. Returns the names of what died whole. What
     the ring has and the catalogue does not know stays in the ring until that run.
     """
-    generations = _generations_of(tx)
+    generations = _generations(tx)
     living = [part for part in _holdings(tx) if part.state != "tombstone"]
     dead = [part for part in living if not held.intersection(key_ids(part, generations))]
     for part in living:

@@ -125,9 +125,9 @@ def settle(vault: Vault, tx: Transaction, ended: Iterable[Over]) -> None:
     for one in ended:
         for row in one.carves:
             tx.delete(carving.TABLE, id=row["id"])
-        row = tx.get(holds.TABLE, id=one.hold_id)
+        known = tx.get(holds.TABLE, id=one.hold_id)
         # One that was approved meanwhile binds, and goes on without what had lapsed.
-        if row is not None and not holds.is_binding(row, vault.audit.moment()):
+        if known is not None and not holds.is_binding(known, vault.audit.moment()):
             holds.finish(tx, one.hold_id, "ended", vault.clock.now())
 
 

@@ -27,6 +27,7 @@ from trafficvault.catalogue import Row, Transaction
 from trafficvault.policy import Policy
 from trafficvault.retention import Item
 from trafficvault.rewrite import Why
+from trafficvault.steadfast import Attempts
 from trafficvault.thinning import Going
 from trafficvault.vault import Vault
 
@@ -72,16 +73,16 @@ def due(vault: Vault, now: datetime) -> list[Trim]:
     return [one for row in parts for one in _due_of(row, vault.policy, now)]
 
 
-def carry_out(vault: Vault) -> tuple[dict[str, Any], ...]:
-    """Removes what is `due`; returns the certificates.
+def carry_out(vault: Vault, attempts: Attempts) -> tuple[dict[str, Any], ...]:
+    """Removes what is `due`; returns the certificates. What fails, as `rewrite.remove` does, is left to the next run.
 
-    The caller holds the writer's lock and believes the clock. Raises as `rewrite.remove`; what was removed before stays
-    removed, and the next run does the rest.
+    The caller holds the writer's lock and believes the clock.
     """
     now = vault.clock.now()
     issued: tuple[dict[str, Any], ...] = ()
     for one in due(vault, now):
-        issued += _trim(vault, one, now)
+        with attempts.one():
+            issued += _trim(vault, one, now)
     return issued
 
 

@@ -14,6 +14,7 @@ from tests.support import Usage, ingest, new_vault, opened, usage
 from trafficvault import expire, partitions, retention, trimming, verify
 from trafficvault.policy import Policy
 from trafficvault.policy_file import parse, preset_text
+from trafficvault.steadfast import Attempts
 from trafficvault.vault import Vault
 
 LEAP = datetime(2027, 3, 1, 12, tzinfo=UTC)
@@ -122,5 +123,5 @@ def test_under_another_term_it_is_trimmed_again(tmp_path: Path) -> None:
     assert [(one.record_class, one.day, one.rules) for one in trimming.due(vault, now)] == [
         ("mobile_usage", DAY, "when")
     ]
-    assert trimming.carry_out(vault) == ()
+    assert trimming.carry_out(vault, Attempts()) == ()
     assert trimming.due(vault, now) == []
