@@ -23,7 +23,7 @@ from datetime import date
 from typing import Any
 
 from ingest.record import CATEGORIES
-from trafficvault import carving, certificates, locks, raw_bytes, signing, thinning, wording
+from trafficvault import ahead, carving, certificates, holds, locks, raw_bytes, signing, thinning, wording
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.certificates import Destruction
 from trafficvault.errors import RefusedError, SpaceError
@@ -104,10 +104,23 @@ def remove(
         if one is not None:
             thinned.append(one)
     pending = [_pending(one, why.rule) for one in thinned]
+    while not _exchanged(vault, thinned, pending, why, note):
+        pass  # a hold began or ended meanwhile: what the holds of now cover is carved as well
+    issued = finish(vault)
+    gone = tuple((one["class"], date.fromisoformat(one["day"])) for one in pending)
+    return Removal(sum(one["removed"] for one in pending), gone, issued)
+
+
+def _exchanged(vault: Vault, thinned: list[_Thinned], pending: list[dict[str, Any]], why: Why, note: Note) -> bool:
+    """Carves, and takes the rows out, unless the holds are others by then: one begins without the writer's lock."""
     # Whose rows they are may be asked to be kept: that is done before any of them goes.
     # A removal that broke off may have carved less: of files that came since, nothing.
+    with vault.catalogue.reading() as tx:
+        looked_at = ahead.digest_of(tx.select(holds.TABLE))
     carving.carve(vault, [_dying(vault, one, why) for one in pending])
     with vault.catalogue.transaction() as tx:
+        if ahead.digest_of(tx.select(holds.TABLE)) != looked_at:
+            return False
         vault.audit.require_in_step(tx)
         for one in thinned:
             _exchange(tx, one)
@@ -119,9 +132,7 @@ def remove(
         told = {f"{one['class']}/{one['day']}": one["removed"] for one in pending}
         vault.audit.enter(tx, f"{why.act}-intent", why.person, why.detail | {"removed": told})
     vault.audit.flush()
-    issued = finish(vault)
-    gone = tuple((one["class"], date.fromisoformat(one["day"])) for one in pending)
-    return Removal(sum(one["removed"] for one in pending), gone, issued)
+    return True
 
 
 def unfinished(vault: Vault) -> set[tuple[str, str]]:

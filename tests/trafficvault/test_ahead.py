@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.scenarios.test_lapsed_freeze import Meanwhile
 from tests.support import (
     FAST,
     NOW,
@@ -23,7 +24,7 @@ from tests.support import (
     usage,
 )
 from tests.trafficvault.key_choices import answering, choice
-from trafficvault import ahead, app, carving, expire, holding, locked, proposals, verify
+from trafficvault import ahead, app, carving, docket, expire, holding, locked, proposals, verify
 from trafficvault.clock import SetClock
 from trafficvault.durable import Disk
 from trafficvault.layout import Layout
@@ -131,3 +132,19 @@ def test_a_hold_that_is_over_by_then_keeps_nothing(layout: Layout) -> None:
     )
     with vault.catalogue.reading() as tx:
         assert ahead.told(tx.meta(ahead.META), tx.select("holds")) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("commit", range(1, 6))
+def test_an_order_that_comes_during_the_carving_is_not_taken_for_carved(layout: Layout, commit: int) -> None:
+    """Behind whichever commit of an expiry it is registered: a locked vault drops the day if it has its records too."""
+    vault = unlocked(layout)
+    approved(vault, HOLD)
+    came: list[str] = []
+    text = replace(HOLD, reference="PV-2").toml()
+    disk = Meanwhile(commit, lambda: came.append(docket.register(vault, signed_in(vault, "olga"), text)))
+    house = app.open_vault(layout, disk, SetClock(NOW), writer=True, ask=answering())
+    expire.expire(house)
+    with house.catalogue.reading() as tx:
+        carved = [row["day"] for row in tx.select(carving.TABLE, hold=came[0])]
+    assert ("2026-05-21" in dropped(layout, NOW + timedelta(days=2, hours=20))) is ("2026-05-21" in carved)
