@@ -112,8 +112,7 @@ def _expire(vault: Vault) -> tuple[dict[str, Any], ...]:
             told, gone = _told(tx), [(one.register, one.key) for one in due]
             counts, keys = _counted(told, gone), sorted({*told["keys"], *_delete(tx, gone)})
             first = min([*(one.due for one in due), *([signing.moment(told["due"])] if told["due"] else [])])
-            # How keys died that an earlier run destroyed says nothing of these.
-            _tell(tx, {"counts": counts, "due": signing.instant(first), "keys": keys, "destroyed": None})
+            _tell(tx, told | {"counts": counts, "due": signing.instant(first), "keys": keys})
             vault.audit.enter(tx, "expire-intent", None, {"registers": counts})
     vault.audit.flush()
     with vault.catalogue.reading() as tx:
@@ -154,7 +153,10 @@ def _commit_generation(vault: Vault, generation: int, *, leases_ended: bool) -> 
     """The commit point of the renewal; it keeps how the keys died, for a certificate that a later run may issue."""
     with vault.catalogue.transaction() as tx:
         tx.set_meta("generation", str(generation))
-        _tell(tx, _told(tx) | {"destroyed": [generation, leases_ended]})
+        told = _told(tx)
+        # Of rows that an earlier run began to end, a reader may have had what it opened: one certificate is of all.
+        before = told["destroyed"] is None or told["destroyed"][1]
+        _tell(tx, told | {"destroyed": [generation, leases_ended and before]})
 
 
 def _state(vault: Vault, tx: Transaction, now: datetime) -> list[Register]:

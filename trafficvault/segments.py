@@ -169,7 +169,8 @@ def _commit(vault: Vault, generation: int, *, ended: bool) -> None:
         begun = _begun(tx)
         if begun is None:
             raise FaultError("dropping segments of the audit log: the catalogue has forgotten that it was begun")
-        begun["pending"] = [one | {"generation": generation, "leases_ended": ended} for one in begun["pending"]]
+        # Those whose keys an earlier run destroyed keep how that was.
+        begun["pending"] = [{"generation": generation, "leases_ended": ended} | one for one in begun["pending"]]
         tx.set_meta(DROPPED, signing.canonical(begun).decode())
 
 

@@ -120,7 +120,7 @@ def test_a_killed_run_keeps_how_the_key_died(stored: Vault, monkeypatch: pytest.
     assert {(body["leases_ended"], body["generation"]) for body in issued} == {(False, generation)}
 
 
-def _killed(vault: Vault, hold_id: str) -> None:
+def _killed(vault: Vault, one: holding.Over) -> None:
     raise KeyboardInterrupt
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from trafficvault import (
     docket,
     expire,
     holds,
+    locks,
     proposals,
     registers,
     statement,
@@ -215,6 +217,24 @@ def test_cut_short_it_is_finished_by_the_next_run(stored: Vault, where: str, mon
     assert body["counts"]["warrants"] == counted == 1
     assert registers.expire(again) == ()
     assert rows(again)["warrants"] == 0
+
+
+def test_a_killed_run_keeps_that_a_reader_had_not_ended(stored: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next run has more rows to end, and one certificate of all: it claims nothing that was not so of some."""
+    approved(stored, Order())
+    late = at(stored, ends(FROZEN, "warrants"))
+    expire.require_clock(late, signed_in(late, "otto"))
+    hurried = replace(late, settings=replace(late.settings, lease_seconds=0))
+    with monkeypatch.context() as patch, locks.reading(late.layout), pytest.raises(KeyboardInterrupt):
+        patch.setattr(certificates, "sign", _interrupted)
+        registers.expire(hurried)
+    again = at(late, late.clock.now())
+    approved(again, Order(reference="PV-2"))
+    later = at(again, ends(again.clock.now() + timedelta(hours=72), "warrants"))
+    expire.require_clock(later, signed_in(later, "otto"))
+    (body,) = registers.expire(later)
+    assert body["counts"]["warrants"] == 2
+    assert body["leases_ended"] is False
 
 
 @settings(max_examples=as_many(20), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from tests.support import FAST, NOW, PASSWORD, Usage, ingest, layout_at, opened, usage
 from tests.trafficvault.log_house import verify_chain
-from trafficvault import app, attestation, certificates, checkpoints, expire, segments
+from trafficvault import app, attestation, certificates, checkpoints, expire, locks, segments
 from trafficvault.audit import AuditLog
 from trafficvault.chain import Dropped, Head
 from trafficvault.clock import SetClock
@@ -226,6 +227,28 @@ def test_a_run_that_broke_off_is_finished(logged: Vault) -> None:
         if not stopped:
             break
     assert at > 15
+
+
+def test_a_killed_run_keeps_how_its_keys_died(logged: Vault) -> None:
+    """A reader had not ended then. The next run has other segments to drop as well, and says of each what was so."""
+
+    class Killing(Disk):
+        def step(self, name: str) -> None:
+            if name.startswith("before unlink epoch-"):
+                raise Stopped(name)
+
+    first = opened(logged, NOW + YEAR, Killing())
+    hurried = replace(first, settings=replace(first.settings, lease_seconds=0))
+    with locks.reading(first.layout), pytest.raises(Stopped):
+        segments.expire(hurried)
+    later = opened(logged, NOW + YEAR)
+    generation = later.keys.generation
+    enter(later, SIZE)
+    again = opened(logged, NOW + 2 * YEAR)
+    issued, _ = segments.expire(again)
+    told = {body["segment"]: (body["generation"], body["leases_ended"]) for body in issued}
+    assert {number: how for number, how in told.items() if number <= 3} == dict.fromkeys((1, 2, 3), (generation, False))
+    assert {how for number, how in told.items() if number > 3} == {(generation + 1, True)}
 
 
 def test_a_clock_that_was_not_believed_lengthens_nothing(logged: Vault) -> None:
