@@ -107,6 +107,12 @@ class Sections:
             case _:
                 return self._text(column, section, row, tags).cast(type_)
 
+    def numbers(self, column: str, section: Whole, row: Whole) -> tuple[Whole, Mask]:
+        """The numbers of `column`, or moments in microseconds, in those rows, and in which of them one is there."""
+        if not len(row) or self.is_absent(column):
+            return np.zeros(len(row), np.int64), np.zeros(len(row), np.bool_)
+        return self._numbers(column, section, row), np.asarray(self._tags(column, section, row) != 0)
+
     def _constant(self, column: str, count: int) -> pa.Array | None:
         """So many times the one value that `column`, a text or a number, has in every row; None where
         it has several or may have.

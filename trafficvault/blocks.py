@@ -20,12 +20,14 @@ import polars as pl
 import pyarrow as pa
 from cryptography.exceptions import InvalidTag
 
-from ingest.record import BY_NAME, CATEGORIES, SCHEMA, WHO, category_of
-from queries.scope import Target
-from trafficvault import block_directory, block_form, postings, prefixes
+from ingest.record import BY_NAME, CATEGORIES, SCHEMA, WHEN, WHO, category_of
+from trafficvault import block_directory, block_form, block_matching, postings
 from trafficvault.block_decoding import Sections
 from trafficvault.block_directory import Directory
 from trafficvault.block_form import DIRECTORY, FIRST_KEY_BYTES, MAGIC, POSTINGS, SALT_BYTES, SECTION, Seals
+from trafficvault.block_matching import MOMENTS, Wanted
+from trafficvault.block_matching import calls as calls
+from trafficvault.block_matching import wanted as wanted
 from trafficvault.errors import FaultError, RefusedError, UsageError
 from trafficvault.sealed_parquet import Place, polars_type
 
@@ -38,64 +40,6 @@ _BATCH = 512
 """Blocks that are looked into at once."""
 _EVERY = 256
 """Blocks of which all rows are read at once."""
-_FAMILY_OF_TYPE = {
-    **dict.fromkeys(("msisdn", "extension", "uri"), "number"),
-    **dict.fromkeys(("ip", "ip_port"), "ip"),
-    **{name: name for name in ("imsi", "imei", "iccid", "line", "user", "session", "mac", "email")},
-}
-"""The types of target that a block file answers, and the family they are posted in."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What is looked up: texts by family, addresses, and the columns in which they may be found."""
-
-    texts: Mapping[str, frozenset[str]] = field(repr=False)
-    addresses: frozenset[bytes] = field(repr=False)
-    columns: frozenset[str]
-    keys: frozenset[bytes] = field(repr=False)
-    """The texts as a block's first key would hold them."""
-    _hashes: list[int] = field(repr=False)
-    _address_hashes: dict[int, list[int]] = field(repr=False)
-    """By prefix length, filled as files need them."""
-
-    @classmethod
-    def of(cls, texts: Mapping[str, frozenset[str]], addresses: frozenset[bytes], columns: Iterable[str]) -> Wanted:
-        """With the hashes that all files share."""
-        hashed = [postings.hash_of(family, text) for family, values in texts.items() for text in values]
-        keys = frozenset(text.encode()[:FIRST_KEY_BYTES] for values in texts.values() for text in values)
-        return cls(texts, addresses, frozenset(columns), keys, hashed, {})
-
-    def hashes(self, lengths: Iterable[int]) -> list[int]:
-        """The 64-bit hashes to look for in a file whose addresses have these prefix lengths."""
-        found = list(self._hashes)
-        if self.addresses:
-            for bits in lengths:
-                if bits not in self._address_hashes:
-                    self._address_hashes[bits] = _address_hashes(self.addresses, bits)
-                found += self._address_hashes[bits]
-        return found
-
-
-def wanted(targets: Iterable[Target], columns: Collection[str]) -> Wanted | None:
-    """What finds every row of `columns` that holds a target; None when a target is of a type that only a scan finds."""
-    texts: dict[str, set[str]] = {}
-    addresses = set()
-    for target in targets:
-        family = _FAMILY_OF_TYPE.get(target.type)
-        if family is None:
-            return None
-        if family == "ip":
-            addresses.add(target.address)
-        else:
-            texts.setdefault(family, set()).add(str(target.value))
-    frozen = {family: frozenset(values) for family, values in texts.items()}
-    return Wanted.of(frozen, frozenset(addresses), columns)
-
-
-def calls(ids: Iterable[str]) -> Wanted:
-    """What finds every row with one of these correlation ids."""
-    return Wanted.of({"correlation": frozenset(ids)}, frozenset(), ("correlation_id",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +170,26 @@ class BlockFile:
         except (OSError, InvalidTag) as problem:
             raise _fault(self.place) from problem
 
+    def _blocks_holding(self, wanted: Wanted) -> list[int]:
+        """The blocks that hold what is wanted, by the sections that tell it, of all blocks."""
+        at, ends, found = CATEGORIES.index(wanted.category), self._directory.ends, []
+        for start in range(0, self._directory.blocks, _BATCH):
+            places = range(start, min(start + _BATCH, self._directory.blocks))
+            spans = [ends[block * len(CATEGORIES) + at :][:2].tolist() for block in places]
+            try:
+                contents = _read(self._path, [(begin, end) for begin, end in spans])
+            except OSError as problem:
+                raise _fault(self.place) from problem
+            # As if nothing stood before the section: nothing of the block but it was read.
+            loaded = [
+                (0, self, block, memoryview(content), begin, [begin] * (at + 1) + [end])
+                for block, content, (begin, end) in zip(places, contents, spans, strict=True)
+            ]
+            sections = _sections(loaded, wanted.category)
+            within, _ = sections.of(np.flatnonzero(block_matching.holding(sections, wanted)))
+            found += [start + number for number in np.unique(within).tolist()]
+        return found
+
     def _load(self, number: int, blocks: Sequence[int], last: str) -> list[_Loaded]:
         """The sealed sections, up to category `last`, of `blocks`; neighbours are read together."""
         ends, width, asked = self._directory.ends, len(CATEGORIES), CATEGORIES.index(last) + 1
@@ -258,12 +222,17 @@ _Loaded = tuple[int, BlockFile, int, memoryview, int, list[int]]
 """Number of the file among those asked, the file, the block, what was read with it, where that began in the file, and
 where the block's sealed sections begin."""
 
+_Places = tuple[block_form.Whole, block_form.Whole]
+"""Section and place of some rows."""
+
 
 def find(files: Sequence[BlockFile], wanted: Wanted) -> list[list[int]]:
     """The blocks of each of `files` that may hold what is wanted, in order: of all of them in one go.
 
     Raises `FaultError` when a file was damaged or replaced.
     """
+    if wanted.cells:
+        return [file._blocks_holding(wanted) for file in files]
     found, chunks, of = [], [], []
     for number, file in enumerate(files):
         blocks, those = file._chunks(wanted)
@@ -317,26 +286,30 @@ def _decoded(
     record_class = loaded[0][1].place.record_class
     numbers = np.array([one[0] for one in loaded], np.int64)
     found: dict[str, pa.Array] = {}
-    who = None if wanted is None else _sections(loaded, WHO)
-    if who is None or wanted is None:
-        left = list(loaded)
+    ready: dict[str, tuple[Sections, _Places]] = {}
+    if wanted is None:
+        left, places = list(loaded), None
         of = np.repeat(numbers, [file._directory.rows_of(block) for _, file, block, *_ in loaded])
     else:
-        within, row = who.of(np.flatnonzero(_matching(who, wanted)))
+        telling = _sections(loaded, wanted.category)
+        within, row = telling.of(np.flatnonzero(block_matching.holding(telling, wanted)))
         kept, section = np.unique(within, return_inverse=True)
-        left, of = [loaded[index] for index in kept.tolist()], numbers[within]
+        left = [loaded[index] for index in kept.tolist()]
+        if left and wanted.window is not None and not set(MOMENTS).isdisjoint(columns):
+            when = _sections(left, WHEN)
+            inside = block_matching.inside(when, section, row, wanted)
+            ready[WHEN] = when, (section[inside], row[inside])
+            if not inside.all():
+                within, row = within[inside], row[inside]
+                kept, section = np.unique(section[inside], return_inverse=True)
+                left = [left[index] for index in kept.tolist()]
+        ready[wanted.category] = telling, (within, row)
+        places, of = (section, row), numbers[within]
     for category in CATEGORIES if left else ():
         names = [name for name in columns if category_of(name, record_class) == category]
-        if not names:
-            continue
-        if who is None:
-            sections = _sections(left, category)
-            chosen = sections.every()
-        elif category == WHO:
-            sections, chosen = who, (within, row)
-        else:
-            sections, chosen = _sections(left, category), (section, row)
-        found |= {name: sections.read(name, *chosen) for name in names}
+        if names:
+            sections, chosen = ready.get(category) or (_sections(left, category), places)
+            found |= {name: sections.read(name, *(chosen or sections.every())) for name in names}
     wanted_columns = pa.schema([SCHEMA.field(name) for name in columns])
     arrays = [found[name] if name in found else pa.nulls(0, SCHEMA.field(name).type) for name in columns]
     return pl.DataFrame(pa.table(arrays, schema=wanted_columns)), of
@@ -351,21 +324,6 @@ def _sections(loaded: Sequence[_Loaded], category: str) -> Sections:
         except InvalidTag as problem:
             raise _fault(file.place) from problem
     return Sections(contents, block_form.names(category, loaded[0][1].place.record_class))
-
-
-def _matching(who: Sections, wanted: Wanted) -> npt.NDArray[np.bool_]:
-    """Which rows of `who` may hold what is wanted."""
-    found = np.zeros(int(who.rows.sum()), np.bool_)
-    for column, family in postings.FAMILY_OF.items():
-        if column not in wanted.columns or who.is_absent(column):
-            continue
-        if family in wanted.texts:
-            found |= who.holds(column, wanted.texts[family])
-        if family == "ip":
-            length = "prefix_length" if column == "public_ip" and "prefix_length" in wanted.columns else None
-            for address in wanted.addresses:
-                found |= who.reaches(column, length, address)
-    return found
 
 
 def _require(file: BlockFile, columns: Iterable[str]) -> None:
@@ -411,11 +369,3 @@ def _read(path: Path, spans: Sequence[tuple[int, int]]) -> list[bytes]:
 
 def _fault(place: Place) -> FaultError:
     return FaultError(f"opening the blocks of {place}: they are missing, damaged, or of another file")
-
-
-def _address_hashes(addresses: Iterable[bytes], bits: int) -> list[int]:
-    high, low = np.frombuffer(b"".join(addresses), ">u8").astype(np.uint64).reshape(-1, 2).T
-    counted = np.full(len(high), bits, np.int64)
-    first, second = prefixes.masks(counted)
-    found: list[int] = postings.address_hashes(high & first, low & second, counted).tolist()
-    return found

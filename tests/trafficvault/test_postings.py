@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from queries import matching
 from trafficvault import postings, prefixes
-from trafficvault.blocks import _FAMILY_OF_TYPE
+from trafficvault.block_matching import FAMILY_OF_TYPE
 
 LISTS = st.lists(st.tuples(st.integers(0, 2**40 - 1), st.integers(0, 2**24 - 1)), min_size=1, max_size=60)
 
@@ -72,7 +72,7 @@ def test_families_keep_apart() -> None:
 def test_every_place_of_a_target_has_a_family() -> None:
     """Where the questions look for a target that a block file answers, there it is posted, in one family."""
     for place in matching.PLACES:
-        families = {_FAMILY_OF_TYPE[kind] for kind in place.types if kind in _FAMILY_OF_TYPE}
+        families = {FAMILY_OF_TYPE[kind] for kind in place.types if kind in FAMILY_OF_TYPE}
         assert families == ({postings.FAMILY_OF[place.column]} if place.column in postings.FAMILY_OF else set())
 
 
