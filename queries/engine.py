@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from queries.questions import Question, QuestionError
@@ -38,6 +39,13 @@ _OUR_MISTAKES = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogE
 
 
 _WORD = re.compile(r"[a-z_][a-z0-9_]*")
+_COMMENT = re.compile(r"--[^\n]*")
+_COMPARISON = re.compile(r"is\s+(not\s+)?distinct\s+from")
+_WHOLE_ROWS = frozenset(
+    {"all", "columns", "distinct", "except", "intersect", "natural", "pivot", "union", "unpivot", "using"}
+)
+_POSITION = "position_among_records"
+"""A column beside those that a question names: where in the rows it was given a row of its answer stands."""
 _SELECTS: set[str] = set()
 """The questions that were found to be one SELECT each."""
 _SHAPES: dict[tuple[str, pa.Schema], pa.Schema] = {}
@@ -159,7 +167,7 @@ def _answer(
     answer = _ask(connection, question, parameters, limits)
     connection.unregister("records")
     if shape is not None:
-        answer = _filled_up(answer, shape)
+        answer = _filled_up(answer, given, shape)
     elif question.kind == "stream":
         _SHAPES[question.text, records.schema] = answer.schema
     return answer.select([name for name in answer.column_names if _is_shown(name, question, records.schema, grant)])
@@ -226,12 +234,15 @@ def _withheld(records: pa.Table, grant: Grant) -> pa.Table:
 
 
 def _telling(records: pa.Table, question: Question) -> pa.Table:
-    """`records` without the columns that hold nothing and that the question does not name.
+    """`records` without the columns that the question does not name, and, in their place, the position of each row;
+    where it may do more with a column than pass it on, without those that hold nothing.
 
-    A stream passes them on as they are, and most columns of most answers are such: DuckDB would plan, join and sort
-    each of them. `_filled_up` puts them back.
+    DuckDB would plan, join and sort each of them. `_filled_up` puts them back.
     """
     named = _named(question.text)
+    if _passes_on(question.text):
+        narrow = records.select([name for name in records.column_names if name in named])
+        return narrow.append_column(_POSITION, pa.array(np.arange(records.num_rows)))
     rows = records.num_rows
     return records.select(
         [
@@ -243,14 +254,30 @@ def _telling(records: pa.Table, question: Question) -> pa.Table:
 
 
 @lru_cache(maxsize=64)
+def _passes_on(text: str) -> bool:
+    """Whether a question does nothing with the columns that it does not name but to pass them on with their row: its
+    only star is one `records.*`, and no word of it compares, joins or lists whole rows.
+    """
+    code = _COMPARISON.sub("=", _COMMENT.sub("", text.lower()))
+    stars = code.replace("count(*)", "").count("*")
+    return stars == 1 and "records.* exclude (" in code and _WHOLE_ROWS.isdisjoint(_WORD.findall(code))
+
+
+@lru_cache(maxsize=64)
 def _named(text: str) -> frozenset[str]:
     """Every word of a question: whatever it calls by name is among them."""
     return frozenset(_WORD.findall(text.lower()))
 
 
-def _filled_up(answer: pa.Table, shape: pa.Schema) -> pa.Table:
-    """`answer` with every column of `shape`; what it lacks is null."""
+def _filled_up(answer: pa.Table, given: pa.Table, shape: pa.Schema) -> pa.Table:
+    """`answer` with every column of `shape`: what it lacks stands in the rows that it tells the positions of, and is
+    null where it tells none.
+    """
     there = dict(zip(answer.column_names, answer.columns, strict=True))
+    at = there.pop(_POSITION, None)
+    for field in shape if at is not None else ():
+        if field.name not in there and given[field.name].null_count < given.num_rows:
+            there[field.name] = _cast(given[field.name].take(at), field.type)
     columns = [there[field.name] if field.name in there else _nothing(answer.num_rows, field.type) for field in shape]
     return pa.table(columns, schema=shape)
 

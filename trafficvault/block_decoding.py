@@ -36,9 +36,10 @@ _V4_LOW = np.uint64(0xFFFF_0000_0000)
 class Sections:
     """The sections of one category, in a row. A row is named by its section (from 0) and its place in it."""
 
-    def __init__(self, packed: Sequence[bytes], names: Sequence[str]) -> None:
+    def __init__(self, unpacked: tuple[bytes, Sequence[int]], names: Sequence[str]) -> None:
+        """`unpacked` is what `block_form.unpacked` makes of sections with the columns `names`."""
         self._names = {name: index for index, name in enumerate(names)}
-        self._content, lengths = block_form.unpacked(packed)
+        self._content, lengths = unpacked
         self._buffer = np.frombuffer(self._content, np.uint8)
         sizes = np.array(lengths, np.int64)
         begins = np.cumsum(sizes) - sizes
@@ -51,7 +52,7 @@ class Sections:
         self._tag_width = self._heads["tag_width"].astype(np.int64)
         self._absent: Mask = ~np.logical_or(self._tag_width.any(axis=0), self._heads["least"].any(axis=0))
         self._width = self._heads["width"].astype(np.int64)
-        streams = np.stack([self._size(self._tag_width), self._size(self._width)], axis=2).reshape(len(packed), -1)
+        streams = np.stack([self._size(self._tag_width), self._size(self._width)], axis=2).reshape(len(lengths), -1)
         ends = np.cumsum(streams, axis=1)
         at = ends - streams + (begins + width)[:, None]
         self._tags_at, self._numbers_at = at[:, 0::2], at[:, 1::2]

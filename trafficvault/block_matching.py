@@ -8,9 +8,9 @@ categories are opened for matches alone. What is left out here, no question woul
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -33,8 +33,10 @@ CELLS = ("start_cell", "end_cell")
 """The columns in which a cell is found."""
 MOMENTS = ("start", "end", "reported_at")
 """The columns by which a row is held against a window."""
-_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INSTANT = timedelta(microseconds=1)
+_DAY = timedelta(days=1) // _INSTANT
+_NEVER = np.iinfo(np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,14 @@ class Wanted:
     def category(self) -> str:
         """The category whose sections tell which rows match."""
         return WHERE if self.cells else WHO
+
+    def divides(self, days: Sequence[date]) -> bool:
+        """Whether the window ends within most of those days, so that some of their records lie outside."""
+        if self.window is None:
+            return False
+        begins = [(datetime(day.year, day.month, day.day, tzinfo=UTC) - _EPOCH) // _INSTANT for day in days]
+        first, behind = self.window
+        return 2 * sum(begin < first or begin + _DAY > behind for begin in begins) > len(days)
 
     def hashes(self, lengths: Iterable[int]) -> list[int]:
         """The 64-bit hashes to look for in a file whose addresses have these prefix lengths."""
@@ -145,9 +155,7 @@ def holding(sections: Sections, wanted: Wanted) -> Mask:
 def inside(when: Sections, section: Whole, row: Whole, wanted: Wanted) -> Mask:
     """Which of those rows may lie in the window, by their own times: one that tells no end may, however it began."""
     found = np.ones(len(row), np.bool_)
-    if wanted.window is None:
-        return found
-    first, behind = wanted.window
+    first, behind = wanted.window or (_NEVER.min, _NEVER.max)
     begin, known = np.zeros(len(row), np.int64), np.zeros(len(row), np.bool_)
     for column in MOMENTS:
         if column in wanted.columns:

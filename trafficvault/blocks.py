@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,7 @@ from trafficvault import block_directory, block_form, block_matching, postings
 from trafficvault.block_decoding import Sections
 from trafficvault.block_directory import Directory
 from trafficvault.block_form import DIRECTORY, FIRST_KEY_BYTES, MAGIC, POSTINGS, SALT_BYTES, SECTION, Seals
-from trafficvault.block_matching import MOMENTS, Wanted
+from trafficvault.block_matching import Wanted
 from trafficvault.block_matching import calls as calls
 from trafficvault.block_matching import wanted as wanted
 from trafficvault.errors import FaultError, RefusedError, UsageError
@@ -40,6 +41,8 @@ _BATCH = 512
 """Blocks that are looked into at once."""
 _EVERY = 256
 """Blocks of which all rows are read at once."""
+_MANY = 48
+"""From so many blocks on it is worth a thread to unpack them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,8 @@ class BlockFile:
         or another one than `place`.
         """
         try:
-            with _handle(path) as handle:
+            with path.open("rb", buffering=0) as file:
+                handle = file.fileno()
                 size = os.fstat(handle).st_size
                 first = max(_LEAST_TAIL, size // _TAIL_SHARE)
                 tail = os.pread(handle, first, max(0, size - first))
@@ -185,7 +189,7 @@ class BlockFile:
                 (0, self, block, memoryview(content), begin, [begin] * (at + 1) + [end])
                 for block, content, (begin, end) in zip(places, contents, spans, strict=True)
             ]
-            sections = _sections(loaded, wanted.category)
+            sections, _ = _Unpacking(loaded, ()).sections(wanted.category)
             within, _ = sections.of(np.flatnonzero(block_matching.holding(sections, wanted)))
             found += [start + number for number in np.unique(within).tolist()]
         return found
@@ -285,37 +289,86 @@ def _decoded(
     """The rows of some blocks that match, and the number of the file of each."""
     record_class = loaded[0][1].place.record_class
     numbers = np.array([one[0] for one in loaded], np.int64)
+    asked = {category_of(name, record_class) for name in columns}
     found: dict[str, pa.Array] = {}
-    ready: dict[str, tuple[Sections, _Places]] = {}
-    if wanted is None:
-        left, places = list(loaded), None
-        of = np.repeat(numbers, [file._directory.rows_of(block) for _, file, block, *_ in loaded])
-    else:
-        telling = _sections(loaded, wanted.category)
-        within, row = telling.of(np.flatnonzero(block_matching.holding(telling, wanted)))
-        kept, section = np.unique(within, return_inverse=True)
-        left = [loaded[index] for index in kept.tolist()]
-        if left and wanted.window is not None and not set(MOMENTS).isdisjoint(columns):
-            when = _sections(left, WHEN)
-            inside = block_matching.inside(when, section, row, wanted)
-            ready[WHEN] = when, (section[inside], row[inside])
-            if not inside.all():
-                within, row = within[inside], row[inside]
-                kept, section = np.unique(section[inside], return_inverse=True)
-                left = [left[index] for index in kept.tolist()]
-        ready[wanted.category] = telling, (within, row)
-        places, of = (section, row), numbers[within]
-    for category in CATEGORIES if left else ():
-        names = [name for name in columns if category_of(name, record_class) == category]
-        if names:
-            sections, chosen = ready.get(category) or (_sections(left, category), places)
-            found |= {name: sections.read(name, *(chosen or sections.every())) for name in names}
+    with _Unpacking(loaded, asked if wanted is None else asked | {wanted.category}) as unpacking:
+        places = None if wanted is None else _matches(loaded, wanted, unpacking, when=not asked.isdisjoint({WHEN}))
+        if places is None:
+            of = np.repeat(numbers, [file._directory.rows_of(block) for _, file, block, *_ in loaded])
+        else:
+            of = numbers[places[0]]
+        for category in (name for name in CATEGORIES if name in asked and len(of)):
+            sections, at = unpacking.sections(category)
+            chosen = sections.every() if places is None else (at[places[0]], places[1])
+            names = [name for name in columns if category_of(name, record_class) == category]
+            found |= {name: sections.read(name, *chosen) for name in names}
     wanted_columns = pa.schema([SCHEMA.field(name) for name in columns])
     arrays = [found[name] if name in found else pa.nulls(0, SCHEMA.field(name).type) for name in columns]
     return pl.DataFrame(pa.table(arrays, schema=wanted_columns)), of
 
 
-def _sections(loaded: Sequence[_Loaded], category: str) -> Sections:
+def _matches(loaded: Sequence[_Loaded], wanted: Wanted, unpacking: _Unpacking, *, when: bool) -> _Places:
+    """The rows that match, by their own times too where most of them may lie outside the window and `when` is open;
+    from then on only blocks with such rows are unpacked.
+    """
+    telling, _ = unpacking.sections(wanted.category)
+    within, row = telling.of(np.flatnonzero(block_matching.holding(telling, wanted)))
+    unpacking.keep(within)
+    if when and len(within) and wanted.divides([loaded[index][1].place.day for index in np.unique(within).tolist()]):
+        sections, at = unpacking.sections(WHEN)
+        inside = block_matching.inside(sections, at[within], row, wanted)
+        within, row = within[inside], row[inside]
+        unpacking.keep(within)
+    return within, row
+
+
+class _Unpacking:
+    """The sections of some blocks, category by category. Those of few blocks are opened when they are asked for, and
+    only where a row is of use; those of many are all unpacked on a thread while the ones before are read.
+    """
+
+    def __init__(self, loaded: Sequence[_Loaded], categories: Collection[str]) -> None:
+        self._loaded, self._kept = loaded, np.arange(len(loaded))
+        self._known: dict[str, tuple[Sections, block_form.Whole]] = {}
+        self._waiting: dict[str, Future[tuple[bytes, list[int]]]] = {}
+        self._worker = ThreadPoolExecutor(1, "unpacking") if len(loaded) >= _MANY else None
+        self._categories = [name for name in CATEGORIES if name in categories] if self._worker else []
+
+    def __enter__(self) -> Self:
+        if self._worker is not None:
+            # Opened here: that holds the interpreter's lock, and to unpack does not.
+            for name in self._categories:
+                self._waiting[name] = self._worker.submit(block_form.unpacked, self._opened(name))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._worker is not None:
+            self._worker.shutdown(cancel_futures=True)
+
+    def keep(self, blocks: block_form.Whole) -> None:
+        """Of sections that are not open yet only those of `blocks` are of use."""
+        self._kept = np.unique(blocks)
+
+    def sections(self, category: str) -> tuple[Sections, block_form.Whole]:
+        """The sections of a category, and, by the number of its block, where among them each stands."""
+        if category not in self._known:
+            at = np.zeros(len(self._loaded), np.int64)
+            if category in self._waiting:
+                unpacked, kept = self._waiting.pop(category).result(), np.arange(len(self._loaded))
+            else:
+                unpacked, kept = block_form.unpacked(self._opened(category)), self._kept
+            at[kept] = np.arange(len(kept))
+            names = block_form.names(category, self._loaded[0][1].place.record_class)
+            self._known[category] = Sections(unpacked, names), at
+        return self._known[category]
+
+    def _opened(self, category: str) -> list[bytes]:
+        """The sections of a category, open but packed."""
+        loaded = self._loaded
+        return _open([loaded[index] for index in self._kept.tolist()], category)
+
+
+def _open(loaded: Sequence[_Loaded], category: str) -> list[bytes]:
     at = CATEGORIES.index(category)
     contents = []
     for _, file, block, content, begin, bounds in loaded:
@@ -323,7 +376,7 @@ def _sections(loaded: Sequence[_Loaded], category: str) -> Sections:
             contents.append(file._section(category, block, content[bounds[at] - begin : bounds[at + 1] - begin]))
         except InvalidTag as problem:
             raise _fault(file.place) from problem
-    return Sections(contents, block_form.names(category, loaded[0][1].place.record_class))
+    return contents
 
 
 def _require(file: BlockFile, columns: Iterable[str]) -> None:
@@ -348,21 +401,15 @@ def _trailer(tail: bytes) -> tuple[int, bytes]:
     return int.from_bytes(length, "little"), salt
 
 
-@contextmanager
-def _handle(path: Path) -> Iterator[int]:
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        yield handle
-    finally:
-        os.close(handle)
-
-
 def _read(path: Path, spans: Sequence[tuple[int, int]]) -> list[bytes]:
     """What the file at `path` has from each first to each second place. Raises `OSError` when it is shorter."""
-    with _handle(path) as handle:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
         found = [os.pread(handle, end - begin, begin) for begin, end in spans]
+    finally:
+        os.close(handle)
     # Nothing where something should be would read as a section that was never written, whose values are all null.
-    if any(len(content) != end - begin for content, (begin, end) in zip(found, spans, strict=True)):
+    if [len(content) for content in found] != [end - begin for begin, end in spans]:
         raise OSError(f"{path.name} is shorter than it was")
     return found
 

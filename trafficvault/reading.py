@@ -21,7 +21,8 @@ from ingest.read import anchor
 from ingest.record import BY_NAME, CATEGORIES, FRAME, INTERVAL_CLASSES, WHEN, category_of
 from ingest.sound import EVENT_ANCHOR, INTERVAL_ANCHOR
 from trafficvault import blocks, ended, partitions, retention
-from trafficvault.blocks import BlockFile, Wanted
+from trafficvault.block_matching import Wanted
+from trafficvault.blocks import BlockFile
 from trafficvault.errors import FaultError
 from trafficvault.holdings import StoredFile
 from trafficvault.keys import Admission, Released
@@ -169,8 +170,9 @@ class Reader:
         opened, closed = [], []
         needed = self._needed(files[0].record_class, columns) if files else ()
         for file in files:
+            ring = self._vault.keys.require_unrenewed()
             known = self._open.get(file.file_id)
-            if known is not None and known[0] == needed and known[1] is self._vault.keys.require_unrenewed():
+            if known is not None and known[0] == needed and known[1] is ring:
                 opened.append((file, known[2]))
                 continue
             released = self._release(file, needed)
@@ -180,7 +182,7 @@ class Reader:
                 # It holds no truth: `verify` names it, and the Parquet file answers.
                 closed.append(file)
                 continue
-            self._open[file.file_id] = needed, self._vault.keys.require_unrenewed(), block
+            self._open[file.file_id] = needed, ring, block
             opened.append((file, block))
         return opened, closed
 
@@ -243,6 +245,7 @@ class Reader:
         asked = only(columns)
         if not set(asked.meta.root_names()) <= set(columns):
             return
+        self._vault.keys.require_unrenewed()
         released = self._release(file, self._needed(file.record_class, columns))
         groups = partitions.read_released(self._vault.layout, released, file.file_id, columns, asked, among)
         for number, rows in groups:
@@ -262,10 +265,10 @@ class Reader:
         return tuple(category for category in CATEGORIES if category in needed)
 
     def _release(self, file: StoredFile, needed: Sequence[str]) -> list[Released]:
-        """The keys of the categories `needed`, for that file."""
-        keys = self._vault.keys
-        keys.require_unrenewed()
-        return keys.release_each(self._admission, file.record_class, file.day, needed, file.reach, file.generation)
+        """The keys of the categories `needed`, for that file; the ring is looked at before."""
+        return self._vault.keys.release_each(
+            self._admission, file.record_class, file.day, needed, file.reach, file.generation
+        )
 
     def _within_term(self, rows: pl.DataFrame, record_class: str) -> pl.DataFrame:
         """`rows` without those that have reached their own term, and without the categories of a row that have reached

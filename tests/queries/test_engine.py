@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,57 @@ def test_a_stream_says_the_same_at_first_and_later(
     assert [answer.num_rows for answer in first] == [1, 2, 0]
     assert all(one.equals(other) for one, other in zip(first, later, strict=True))
     assert all(one.schema == first[0].schema for one in later)
+
+
+def test_what_a_stream_passes_on_stays_with_its_row(rows: Make, target: Make, scope: Make, grant: Make) -> None:
+    """DuckDB sees the columns that the question names and sorts by them; the others follow, in its order."""
+    wanted, question = scope(target("msisdn", A)), questions()["activity"]
+    made = [
+        {
+            "start": NOON + timedelta(minutes=number * 37 % 60),
+            "a_number": A,
+            "b_number": None if number % 3 else B,
+            "imsi": str(number),
+            "served": "a",
+            "bytes_down": number if number % 5 else None,
+            "record_id": str(number // 2),
+            "row": number,
+        }
+        for number in range(60)
+    ]
+    records = engine.complete(select(rows(*made), wanted).to_arrow().take(list(range(59, -1, -1))), SCHEMA)
+
+    def ask() -> pa.Table:
+        return engine.run(question, records, targets_table(wanted), grant(), {"max_matches": 1}, LIMITS)
+
+    engine._SHAPES.clear()
+    first, later = ask(), ask()
+
+    assert later.equals(first)
+    told = sorted(made, key=lambda one: (one["start"], one["row"]))
+    assert later.select(["imsi", "bytes_down", "row"]).to_pylist() == [
+        {name: one[name] for name in ("imsi", "bytes_down", "row")} for one in told
+    ]
+    assert set(later["record_versions"].to_pylist()) == {2}
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("SELECT target, records.* EXCLUDE (target), 1 AS one FROM records", True),
+        ("SELECT records.* EXCLUDE (target), count(*) OVER () AS n FROM records -- DISTINCT *", True),
+        ("SELECT records.* EXCLUDE (target) FROM records WHERE target IS NOT DISTINCT FROM 1", True),
+        ("SELECT DISTINCT records.* EXCLUDE (target) FROM records", False),
+        ("SELECT records.* EXCLUDE (target), count(*) FROM records GROUP BY ALL", False),
+        ("SELECT records.* EXCLUDE (target) FROM records NATURAL JOIN wanted", False),
+        ("SELECT records.* EXCLUDE (target), row * 2 FROM records", False),
+        ("SELECT * FROM records", False),
+        ("SELECT a_number FROM records", False),
+    ],
+)
+def test_only_what_passes_rows_on_is_given_fewer_columns(sql: str, expected: bool) -> None:
+    """A question that may look at whole rows gets them whole."""
+    assert engine._passes_on(sql) is expected
 
 
 def test_what_is_not_covered_is_not_shown(rows: Make, target: Make, scope: Make, grant: Make) -> None:
