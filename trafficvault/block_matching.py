@@ -74,8 +74,8 @@ class Wanted:
 
     @property
     def category(self) -> str:
-        """The category whose sections tell which rows match."""
-        return WHERE if self.cells else WHO
+        """The category whose sections tell which rows match: that of cells, as far as there are columns of them."""
+        return WHERE if self.cells and not self.columns.isdisjoint(CELLS) else WHO
 
     def divides(self, days: Sequence[date]) -> bool:
         """Whether the window ends within most of those days, so that some of their records lie outside."""

@@ -1,8 +1,9 @@
 """Reads block files: the rows of one identifier without reading the day it stands in.
 
 `wanted` turns targets into what is looked up; a `BlockFile` is the open directory of one file, small enough to be kept;
-`rows_of` finds the blocks by order and posting lists, opens their `who` sections, and the sections of other categories
-only where a row matched. Whatever is wrong with a file is a `FaultError`: the caller reads the Parquet file instead.
+`rows_of` finds the blocks by order and posting lists, opens their `who` sections (where a cell is looked for, the
+`where` sections of all blocks), and sections of other categories only where a row matched. Whatever is wrong with a
+file is a `FaultError`: the caller reads the Parquet file instead.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from trafficvault import block_directory, block_form, block_matching, postings
 from trafficvault.block_decoding import Sections
 from trafficvault.block_directory import Directory
 from trafficvault.block_form import DIRECTORY, FIRST_KEY_BYTES, MAGIC, POSTINGS, SALT_BYTES, SECTION, Seals
-from trafficvault.block_matching import Wanted
+from trafficvault.block_matching import CELLS, Wanted
 from trafficvault.block_matching import calls as calls
 from trafficvault.block_matching import wanted as wanted
 from trafficvault.errors import FaultError, RefusedError, UsageError
@@ -41,8 +42,8 @@ _BATCH = 512
 """Blocks that are looked into at once."""
 _EVERY = 256
 """Blocks of which all rows are read at once."""
-_MANY = 48
-"""From so many blocks on it is worth a thread to unpack them."""
+_MANY = 128
+"""From so many blocks with matches on it is worth a thread to unpack them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +176,11 @@ class BlockFile:
             raise _fault(self.place) from problem
 
     def _blocks_holding(self, wanted: Wanted) -> list[int]:
-        """The blocks that hold what is wanted, by the sections that tell it, of all blocks."""
-        at, ends, found = CATEGORIES.index(wanted.category), self._directory.ends, []
+        """The blocks that hold a wanted cell, by the sections of all blocks that tell it, which are short."""
+        if wanted.columns.isdisjoint(CELLS):
+            return []
+        _require_open(self, {wanted.category})
+        at, ends, found = CATEGORIES.index(wanted.category), self._directory.ends, list[int]()
         for start in range(0, self._directory.blocks, _BATCH):
             places = range(start, min(start + _BATCH, self._directory.blocks))
             spans = [ends[block * len(CATEGORIES) + at :][:2].tolist() for block in places]
@@ -189,7 +193,7 @@ class BlockFile:
                 (0, self, block, memoryview(content), begin, [begin] * (at + 1) + [end])
                 for block, content, (begin, end) in zip(places, contents, spans, strict=True)
             ]
-            sections, _ = _Unpacking(loaded, ()).sections(wanted.category)
+            sections, _ = _Unpacking(loaded).sections(wanted.category)
             within, _ = sections.of(np.flatnonzero(block_matching.holding(sections, wanted)))
             found += [start + number for number in np.unique(within).tolist()]
         return found
@@ -267,12 +271,13 @@ def rows_of(
         return pl.DataFrame(schema={name: polars_type(name) for name in columns}), []
     _require(files[0], columns)
     asked = {category_of(name, files[0].place.record_class) for name in columns}
+    asked.add(wanted.category)
     for file in files:
         _require_open(file, asked)
     frames = [pl.DataFrame(schema={name: polars_type(name) for name in columns})]
     counts = np.zeros(len(files), np.int64)
     loaded: list[_Loaded] = []
-    last = max(asked, key=CATEGORIES.index, default=WHO)
+    last = max(asked, key=CATEGORIES.index)
     for number, (file, blocks) in enumerate(zip(files, found or find(files, wanted), strict=True)):
         loaded += file._load(number, blocks, last)
         while len(loaded) >= _BATCH or (loaded and number == len(files) - 1):
@@ -291,12 +296,13 @@ def _decoded(
     numbers = np.array([one[0] for one in loaded], np.int64)
     asked = {category_of(name, record_class) for name in columns}
     found: dict[str, pa.Array] = {}
-    with _Unpacking(loaded, asked if wanted is None else asked | {wanted.category}) as unpacking:
-        places = None if wanted is None else _matches(loaded, wanted, unpacking, when=not asked.isdisjoint({WHEN}))
+    with _Unpacking(loaded) as unpacking:
+        places = None if wanted is None else _matches(loaded, wanted, unpacking, when=WHEN in asked)
         if places is None:
             of = np.repeat(numbers, [file._directory.rows_of(block) for _, file, block, *_ in loaded])
         else:
             of = numbers[places[0]]
+            unpacking.ahead(asked)
         for category in (name for name in CATEGORIES if name in asked and len(of)):
             sections, at = unpacking.sections(category)
             chosen = sections.every() if places is None else (at[places[0]], places[1])
@@ -323,27 +329,32 @@ def _matches(loaded: Sequence[_Loaded], wanted: Wanted, unpacking: _Unpacking, *
 
 
 class _Unpacking:
-    """The sections of some blocks, category by category. Those of few blocks are opened when they are asked for, and
-    only where a row is of use; those of many are all unpacked on a thread while the ones before are read.
+    """The sections of some blocks, category by category, opened when they are asked for, and only where a row is of
+    use; those of many blocks are unpacked on a thread while columns of the category before are read.
     """
 
-    def __init__(self, loaded: Sequence[_Loaded], categories: Collection[str]) -> None:
+    def __init__(self, loaded: Sequence[_Loaded]) -> None:
         self._loaded, self._kept = loaded, np.arange(len(loaded))
         self._known: dict[str, tuple[Sections, block_form.Whole]] = {}
         self._waiting: dict[str, Future[tuple[bytes, list[int]]]] = {}
-        self._worker = ThreadPoolExecutor(1, "unpacking") if len(loaded) >= _MANY else None
-        self._categories = [name for name in CATEGORIES if name in categories] if self._worker else []
+        self._worker: ThreadPoolExecutor | None = None
 
     def __enter__(self) -> Self:
-        if self._worker is not None:
-            # Opened here: that holds the interpreter's lock, and to unpack does not.
-            for name in self._categories:
-                self._waiting[name] = self._worker.submit(block_form.unpacked, self._opened(name))
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._worker is not None:
             self._worker.shutdown(cancel_futures=True)
+
+    def ahead(self, categories: Collection[str]) -> None:
+        """Begins to unpack what will be asked for in this order."""
+        if len(self._kept) < _MANY:
+            return
+        self._worker = ThreadPoolExecutor(1, "unpacking")
+        for name in CATEGORIES:
+            if name in categories and name not in self._known:
+                # Opened here: that holds the interpreter's lock, and to unpack does not.
+                self._waiting[name] = self._worker.submit(block_form.unpacked, self._opened(name))
 
     def keep(self, blocks: block_form.Whole) -> None:
         """Of sections that are not open yet only those of `blocks` are of use."""
@@ -353,11 +364,9 @@ class _Unpacking:
         """The sections of a category, and, by the number of its block, where among them each stands."""
         if category not in self._known:
             at = np.zeros(len(self._loaded), np.int64)
-            if category in self._waiting:
-                unpacked, kept = self._waiting.pop(category).result(), np.arange(len(self._loaded))
-            else:
-                unpacked, kept = block_form.unpacked(self._opened(category)), self._kept
-            at[kept] = np.arange(len(kept))
+            at[self._kept] = np.arange(len(self._kept))
+            waiting = self._waiting.pop(category, None)
+            unpacked = waiting.result() if waiting else block_form.unpacked(self._opened(category))
             names = block_form.names(category, self._loaded[0][1].place.record_class)
             self._known[category] = Sections(unpacked, names), at
         return self._known[category]

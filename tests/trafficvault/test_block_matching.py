@@ -13,13 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.record import SCHEMA
+from ingest.record import SCHEMA, WHERE
 from queries import matching
 from queries.scope import Target
 from tests.thorough import as_many
 from tests.trafficvault import block_house as house
 from tests.trafficvault.block_house import busy, frames, opened
 from trafficvault import block_matching, blocks
+from trafficvault.blocks import BlockFile
+from trafficvault.errors import RefusedError
 from trafficvault.sealed_parquet import polars_type
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -114,6 +116,31 @@ def test_a_cell_that_is_nowhere_opens_no_block(tmp_path: Path) -> None:
 
         assert blocks.find([file], wanted) == [[]]
         assert file.rows(wanted, ["row"]).is_empty()
+
+
+def test_a_day_that_lost_its_cells_opens_without_them(tmp_path: Path) -> None:
+    """Where no column of a cell is left, its key is not asked for, and nothing is found."""
+    rows = busy(1500)
+    path = house.write(tmp_path / "x.blocks", rows)
+    file = BlockFile.open(path, house.PLACE, {name: key for name, key in house.KEYS.items() if name != WHERE})
+    wanted = blocks.wanted([Target("cell", "204-99-0000-2", NOON, NOON + HOUR)], ["a_number", "start", "row"])
+    assert wanted is not None
+
+    assert blocks.find([file], wanted) == [[]]
+    assert file.rows(wanted, ["a_number", "start", "row"]).is_empty()
+
+
+def test_a_cell_does_not_open_without_where(tmp_path: Path) -> None:
+    """What tells a cell is looked into under the key of `where` alone, whichever columns are asked for."""
+    rows = busy(1500).with_columns(start_cell=pl.lit("204-99-0000-1"))
+    path = house.write(tmp_path / "x.blocks", rows.select(name for name in SCHEMA.names if name in rows.columns))
+    wanted = blocks.wanted([Target("cell", "204-99-0000-1", NOON - 12 * HOUR, NOON + 12 * HOUR)], rows.columns)
+    assert wanted is not None
+    shut = BlockFile.open(path, house.PLACE, {name: key for name, key in house.KEYS.items() if name != WHERE})
+
+    with pytest.raises(RefusedError, match="category where was not opened"):
+        shut.rows(wanted, ["a_number"])
+    assert BlockFile.open(path, house.PLACE, house.KEYS).rows(wanted, ["a_number"]).height == 1500
 
 
 def test_a_cell_is_scanned_for_without_who_and_beside_others() -> None:

@@ -20,6 +20,7 @@ from tests.support import NOW, OTHER, SUBSCRIBER, Order, Usage, approved, ingest
 from tests.thorough import as_many
 from tests.trafficvault.block_vault import give_blocks
 from trafficvault import docket, expire, partitions, reading, search, warrants
+from trafficvault.block_matching import CELLS
 from trafficvault.errors import RefusedError
 from trafficvault.keys import KeyStore
 from trafficvault.progress import Progress, Watch
@@ -30,6 +31,10 @@ from trafficvault.vault import Vault
 FIRST = datetime(2026, 11, 1, tzinfo=UTC)
 DAYS = 9
 LIMITS = engine.Limits(100.0)
+TARGETS = [
+    *(("msisdn", f"+{SUBSCRIBER}"), ("msisdn", f"+{OTHER}"), ("imsi", "204990000000001")),
+    *(("cell", "204-99-0001-0001"), ("ip_port", "192.0.2.7:1500")),
+]
 
 
 def calls(seed: int, count: int) -> str:
@@ -54,6 +59,10 @@ def calls(seed: int, count: int) -> str:
         if not session:
             row |= {"b_number": chance.choice(numbers), "part": chance.choice(["only", "first", "next", "last"])}
             row |= {"correlation_id": chance.choice([None, f"c{chance.randrange(12)}"])}
+            row |= {name: chance.choice([None, "204-99-0001-0001", "204-99-0001-0002"]) for name in CELLS}
+        else:
+            low = chance.choice([None, 1024, 2048])
+            row |= {"public_ip": "192.0.2.7", "port_from": low, "port_to": low and low + 1023}
         if session or chance.random() < 0.5:
             row["end"] = (start + timedelta(minutes=chance.randrange(1_500 if session else 90))).isoformat()
         lines.append(json.dumps({name: value for name, value in row.items() if value is not None}))
@@ -91,14 +100,14 @@ def answer_of(vault: Vault, found: Search, question: str) -> list[dict[str, Any]
     first=st.integers(0, DAYS * 24),
     hours=st.integers(1, DAYS * 24),
     rows=st.integers(0, 60),
-    target=st.sampled_from([("msisdn", f"+{SUBSCRIBER}"), ("msisdn", f"+{OTHER}"), ("imsi", "204990000000001")]),
+    target=st.sampled_from(TARGETS),
     question=st.sampled_from(["activity", "contacts"]),
 )
 @settings(max_examples=as_many(3), deadline=None)
 def test_an_answer_does_not_depend_on_its_stretches(
     busy: Vault, first: int, hours: int, rows: int, target: tuple[str, str], question: str
 ) -> None:
-    """Day by day, in stretches of any length or all at once: the same rows in the same order."""
+    """Day by day, in stretches of any length or all at once, with blocks or without: the same rows in one order."""
     start = FIRST + timedelta(hours=first)
     order = Order(
         targets=[target],
@@ -117,6 +126,9 @@ def test_an_answer_does_not_depend_on_its_stretches(
             patch.setattr(search, "SLICE_ROWS", rows)
             assert answer_of(busy, found, question) == whole
         patch.setattr(search, "PORTION_ROWS", rows)
+        assert answer_of(busy, found, question) == whole
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Search, "_lookup", lambda search, columns: None)
         assert answer_of(busy, found, question) == whole
 
 
