@@ -2,7 +2,8 @@
 screen.
 
 It does what the verbs do, through the same acts, in a new directory of its own. Only the clock is set: it stands at 20
-November 2026, and moves on when a day has to expire. Called by the command line (`demo`) and by `make demo`.
+November 2026, and moves on when a day has to expire. Who wants to do the same by hand gets the files with their dates
+moved to today (`write_files`). Called by the command line (`demo`) and by `make demo`.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ from trafficvault import (
     intake,
     partitions,
     people,
+    redating,
 )
-from trafficvault.clock import SetClock
+from trafficvault.clock import Clock, SetClock
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError, RefusedError, UsageError
 from trafficvault.layout import Layout
@@ -39,6 +41,7 @@ from trafficvault.people import Person
 from trafficvault.receipts import Receipt
 from trafficvault.signing import canonical
 from trafficvault.verify import verify
+from trafficvault.zones import zone_of
 
 BEGIN = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 LATER = timedelta(days=3)
@@ -275,6 +278,20 @@ def run(directory: Path) -> None:
         raise UsageError(f"running the demonstration: {directory} exists; remove it, or name another with --directory")
     Disk().make_directory(directory)
     Demonstration(directory).run()
+
+
+def write_files(directory: Path, clock: Clock) -> tuple[int, date]:
+    """Writes the bundled files into the new directory `directory`, as if their story were told today by `clock`; gives
+    their number and that day. Raises `UsageError` when the directory exists.
+    """
+    if directory.exists():
+        raise UsageError(f"writing the demonstration's files: {directory} exists; remove it, or name another")
+    disk, today = Disk(), clock.now().astimezone(zone_of(redating.ZONE)).date()
+    names = sorted(item.name for item in resources.files("trafficvault").joinpath("demo_files").iterdir())
+    disk.make_directory(directory)
+    for name in names:
+        disk.create(directory / name, redating.redated(_bundled(name), today))
+    return len(names), today
 
 
 def _bundled(name: str) -> bytes:

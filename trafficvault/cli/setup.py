@@ -208,6 +208,14 @@ def demo(
     directory: Annotated[
         Path, typer.Option("--directory", help="Where to build the demonstration; must not exist.")
     ] = Path("demo-vault"),
+    files: Annotated[
+        Path | None,
+        typer.Option(help="Only write the files there, dated as if today were their day; must not exist."),
+    ] = None,
 ) -> None:
     """Show the whole life of a record on bundled files with invented data."""
-    demonstration.run(directory)
+    if files is None:
+        demonstration.run(directory)
+    else:
+        number, today = demonstration.write_files(files, SystemClock())
+        print_lines([f"{number} files in {files}, of the six months to {today}"])
