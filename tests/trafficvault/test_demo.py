@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,16 @@ def test_it_never_builds_over_anything(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="exists; remove it, or name another"):
         demo.run(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_files_alone_are_those_of_the_policys_today(tmp_path: Path) -> None:
+    """An hour before midnight in UTC it is tomorrow in Amsterdam: that is the day to which they are moved."""
+    late = SetClock(datetime(2027, 6, 1, 23, 0, tzinfo=UTC))
+
+    assert demo.write_files(tmp_path / "files", late) == (9, date(2027, 6, 2))
+    assert "to    = 2027-06-02T00:00:00+02:00" in (tmp_path / "files" / "warrant.toml").read_text("utf-8")
+    with pytest.raises(UsageError, match="files exists; remove it, or name another"):
+        demo.write_files(tmp_path / "files", late)
 
 
 @pytest.mark.usefixtures("quick")

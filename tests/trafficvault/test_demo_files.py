@@ -9,8 +9,7 @@ import pytest
 
 from ingest.feed import SHIPPED, Feed, load_feeds
 from ingest.read import Reading, read
-from queries.questions import questions
-from trafficvault import coverage, policy_file, warrants
+from trafficvault import policy_file
 from trafficvault.sources import implicit
 
 FILES = Path(__file__).resolve().parents[2] / "trafficvault" / "demo_files"
@@ -105,11 +104,3 @@ def test_a_file_is_missing_between_the_two_that_came(feeds: dict[str, Feed]) -> 
     numbers = [reading_of(feeds["mvno_pipe"], name).sequence for name in ("S4PGWM000123", "S4PGWM000125")]
 
     assert numbers == [123, 125]
-
-
-@pytest.mark.parametrize("name", ["warrant.toml", "hold.toml"])
-def test_orders_have_the_ids_that_the_readme_tells(name: str) -> None:
-    """An id is a digest of what is ordered, so that who follows the README sees the same one."""
-    order = warrants.parse((FILES / name).read_text("utf-8"), frozenset(questions()))
-    readme = (FILES.parents[1] / "README.md").read_text("utf-8")
-    assert f"registered warrant {coverage.warrant_id(order.document)}; another person approves it" in readme
