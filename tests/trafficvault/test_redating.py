@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from ingest.feed import SHIPPED, load_feeds
 from ingest.read import Reading, read
 from tests.trafficvault.test_demo_files import CASES, FILES
-from trafficvault import policy
+from trafficvault import policy_file
 from trafficvault.period import Period
 from trafficvault.redating import TOLD, ZONE, redated
 from trafficvault.sources import implicit
 from trafficvault.zones import day_start
 
 TERM = Period.parse("P6M")
-POLICY = policy.parse(policy.preset_text("telecom"))
+POLICY = policy_file.parse(policy_file.preset_text("telecom"))
 FEEDS = load_feeds(SHIPPED)
 # Of each file with a term of six months: how many records have reached it, and on how many days (UTC) records lie.
 AGED = {
