@@ -193,8 +193,9 @@ class _Case:
 
 def _reconcile(case: _Case, accept: Accept | None, log: Path | None) -> None:
     """Brings the catalogue to the keys of today, closes what nothing proves, and enters what was found: one commit."""
-    remembered, held = case.memory.recall(), case.keys.key_ids()
+    remembered, held = _remembered(case), case.keys.key_ids()
     with case.catalogue.transaction() as tx:
+        tx.delete("meta", key=_REMEMBERED)
         generation, before = int(tx.meta(GENERATION) or 0), case.audit.settled(tx)
         followed = Replayed(before, (), {}) if log is None else replay.replay(tx, case.audit, log)
         lost = None if remembered is None else max(0, remembered.seq - followed.end.seq)
@@ -230,6 +231,16 @@ def _reconcile(case: _Case, accept: Accept | None, log: Path | None) -> None:
             # The keys' memory names entries that are lost; the entry below tells how far it went.
             case.disk.remove(case.layout.head)
         case.audit.enter(tx, "restore", persons[0].name if persons else None, detail)
+
+
+def _remembered(case: _Case) -> Head | None:
+    """What the keys remember of the log, or did when a run began that was cut short: it takes that memory away."""
+    found = case.memory.recall()
+    with case.catalogue.transaction() as tx:
+        if found is not None:
+            tx.set_meta(_REMEMBERED, signing.canonical({"seq": found.seq, "hash": found.hash}).decode())
+        noted = json.loads(tx.meta(_REMEMBERED) or "null")
+    return found if noted is None else Head(noted["seq"], noted["hash"])
 
 
 def _is_level(remembered: Head | None, end: Head) -> bool:
@@ -270,6 +281,8 @@ def _told(detail: dict[str, Any], log_problem: str | None) -> Restored:
 
 _MARK = "# put back from the backup "
 """Starts the line that `restore` adds to vault.toml: a run that was cut short goes on with the same backup only."""
+_REMEMBERED = "restoring"
+"""The `meta` row with what the keys remembered of the log, while a restore goes on."""
 _RESTORED = "restored"
 """The `meta` row with the digest of the backup that this vault was last restored from."""
 

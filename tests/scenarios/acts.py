@@ -133,7 +133,8 @@ def _renew_escrow(house: House) -> None:
     vault = house.opened()
     escrow.set_(vault, signed_in(vault, "ada"), house.directory / "escrow.pem", house.directory / "safe")
     expire.expire(vault)
-    assert escrow.problems(vault) == []
+    # What a kill left is looked at in a copy: its escrow was in the house that was copied, which is not there.
+    assert all("is not there" in sentence for sentence in escrow.problems(vault))
     assert len(list((house.directory / "safe").iterdir())) == 1
     vault.catalogue.close()
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import FAST, NOW, PASSWORD, Order, approved, opened, signed_in
+from tests.support import FAST, NOW, PASSWORD, Order, approved, layout_at, opened, signed_in
 from tests.trafficvault.test_backup import LATE, ada, ada_in, back_up, put_back
 from tests.trafficvault.test_backup import vault as vault
+from tests.trafficvault.test_rotation import Stopped
 from trafficvault import (
     app,
     checkpoints,
@@ -160,6 +161,31 @@ def test_nothing_is_closed_where_the_keys_remember_the_last_entry(vault: Vault, 
 
     assert (told.suspended, told.closed_proposals, told.escrow_off, told.followed_entries) == ((), (), False, 0)
     assert proposals.load(opened(vault, LATE), proposal).state == "open"
+
+
+@pytest.mark.parametrize("step", ["before unlink head", "after unlink head"])
+def test_a_restore_that_was_cut_short_still_tells_what_is_lost(vault: Vault, tmp_path: Path, step: str) -> None:
+    """The keys forget the entries that are lost; how many these are is known to the next run all the same."""
+
+    class Stopping(Disk):
+        def step(self, name: str) -> None:
+            if name == step:
+                raise Stopped(name)
+
+    back_up(vault, tmp_path / "backup")
+    expire.expire(opened(vault, LATE))
+    layout = layout_at(tmp_path / "elsewhere")
+    shutil.copytree(vault.layout.keys, layout.keys)
+    with pytest.raises(Stopped):
+        restore(tmp_path / "backup", layout, Stopping(), SetClock(LATE), from_environment, ada)
+    told = restore(tmp_path / "backup", layout, Disk(), SetClock(LATE), from_environment, ada)
+    assert told.lost_entries is not None
+    assert told.lost_entries > 0
+    late = app.open_vault(layout, Disk(), SetClock(LATE), writer=True)
+    with late.catalogue.reading() as tx:
+        assert tx.meta("restoring") is None
+    expire.expire(late)
+    assert verify.verify(late).faults == ()
 
 
 def test_a_surviving_log_proves_who_may_act(vault: Vault, tmp_path: Path) -> None:
