@@ -8,7 +8,7 @@ rest. Preparing takes a reader's lease and the compaction's own lock, never the 
 writer's lock is taken for the exchange alone, in which the sources must still be what they were. What a run prepared
 and did not commit belongs to nobody: the next run and every sweep clear it away.
 
-It needs no person. Called by the command line.
+It needs no person. Called by the command line and the schedule.
 """
 
 from __future__ import annotations

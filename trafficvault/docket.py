@@ -1,9 +1,8 @@
 """The docket: warrants as they are registered, approved and kept. Registering and approving are acts of two persons.
 
 A warrant lies in the catalogue sealed under a key of its own (`row_keys`); its digest, state and signatures stand
-beside it.
-What a person signs is `signing.statement(act, digest of the canonical document, person, moment)`. The key store checks
-both signatures again, by itself, before any key is released (`trafficvault.keys`).
+beside it. What a person signs is `signing.statement(act, digest of the canonical document, person, moment)`. The key
+store checks both signatures again, by itself, before any key is released (`trafficvault.keys`).
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 A class is kept until the end of the service when each entry of the policy that covers it says so; its records of an
 ended service have reached their term `after` that end; where a file told it, not before its days to be withdrawn are
-over. A record is of the service when its subscriber is; where record
-or event names none, when the number or the IMSI whose record it is was the service's, and it began in the time of the
-service: numbers are given out again. It must have begun before the end.
+over. A record is of the service when its subscriber is; where record or event names none, when the number or the IMSI
+whose record it is was the service's, and it began in the time of the service: numbers are given out again. It must have
+begun before the end.
 
 The catalogue keeps keyed digests of subscriber, number and IMSI, never these themselves. So a record is compared by
 the digest of what it holds, and who has the living keys can compare a guess.

@@ -1,11 +1,12 @@
-"""Partitions: the files of one class and day. Writes them, reads them under released or held keys, finds duplicates.
+"""Partitions: the files of one class and day, read under released keys or in custody; their digests, sums, seen blocks.
 
 A file is written once, under a random id, with the day's keys in the ring beforehand; it counts only when the
-catalogue says so. Its rows stand in the order of `start`, never in that of a `who` or `where` value. A column that is
-null throughout is not written and reads as null. Beside each file lies its seen block, derived from it.
+catalogue says so. Its rows stand as they were delivered, or, once merged, in the order of `start`: never in that of a
+`who` or `where` value. A column that is null throughout is not written and reads as null. Beside each file lies its
+seen block, derived from it.
 
-`read_released` takes keys that a warrant opened and is all that disclosure may call. `read_in_custody`, `measure` and
-`duplicates` are for receive and verify.
+`read_released` and `released_keys` take keys that a warrant opened and are all that disclosure may call. What takes a
+custody is for the acts of the house, which make no package.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The key port: where the root key lives, and who holds the epoch keys.
+"""The provider: where the root key lives, and who holds the epoch keys.
 
 A provider makes an epoch key per generation, seals and unseals under it, and destroys it. Whoever can use the epoch key
 of a generation opens the ring of that generation (`trafficvault.ring`) and with it every day key; so destroying an
-epoch key is what deletes days for good. The port asks for the key itself only for an escrow copy, so that a token can
-stand behind it whose keys never leave it. Day keys are ours: destroying them never waits for a provider.
+epoch key is what deletes days for good. It is asked for the key itself only for an escrow copy, so that a token can be
+one whose keys never leave it. Day keys are ours: destroying them never waits for a provider.
 
 `LocalKeyFile` is the default: a random root key in `root.key`, readable by its owner alone, and each epoch key in a
 file of its own, sealed under the root key. What it can't do: a copy of the key directory made before a renewal still

@@ -1,8 +1,8 @@
 """A table of one of the vault's own TOML files, read key by key: each value with its type, and no key left unread.
 
-`settings`, `policy` and `sources` read their files through it, so that a misspelt key is refused everywhere in the same
-words instead of being a silent default. Every refusal is a `UsageError` that names the file, the table and the key.
-Feed definitions are `ingest`'s own and are not read here.
+`settings`, `policy_file`, `sources` and `warrants` read their files through it, so that a misspelt key is refused
+everywhere in the same words instead of being a silent default. Every refusal is a `UsageError` that names the file, the
+table and the key. Feed definitions are `ingest`'s own and are not read here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Warrants: what an authority orders, read from TOML into one canonical document, and what it then allows.
 
 The canonical document is what people sign and what the vault keeps; equal warrants give equal documents, whatever their
-spelling. Everything here is pure: `parse` reads text, `authorises` and `check_words` answer with reasons. Who
+spelling. Everything here is pure: `parse` reads text, `objections` and `check_words` answer with reasons. Who
 registered and who approved is the business of `trafficvault.docket`, and whether their signatures hold that of
 `trafficvault.keys`. No sentence here repeats the value of a target: it cites the target's number in the file.
 """
