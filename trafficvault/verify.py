@@ -14,7 +14,7 @@ or the keys of a renewal under way, would look like faults.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from functools import partial
@@ -212,31 +212,13 @@ def _keys(vault: Vault, parts: list[Row], leftovers: list[Row], checked: dict[st
     for sentence in vault.keys.problems():
         yield Fault("keys", "key directory", sentence)
     held = vault.keys.key_ids()
-    generations = {day_key_generation(key_id) for key_id in held}
-    ages = sorted({number for _, number in generations})
+    ages: dict[str, set[int]] = {}
+    for key_id in held:
+        name, generation = day_key_generation(key_id)
+        ages.setdefault(name, set()).add(generation)
     unfinished = rewrite.unfinished(vault)
     for row in parts:
-        day = date.fromisoformat(str(row["day"]))
-        record_class, living = str(row["record_class"]), _generation(row)
-        keys = {category: day_key_id(record_class, day, category, living) for category in CATEGORIES}
-        name, lost = f"{row['record_class']} {day.isoformat()}", holdings.lost(row)
-        lacking = [category for category, key in keys.items() if key not in held and category not in lost]
-        if row["state"] == "live" and lacking:
-            yield Fault("key missing", name, f"{name}: {len(lacking)} of its day keys are not in the ring")
-        of_day = {(day_key_id(record_class, day, category), number) for category in CATEGORIES for number in ages}
-        of_day &= generations
-        if row["state"] == "tombstone" and of_day:
-            yield Fault("key restored", name, f"{name} has expired and {len(of_day)} of its day keys are in the ring")
-        for category in holdings.gone(row):
-            if any((day_key_id(record_class, day, category), number) in generations for number in ages):
-                yield Fault("key restored", name, f"{category} of {name} has expired and its key is in the ring")
-        retired = {key for key in of_day if key[1] < living}
-        if row["state"] == "live" and retired and (record_class, day.isoformat()) not in unfinished:
-            yield Fault(
-                "key restored",
-                name,
-                f"rows of {name} were removed and {len(retired)} keys that opened them are in the ring",
-            )
+        yield from _day_keys(row, ages, renewing=(str(row["record_class"]), str(row["day"])) in unfinished)
     with vault.catalogue.reading() as tx:
         unreadable = row_keys.lacking(tx, held)
     for table, row in unreadable:
@@ -247,6 +229,28 @@ def _keys(vault: Vault, parts: list[Row], leftovers: list[Row], checked: dict[st
             yield Fault(
                 "key missing", str(row["batch"]), f"{row['kind']} of batch {row['batch']}: their key is not in the ring"
             )
+
+
+def _day_keys(row: Row, ages: Mapping[str, set[int]], *, renewing: bool) -> Iterator[Fault]:
+    """What is wrong with the keys of one partition; `ages` are the generations of each day key that the ring holds. One
+    that is `renewing` may still have those of before.
+    """
+    record_class, day, living = str(row["record_class"]), date.fromisoformat(str(row["day"])), _generation(row)
+    name, lost = f"{record_class} {day.isoformat()}", holdings.lost(row)
+    held = {category: ages.get(day_key_id(record_class, day, category), set()) for category in CATEGORIES}
+    lacking = [category for category, there in held.items() if living not in there and category not in lost]
+    if row["state"] == "live" and lacking:
+        yield Fault("key missing", name, f"{name}: {len(lacking)} of its day keys are not in the ring")
+    count = sum(len(there) for there in held.values())
+    if row["state"] == "tombstone" and count:
+        yield Fault("key restored", name, f"{name} has expired and {count} of its day keys are in the ring")
+    for category in holdings.gone(row):
+        if held[category]:
+            yield Fault("key restored", name, f"{category} of {name} has expired and its key is in the ring")
+    retired = sum(generation < living for there in held.values() for generation in there)
+    if row["state"] == "live" and retired and not renewing:
+        sentence = f"rows of {name} were removed and {retired} keys that opened them are in the ring"
+        yield Fault("key restored", name, sentence)
 
 
 def _may_lack(vault: Vault, row: Row) -> bool:
