@@ -1,8 +1,8 @@
 """Reads block files: the rows of one identifier without reading the day it stands in.
 
-`wanted` turns targets into what is looked up; a `BlockFile` is the open directory of one file, small enough to be kept;
-`rows_of` finds the blocks by order and posting lists, opens their `who` sections (where a cell is looked for, the
-`where` sections of all blocks), and sections of other categories only where a row matched. Whatever is wrong with a
+`block_matching` turns targets into what is looked up; a `BlockFile` is the open directory of one file, small enough to
+be kept; `rows_of` finds the blocks by order and posting lists, opens their `who` sections (where a cell is looked for,
+the `where` sections of all blocks), and sections of other categories only where a row matched. Whatever is wrong with a
 file is a `FaultError`: the caller reads the Parquet file instead.
 """
 
@@ -28,8 +28,6 @@ from trafficvault.block_decoding import Sections
 from trafficvault.block_directory import Directory
 from trafficvault.block_form import DIRECTORY, FIRST_KEY_BYTES, MAGIC, POSTINGS, SALT_BYTES, SECTION, Seals
 from trafficvault.block_matching import CELLS, Wanted
-from trafficvault.block_matching import calls as calls
-from trafficvault.block_matching import wanted as wanted
 from trafficvault.errors import FaultError, RefusedError, UsageError
 from trafficvault.sealed_parquet import Place, polars_type
 

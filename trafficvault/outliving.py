@@ -15,7 +15,7 @@ import polars as pl
 
 from ingest.record import SCHEMA, WHEN
 from queries import scope
-from trafficvault import blocks, ended, policies, retention, warrants
+from trafficvault import block_matching, ended, policies, retention, warrants
 from trafficvault.holdings import StoredFile
 from trafficvault.holds import Hold
 from trafficvault.keys import Admission
@@ -109,13 +109,15 @@ class Outliving:
         found = reader.rows(
             files,
             lambda columns: scope.prefilter(wanted, columns),
-            lambda columns: blocks.wanted(wanted.targets, columns),
+            lambda columns: block_matching.wanted(wanted.targets, columns),
         )
         found = found.with_columns(record_class=pl.lit(record_class))
         calls = scope.calls(found, wanted)
         if calls.height:
             ids = calls["correlation_id"].unique().to_list()
-            parts = reader.rows(files, lambda columns: scope.call_filter(calls), lambda columns: blocks.calls(ids))
+            parts = reader.rows(
+                files, lambda columns: scope.call_filter(calls), lambda columns: block_matching.calls(ids)
+            )
             found = pl.concat([found, parts], how="diagonal_relaxed").unique(_ROW, keep="first", maintain_order=True)
         if not found.height:
             return nothing()

@@ -25,7 +25,7 @@ from ingest.record import COLUMNS, FRAME, category_of
 from queries import scope
 from queries.engine import Grant
 from queries.scope import ANSWER_DAY, Scope
-from trafficvault import blocks, carving, people
+from trafficvault import block_matching, carving, people
 from trafficvault.block_form import ROWS
 from trafficvault.catalogue import GENERATION
 from trafficvault.coverage import SignedWarrant
@@ -165,8 +165,8 @@ class Search:
         sums = accumulate(weights[read:])
         return max(1, sum(1 for _ in takewhile(lambda total: total <= room, sums)))
 
-    def _lookup(self, columns: Collection[str]) -> blocks.Wanted | None:
-        return blocks.wanted(self._scope.targets, columns)
+    def _lookup(self, columns: Collection[str]) -> block_matching.Wanted | None:
+        return block_matching.wanted(self._scope.targets, columns)
 
     def _read(
         self, reader: Reader, days: Sequence[date], places: Found, most: int | None
@@ -264,7 +264,7 @@ class Search:
         parts = reader.rows(
             [file for file in self._near if file.day in beside],
             lambda columns: scope.call_filter(calls),
-            lambda columns: blocks.calls(ids),
+            lambda columns: block_matching.calls(ids),
         )
         for step in (0, -1, 1):
             day = pl.col(FILE_DAY).dt.offset_by(f"{step}d")

@@ -68,7 +68,7 @@ def counted(rows: pl.DataFrame) -> Counter[str]:
 @given(frames(COLUMNS), sought())
 def test_nothing_is_left_out_that_a_question_would_find(rows: pl.DataFrame, targets: list[Target]) -> None:
     """Each row in which a target is found inside its window comes out, and none that a scan would not give."""
-    wanted = blocks.wanted(targets, rows.columns)
+    wanted = block_matching.wanted(targets, rows.columns)
     if wanted is None:
         assert {"a_number", "public_ip", "port_from"}.isdisjoint(rows.columns), "a scan only where nothing is of who"
         return
@@ -88,7 +88,7 @@ def test_a_cell_is_found_in_every_block(tmp_path: Path) -> None:
     )
     file = opened(tmp_path / "x.blocks", rows.select(name for name in SCHEMA.names if name in rows.columns))
     one = Target("cell", "204-99-0000-5", NOON - 12 * HOUR, NOON - 11.8 * HOUR)
-    wanted = blocks.wanted([one], rows.columns)
+    wanted = block_matching.wanted([one], rows.columns)
     assert wanted is not None
 
     found = file.rows(wanted, ["row", "start_cell", "start", "end"])
@@ -110,7 +110,7 @@ def test_a_cell_that_is_nowhere_opens_no_block(tmp_path: Path) -> None:
     with_cells = rows.with_columns(start_cell=pl.lit("204-99-0000-1"))
     one = Target("cell", "204-99-0000-2", NOON, NOON + HOUR)
     for number, those in enumerate((rows, with_cells)):
-        wanted = blocks.wanted([one], those.columns)
+        wanted = block_matching.wanted([one], those.columns)
         assert wanted is not None
         file = opened(tmp_path / f"{number}.blocks", those.select(n for n in SCHEMA.names if n in those.columns))
 
@@ -123,7 +123,7 @@ def test_a_day_that_lost_its_cells_opens_without_them(tmp_path: Path) -> None:
     rows = busy(1500)
     path = house.write(tmp_path / "x.blocks", rows)
     file = BlockFile.open(path, house.PLACE, {name: key for name, key in house.KEYS.items() if name != WHERE})
-    wanted = blocks.wanted([Target("cell", "204-99-0000-2", NOON, NOON + HOUR)], ["a_number", "start", "row"])
+    wanted = block_matching.wanted([Target("cell", "204-99-0000-2", NOON, NOON + HOUR)], ["a_number", "start", "row"])
     assert wanted is not None
 
     assert blocks.find([file], wanted) == [[]]
@@ -134,7 +134,7 @@ def test_a_cell_does_not_open_without_where(tmp_path: Path) -> None:
     """What tells a cell is looked into under the key of `where` alone, whichever columns are asked for."""
     rows = busy(1500).with_columns(start_cell=pl.lit("204-99-0000-1"))
     path = house.write(tmp_path / "x.blocks", rows.select(name for name in SCHEMA.names if name in rows.columns))
-    wanted = blocks.wanted([Target("cell", "204-99-0000-1", NOON - 12 * HOUR, NOON + 12 * HOUR)], rows.columns)
+    wanted = block_matching.wanted([Target("cell", "204-99-0000-1", NOON - 12 * HOUR, NOON + 12 * HOUR)], rows.columns)
     assert wanted is not None
     shut = BlockFile.open(path, house.PLACE, {name: key for name, key in house.KEYS.items() if name != WHERE})
 
@@ -148,10 +148,10 @@ def test_a_cell_is_scanned_for_without_who_and_beside_others() -> None:
     cell = Target("cell", "204-99-0000-5", NOON, NOON + HOUR)
     number = Target("msisdn", "+31612345678", NOON, NOON + HOUR)
 
-    assert blocks.wanted([cell], ["start_cell", "start", "row"]) is None
-    assert blocks.wanted([cell, number], SCHEMA.names) is None
-    assert blocks.wanted([number, cell], SCHEMA.names) is None
-    assert blocks.wanted([], SCHEMA.names) is not None
+    assert block_matching.wanted([cell], ["start_cell", "start", "row"]) is None
+    assert block_matching.wanted([cell, number], SCHEMA.names) is None
+    assert block_matching.wanted([number, cell], SCHEMA.names) is None
+    assert block_matching.wanted([], SCHEMA.names) is not None
 
 
 PORTS = [(None, None), (500, None), (None, 500), (400, 600), (600, 400), (501, 600), (1, 499)]
@@ -172,14 +172,14 @@ def test_ports_are_looked_at_before_other_sections(
     rows = pl.DataFrame(many, schema={name: polars_type(name) for name in many})
     kind = "ip" if sought_port is None else "ip_port"
     targets = [Target(kind, address, NOON, NOON + HOUR, port=sought_port)]
-    wanted = blocks.wanted(targets, rows.columns)
+    wanted = block_matching.wanted(targets, rows.columns)
     assert wanted is not None
 
     found = opened(tmp_path / "x.blocks", rows).rows(wanted, rows.columns)
 
     assert found["row"].to_list() == list(expected)
     # The address as a whole beside it, and every row is wanted again.
-    both = blocks.wanted([*targets, Target("ip", address, NOON, NOON + HOUR)], rows.columns)
+    both = block_matching.wanted([*targets, Target("ip", address, NOON, NOON + HOUR)], rows.columns)
     assert both is not None
     assert both.ports == {}
 
@@ -215,7 +215,7 @@ def test_a_row_is_held_against_the_window_by_its_own_times(
     )
     one = Target("msisdn", "+31612345678", NOON, NOON + HOUR)
     file = opened(tmp_path / "x.blocks", rows)
-    wanted = blocks.wanted([one], rows.columns)
+    wanted = block_matching.wanted([one], rows.columns)
     assert wanted is not None
 
     assert file.rows(wanted, rows.columns).height == int(expected)

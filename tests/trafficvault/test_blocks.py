@@ -74,7 +74,7 @@ def test_rows_come_out_as_they_went_in(rows: pl.DataFrame, record_class: str) ->
 @given(frames(LOOKED_UP), st.lists(targets(), min_size=1, max_size=3))
 def test_a_lookup_finds_what_a_scan_finds(rows: pl.DataFrame, sought: list[Target]) -> None:
     """Every identifier in every place where the questions look for it, with its port; windows are another test's."""
-    wanted = blocks.wanted(sought, rows.columns)
+    wanted = block_matching.wanted(sought, rows.columns)
     assert wanted is not None
     with tempfile.TemporaryDirectory() as directory:
         found = opened(Path(directory) / "x.blocks", rows).rows(wanted, rows.columns)
@@ -93,7 +93,7 @@ def test_blocks_of_any_number(tmp_path: Path, count: int) -> None:
     assert_frame_equal(pl.concat(file.every(rows.columns)), rows)
     for sought in ("+31610000000", "+31610000377", "+31201000003", "+31201000498", "+31699999999"):
         one = target("msisdn", sought)
-        wanted = blocks.wanted([one], rows.columns)
+        wanted = block_matching.wanted([one], rows.columns)
         assert wanted is not None
         same(file.rows(wanted, rows.columns), rows.filter(matching.prefilter([one], rows.columns)))
 
@@ -103,7 +103,7 @@ def test_many_files_are_read_at_once(tmp_path: Path) -> None:
     rows = busy(3000)
     files = [opened(tmp_path / f"{number}.blocks", rows[: 1000 * number]) for number in (1, 2, 3)] * 40
     one = target("msisdn", rows["b_number"].drop_nulls()[5])
-    wanted = blocks.wanted([one], rows.columns)
+    wanted = block_matching.wanted([one], rows.columns)
     assert wanted is not None
 
     found, counts = blocks.rows_of(files, wanted, ["b_number", "start", "row"])
@@ -126,7 +126,7 @@ def test_few_bytes_are_read_for_one_person(tmp_path: Path, monkeypatch: pytest.M
         return pread(handle, length, at)
 
     monkeypatch.setattr(os, "pread", counted)
-    wanted = blocks.wanted([target("imsi", rows["imsi"][20_000])], rows.columns)
+    wanted = block_matching.wanted([target("imsi", rows["imsi"][20_000])], rows.columns)
     assert wanted is not None
 
     assert file.rows(wanted, rows.columns).height
@@ -142,8 +142,8 @@ def test_calls_are_found_by_their_id(tmp_path: Path) -> None:
     file = opened(tmp_path / "x.blocks", rows)
     asked = [one for one in ids[::7] if one is not None]
 
-    same(file.rows(blocks.calls(asked), rows.columns), rows.filter(pl.col("correlation_id").is_in(asked)))
-    assert file.rows(blocks.calls(["nothing"]), rows.columns).is_empty()
+    same(file.rows(block_matching.calls(asked), rows.columns), rows.filter(pl.col("correlation_id").is_in(asked)))
+    assert file.rows(block_matching.calls(["nothing"]), rows.columns).is_empty()
 
 
 @pytest.mark.parametrize("value", ["121212", "ab@ab.ab@ab", "b@c.nl"])
@@ -157,7 +157,7 @@ def test_texts_that_stand_within_others(tmp_path: Path, value: str) -> None:
 
     for kind in ("email", "session"):
         one = target(kind, value)
-        wanted = blocks.wanted([one], rows.columns)
+        wanted = block_matching.wanted([one], rows.columns)
         assert wanted is not None
         same(file.rows(wanted, rows.columns), rows.filter(matching.prefilter([one], rows.columns)))
 
@@ -228,7 +228,7 @@ def test_what_only_a_scan_finds_is_left_to_the_caller(kind: str, value: str | by
     more: dict[str, dict[str, Any]] = {"prefix": {"length": 24}, "number_range": {"upper": "+32"}}
     one = target(kind, value, **more.get(kind, {}))
 
-    assert blocks.wanted([target("msisdn", "+31612345678"), one], SCHEMA.names) is None
+    assert block_matching.wanted([target("msisdn", "+31612345678"), one], SCHEMA.names) is None
 
 
 def test_a_place_that_is_not_shown_is_not_searched(tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_a_place_that_is_not_shown_is_not_searched(tmp_path: Path) -> None:
     file = opened(tmp_path / "x.blocks", rows)
     one = target("msisdn", rows["b_number"].drop_nulls()[0])
     shown = [name for name in rows.columns if name != "b_number"]
-    wanted = blocks.wanted([one], shown)
+    wanted = block_matching.wanted([one], shown)
     assert wanted is not None
 
     assert file.rows(wanted, shown).is_empty()
@@ -258,7 +258,7 @@ def test_a_category_without_its_key_stays_shut(tmp_path: Path, lacking: str) -> 
         with pytest.raises(RefusedError, match=f"category {lacking} was not opened"):
             list(file.every([name]))
         with pytest.raises(RefusedError, match=f"category {lacking} was not opened"):
-            file.rows(blocks.calls(["x"]), [name])
+            file.rows(block_matching.calls(["x"]), [name])
 
 
 def test_nothing_opens_without_who(tmp_path: Path) -> None:
@@ -310,7 +310,7 @@ def test_every_flipped_byte_is_refused(tmp_path: Path) -> None:
     content = path.read_bytes()
     whole = pl.concat(BlockFile.open(path, PLACE, KEYS).every(rows.columns))
     sought = [target("msisdn", number) for number in rows["b_number"].drop_nulls().unique().to_list()]
-    wanted = blocks.wanted(sought, rows.columns)
+    wanted = block_matching.wanted(sought, rows.columns)
     assert wanted is not None
     for at in {*range(0, len(content), 211), *range(len(content) - 30, len(content))}:
         path.write_bytes(content[:at] + bytes([content[at] ^ 0x40]) + content[at + 1 :])
@@ -433,12 +433,12 @@ def test_files_of_several_classes_are_refused(tmp_path: Path) -> None:
     other = opened(tmp_path / "y.blocks", rows, place=Place("telephony", PLACE.day, PLACE.file_id))
 
     with pytest.raises(UsageError, match="several classes"):
-        blocks.rows_of([opened(tmp_path / "x.blocks", rows), other], blocks.calls(["x"]), ["row"])
+        blocks.rows_of([opened(tmp_path / "x.blocks", rows), other], block_matching.calls(["x"]), ["row"])
 
 
 def test_what_is_wanted_is_never_shown(tmp_path: Path) -> None:
     """Neither it nor a file that is open shows a value or a key in its representation."""
-    wanted = blocks.wanted([target("msisdn", "+31612345678"), target("ip", house.ADDRESSES[0])], SCHEMA.names)
+    wanted = block_matching.wanted([target("msisdn", "+31612345678"), target("ip", house.ADDRESSES[0])], SCHEMA.names)
 
     assert "3161" not in repr(wanted)
     assert "192" not in repr(wanted)
