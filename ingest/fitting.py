@@ -89,7 +89,9 @@ def reason_of(scan: Scan, shape: Shape, index: int, clean: bool) -> str:
         return QUOTING
     found, wanted = int(scan.columns[index]), len(shape.columns)
     if found != wanted:
-        return f"has {plural(found, 'column')} where shape {shape.name} has {wanted}"
+        # A shape is mostly named after its number of columns: twice the same would read as a riddle.
+        named = "" if shape.name == str(wanted) else f" (shape {shape.name})"
+        return f"has {plural(found, 'column')} instead of {wanted}{named}"
     return CONTROL
 
 

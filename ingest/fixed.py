@@ -136,7 +136,7 @@ def _reason(lines: Lines, records: Sequence[FixedRecord], index: int) -> str:
         if line.startswith(record.prefix.encode()):
             if len(line) == record.length:
                 return CONTROL
-            return f"has {plural(len(line), 'byte')} where record {record.name} has {record.length}"
+            return f"has {plural(len(line), 'byte')} instead of {record.length} (record {record.name})"
     return "starts as no record of this feed"
 
 

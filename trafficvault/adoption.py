@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from trafficvault import expire, policies, policy_file, proposals
+from trafficvault import expire, policies, policy_file, proposals, wording
 from trafficvault.errors import RefusedError, UsageError
 from trafficvault.people import Person
 from trafficvault.policies import Version
@@ -78,7 +78,8 @@ def carry_out(vault: Vault, person: Person, proposal: Proposal) -> list[str]:
         told = entered.as_dict() | {"proposal": found.proposal_id, "before": found.body["instead_of"]}
         vault.audit.enter(tx, "policy-adopted", person.name, told)
     vault.audit.flush()
-    return [f"version {entered.number} of the policy rules from {entered.as_dict()['effect']}"]
+    since = wording.moment(entered.effect, entered.policy.zone)
+    return [f"version {entered.number} of the policy rules from {since} on"]
 
 
 def _read(vault: Vault) -> tuple[str, Policy, list[Version], datetime]:

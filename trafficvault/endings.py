@@ -24,7 +24,7 @@ from typing import Any
 
 import polars as pl
 
-from trafficvault import ended, policies, proposals, refusals, rewrite, signing, targets, timekeeping
+from trafficvault import ended, policies, proposals, refusals, rewrite, signing, targets, timekeeping, wording
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.errors import RefusedError, UsageError, VaultError
 from trafficvault.people import Person, require_role
@@ -64,7 +64,7 @@ def propose(
     with refusals.logged(vault, KIND, person.name, {}):
         proposals.require_proposer(person, KIND)
         _require_waits(vault)
-        _require_past(ended_at, vault.clock.now())
+        _require_past(ended_at, vault.clock.now(), vault.policy.zone)
     named = {kind: _normal(kind, value) for kind, value in subjects.items()}
     _require_named(named, ended_at, since)
     times = {"ended_at": signing.instant(ended_at), "since": None if since is None else signing.instant(since)}
@@ -128,7 +128,7 @@ def record_all(vault: Vault, person: Person, lines: Iterable[bytes]) -> Told:
             continue
         read += 1
         try:
-            row = _row(vault, person.name, *_read(line, now), now)
+            row = _row(vault, person.name, *_read(line, now, vault.policy.zone), now)
             waiting[row["id"]] = row | {"waits_until": until}
         except (UsageError, RefusedError) as problem:
             bad.append((number, str(problem).removeprefix(f"{_DOING}: ")))
@@ -152,7 +152,7 @@ def _put_all(vault: Vault, person: Person, rows: Mapping[str, Row]) -> int:
     return len(new)
 
 
-def _read(line: bytes, now: datetime) -> tuple[dict[str, str], datetime, datetime | None]:
+def _read(line: bytes, now: datetime, zone: str) -> tuple[dict[str, str], datetime, datetime | None]:
     """Subjects, end and begin that a line tells."""
     if len(line) > _LONGEST:
         raise UsageError(f"{_DOING}: the line has {len(line)} bytes and may have {_LONGEST}")
@@ -167,7 +167,7 @@ def _read(line: bytes, now: datetime) -> tuple[dict[str, str], datetime, datetim
     if "at" not in told:
         raise UsageError(f"{_DOING}: it does not say when: add at")
     ended_at = _moment(told, "at")
-    _require_past(ended_at, now)
+    _require_past(ended_at, now, zone)
     return {kind: told[kind] for kind in ended.KINDS if kind in told}, ended_at, _moment_or_none(told, "since")
 
 
@@ -193,9 +193,9 @@ def _require_waits(vault: Vault) -> None:
         )
 
 
-def _require_past(ended_at: datetime, now: datetime) -> None:
+def _require_past(ended_at: datetime, now: datetime, zone: str) -> None:
     if ended_at > now:
-        raise RefusedError(f"{_DOING}: {ended_at.isoformat()} is still to come; tell it then")
+        raise RefusedError(f"{_DOING}: {wording.moment(ended_at, zone)} is still to come; tell it then")
 
 
 def _row(

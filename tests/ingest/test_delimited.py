@@ -125,7 +125,7 @@ def test_rows_are_exactly_the_lines_of_rfc_4180(lines: list[str]) -> None:
             if len(row) == 3:
                 expected[number] = row
             else:
-                reasons[number] = f"has {len(row)} column{'s' * (len(row) != 1)} where shape abc has 3"
+                reasons[number] = f"has {len(row)} column{'s' * (len(row) != 1)} instead of 3 (shape abc)"
     assert dict(zip(raw.fields["row"], values(raw), strict=True)) == expected
     assert dict(zip(raw.rejections["row"], raw.rejections["reason"], strict=True)) == reasons
     assert raw.fields.equals(slow.fields)
@@ -164,7 +164,7 @@ def test_an_encoding_that_was_not_declared_refuses_the_file() -> None:
 def test_bytes_of_a_rejection_need_no_encoding() -> None:
     """A row that is rejected anyway may hold any octets."""
     raw = parse(b"a|b|c\na|\xff\n", ABC, PIPE, None)
-    assert raw.rejections.rows() == [(2, "has 2 columns where shape abc has 3", b"a|\xff")]
+    assert raw.rejections.rows() == [(2, "has 2 columns instead of 3 (shape abc)", b"a|\xff")]
 
 
 def test_a_byte_order_mark_after_a_rejected_first_line_stays_text() -> None:
@@ -208,7 +208,7 @@ def test_lines_longer_than_a_narrow_sum() -> None:
     line = b"|".join([b"x"] * 300)
     raw = parse(line + b"\n" + b"|".join([b"x"] * 44) + b"\n" + line + b"\n", wide, PIPE, None)
     assert raw.fields.height == 2
-    assert raw.rejections["reason"].to_list() == ["has 44 columns where shape wide has 300"]
+    assert raw.rejections["reason"].to_list() == ["has 44 columns instead of 300 (shape wide)"]
 
 
 def test_many_quotes_in_one_line() -> None:

@@ -58,9 +58,9 @@ def test_misfits() -> None:
     raw = read(b"HDR00042\n" + LINE * 5 + bad + b"TRL00005\n")
 
     assert raw.rejections.rows() == [
-        (7, "has 6 bytes where record call has 20", b"CDR003"),
+        (7, "has 6 bytes instead of 20 (record call)", b"CDR003"),
         (8, "starts as no record of this feed", b"XYZ0040612345678ISDN"),
-        (9, "has 3 bytes where record call has 20", b"CDR"),
+        (9, "has 3 bytes instead of 20 (record call)", b"CDR"),
         (10, "control character", b"CDR005061234\x075678ISD"),
         (11, "starts as no record of this feed", b"\xff"),
     ]

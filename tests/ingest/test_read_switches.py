@@ -138,7 +138,7 @@ def test_kamailio_rejections_keep_their_line() -> None:
     kept = [tuple(row.values()) for row in found.rejections.to_pylist()]
     assert kept == [
         (3, "no start", line.encode()),
-        (4, "has 2 columns where shape 12 has 12", b"INVITE|short"),
+        (4, "has 2 columns instead of 12", b"INVITE|short"),
     ]
 
 
@@ -231,6 +231,6 @@ def test_wlr_record_of_another_length_is_one_rejection() -> None:
     """A record cut short is a rejection, and the batch does not agree with its trailer."""
     found = reading("wlr_fixed", wlr(cut=("PSTN  ABC   10Buiten", "PSTN  ABC 10Buiten")))
 
-    assert found.rejections["reason"].to_pylist() == ["has 221 bytes where record CDR has 223"]
+    assert found.rejections["reason"].to_pylist() == ["has 221 bytes instead of 223 (record CDR)"]
     assert accounted(found) == found.units == 5
     assert len(found.mismatches) == 1

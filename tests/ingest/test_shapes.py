@@ -31,7 +31,7 @@ def test_the_shape_that_most_rows_fit() -> None:
     """The shape is that of the majority; the others are rejections that say what they have."""
     raw = parse(b"a|b\na|b\na|b|c\n", MANY, PIPE, None)
     assert raw.shape == "two"
-    assert raw.rejections["reason"].to_list() == ["has 3 columns where shape two has 2"]
+    assert raw.rejections["reason"].to_list() == ["has 3 columns instead of 2 (shape two)"]
 
 
 def test_a_shape_with_its_own_separators() -> None:

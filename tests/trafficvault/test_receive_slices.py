@@ -171,7 +171,7 @@ def test_the_shape_is_that_of_the_whole_file(vault: Vault) -> None:
     data = "".join(short % n for n in range(20)) + "".join(long % (n, n, n, n) for n in range(50))
     found = take(vault, data, feed="asterisk_csv")
     assert (found.read, found.stored, found.rejected) == (70, 50, 20)
-    assert found.rejected_by == {"has 16 columns where shape 21 has 21": 20}
+    assert found.rejected_by == {"has 16 columns instead of 21": 20}
     assert verify(vault).faults == ()
     assert len(list(vault.layout.rejections.rglob("*.sealed"))) == 1
 

@@ -119,7 +119,7 @@ def test_what_is_about_a_class_without_a_term_stays(stored: Vault) -> None:
     answered(stored, ask("restrict"))
     text = preset_text("telecom").replace('["email", "telephony", "voip", "mobile_usage", "internet"]', "[]")
     stored.layout.policy.write_text(text.replace('classes = ["mobile_usage"]', "classes = []"))
-    late = at(stored, outlived(NOW) + 1000 * DAY)
+    late = at(opened(stored), outlived(NOW) + 1000 * DAY)
     due = [one.register for one in registers.plan(late)]
     assert "annotations" not in due
     assert due.count("rights") == 1  # the rectification itself, which was answered

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from trafficvault import answering, rights, rights_rules, wording
+from trafficvault import answering, rights, rights_rules, signing, wording
 from trafficvault.cli.door import AsJson, door
 from trafficvault.cli.files import read_text
 from trafficvault.cli.moments import read_moment
@@ -121,7 +119,7 @@ def answer(
 def refuse(
     context: typer.Context,
     request: RequestId,
-    ground: Annotated[str, typer.Option(help="One of the grounds of its kind; `rights show` lists them.")],
+    ground: Annotated[str, typer.Option(help="One of the grounds of its right; `rights show` lists them.")],
     as_json: AsJson = False,
 ) -> None:
     """Refuse a request on a fixed ground (role approver, who did not register it); print what the person is told."""
@@ -167,7 +165,7 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
     if as_json:
         print_object({"requests": rows})
     else:
-        names = ("request", "kind", "state", "received", "due", "overdue", "restricts")
+        names = ("request", "right", "state", "received", "due", "overdue", "restricts")
         zone = vault.policy.zone
         shown = [row | {name: wording.moment(str(row[name]), zone) for name in ("received", "due")} for row in rows]
         print_table("requests", names, [tuple(map(plain, row.values()))[: len(names)] for row in shown])
@@ -191,7 +189,11 @@ def show(context: typer.Context, request: RequestId, as_json: AsJson = False) ->
         shown = facts_for_people(value, vault.policy.zone)
         facts = [(name, plain(part)) for name, part in shown.items() if name != "document"]
         print_table(f"request {found.request_id}", ("what", "value"), facts)
-        rows = [(one["type"], one["value"], one["from"], one["to"]) for one in found.document["targets"]]
+        zone = vault.policy.zone
+        rows = [
+            (one["type"], one["value"], wording.moment(one["from"], zone), wording.moment(one["to"], zone))
+            for one in found.document["targets"]
+        ]
         print_table("identifiers", ("type", "value", "from", "to"), rows)
 
 
@@ -200,8 +202,8 @@ def _facts(found: Request, vault: Vault) -> dict[str, object]:
         "request_id": found.request_id,
         "right": found.right,
         "state": found.state,
-        "received": found.received.astimezone(UTC).isoformat(),
-        "due": found.due.astimezone(UTC).isoformat(),
+        "received": signing.instant(found.received),
+        "due": signing.instant(found.due),
         "overdue": found.is_overdue(vault.clock.now()),
         "restricts": found.restricts,
         "extended": found.extended,

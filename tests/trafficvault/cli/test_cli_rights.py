@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -33,11 +34,20 @@ def test_access_from_the_request_to_the_answer(line: CommandLine) -> None:
     assert (out / "manifest.json").exists()
     listed = line("rights", "list", user="aukje")
     assert request in listed.out
+    assert listed.out.splitlines()[1].split()[:3] == ["request", "right", "state"]
     assert SUBSCRIBER not in listed.out
     (row,) = line("rights", "list", "--json", user="aukje").object["requests"]
     assert (row["right"], row["state"], row["closed_by"]) == ("access", "answered", "olga")
     shown = line("rights", "show", request, user="otto")
     assert f"+{SUBSCRIBER}" in shown.out
+    assert len(set(re.findall(r"2026-\d\d-\d\d \d\d:\d\d \+0[12]:00", shown.out))) >= 4
+    assert not re.search(r"\dT\d", shown.out), shown.out
+    whole = line("rights", "show", request, "--json", user="otto")
+    assert (whole.object["received"], whole.object["due"]) == (
+        "2026-01-05T09:00:00.000000Z",
+        "2026-02-05T09:00:00.000000Z",
+    )
+    assert not re.search(r"\d\+00:00", whole.out), whole.out
     assert line("rights", "show", request, "--json", user="otto").object["document"]["right"] == "access"
 
 
