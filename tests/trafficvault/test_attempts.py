@@ -1,4 +1,4 @@
-"""Leaving: one day that can't be written anew keeps no other record past its term."""
+"""Attempts: one day that can't be written anew keeps no other record past its term."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from tests.scenarios.prepared import with_service
 from tests.support import NOW, ingest, new_vault, opened, signed_in
 from trafficvault import ahead, endings, expire, proposals, signing
+from trafficvault.attempts import Attempts
 from trafficvault.errors import FaultError
 from trafficvault.vault import Vault
 
@@ -90,3 +91,20 @@ def test_a_damaged_file_keeps_no_other_day_of_a_service(tmp_path: Path, day: str
     expire.expire(again)
     assert rows(again) == {"binding/2026-11-10": 1}
     assert [one["state"] for one in endings.listing(again)] == ["done"]
+
+
+def test_the_first_failure_is_raised_and_tells_of_the_others() -> None:
+    """Each part is tried. Of what the disk says the kind alone is told; a fault of ours ends the act at once."""
+    attempts, done = Attempts(), list[int]()
+    for number, problem in enumerate((FaultError("one"), None, OSError("a name"), FaultError("two"))):
+        with attempts.one():
+            done.append(number)
+            if problem is not None:
+                raise problem
+    assert done == [0, 1, 2, 3]
+    with pytest.raises(FaultError, match="one") as told:
+        attempts.require_done()
+    assert told.value.__notes__ == ["beside it: OSError", "beside it: two"]
+    with pytest.raises(KeyError), attempts.one():
+        raise KeyError
+    Attempts().require_done()
