@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
 from trafficvault import refusals, signing
 from trafficvault.catalogue import Transaction
 from trafficvault.durable import PART, Disk
-from trafficvault.errors import FaultError, RefusedError, UsageError
+from trafficvault.errors import FaultError, RefusedError, SpaceError, UsageError
 from trafficvault.layout import Layout
 from trafficvault.people import Person, require_role
 from trafficvault.provider import Ask, LocalKeyFile
@@ -121,7 +121,7 @@ def refresh(vault: Vault) -> None:
     if wanted is not None and problems(vault):
         try:
             _renew(vault, wanted)
-        except OSError:
+        except (OSError, SpaceError):
             return
 
 
