@@ -272,7 +272,7 @@ def rows_of(
     asked.add(wanted.category)
     for file in files:
         _require_open(file, asked)
-    frames = [pl.DataFrame(schema={name: polars_type(name) for name in columns})]
+    frames: list[pl.DataFrame] = []
     counts = np.zeros(len(files), np.int64)
     loaded: list[_Loaded] = []
     last = max(asked, key=CATEGORIES.index)
@@ -280,10 +280,12 @@ def rows_of(
         loaded += file._load(number, blocks, last)
         while len(loaded) >= _BATCH or (loaded and number == len(files) - 1):
             frame, of = _decoded(loaded[:_BATCH], wanted, columns)
-            frames.append(frame)
+            frames += [frame] if frame.height or not frames else []
             counts += np.bincount(of, minlength=len(files))
             loaded = loaded[_BATCH:]
-    return pl.concat(frames), counts.tolist()
+    if not frames:
+        frames = [pl.DataFrame(schema={name: polars_type(name) for name in columns})]
+    return frames[0] if len(frames) == 1 else pl.concat(frames), counts.tolist()
 
 
 def _decoded(

@@ -154,7 +154,8 @@ class Reader:
             opened, closed = self._opened(there, columns)
             scanned += closed
             yield from (
-                rows.filter(filtered) for rows in self._looked_up(opened, wanted, columns, scanned, found, most)
+                rows.filter(filtered) if rows.height else rows
+                for rows in self._looked_up(opened, wanted, columns, scanned, found, most)
             )
         for file in scanned:
             yield from (rows for _, rows in self._scanned(file, only))

@@ -113,7 +113,11 @@ class RecordFiles:
             begun = True
 
     def _add_csv(self, rows: pl.DataFrame, begun: bool) -> None:
-        flat = rows.select(_csv_cell(rows[name]) for name in rows.columns)
+        if rows.height:
+            flat = rows.select(_csv_cell(rows[name]) for name in rows.columns)
+        else:
+            # The header alone tells no type; and to plan a cell of each column takes longer than all else of no rows.
+            flat = pl.DataFrame(schema=dict.fromkeys(rows.columns, pl.String))
         flat.write_csv(self._csv, include_header=not begun, quote_style="non_numeric")
 
     def _add_json(self, rows: pl.DataFrame, begun: bool) -> None:
