@@ -1,4 +1,4 @@
-"""Attempts: one day that can't be written anew keeps no other record past its term."""
+"""Steadfast: one day that can't be written anew keeps no other record past its term."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from tests.scenarios.prepared import with_service
 from tests.support import NOW, ingest, new_vault, opened, signed_in
 from trafficvault import ahead, endings, expire, proposals, signing
-from trafficvault.attempts import Attempts
 from trafficvault.errors import FaultError
+from trafficvault.steadfast import Attempts
 from trafficvault.vault import Vault
 
 FOUNDED = datetime(2027, 3, 1, 12, tzinfo=UTC)
