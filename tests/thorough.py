@@ -20,6 +20,11 @@ def as_many(few: int) -> int:
     return few * _TIMES
 
 
+def seconds(few: int) -> int:
+    """How long a test may take that takes at most `few` in any run: hours in a thorough one."""
+    return 7200 if ALL_STEPS or LONG or _TIMES > 1 else few
+
+
 def steps_on(first: int = 1) -> Iterator[int]:
     """The steps to break an act off at, without an end: every third from `first` on, or every one."""
     return itertools.count(1) if ALL_STEPS else itertools.count(first, 3)

@@ -23,7 +23,7 @@ from tests.simulation.book import Book, Call
 from tests.simulation.mirror import Mirror, found_house, open_mirror
 from tests.simulation.rules import Rules
 from tests.support import FullDisk, layout_at, signed_in
-from tests.thorough import LONG
+from tests.thorough import LONG, seconds
 from tests.trafficvault.test_rotation import Stopped, StoppingDisk
 from trafficvault import adoption, app, expire, policies, proposals, withdrawal
 from trafficvault.clock import SetClock
@@ -125,7 +125,7 @@ def tried(mirror: Mirror, directory: Path, disk: Disk, act: Act) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(seconds(1800))
 @pytest.mark.parametrize("disk", [StoppingDisk, FullDisk], ids=["stopped", "full"])
 def test_a_night_that_broke_off_is_finished(ready: Mirror, tmp_path: Path, disk: Callable[[int], Disk]) -> None:
     """Whatever step it was: after the next run everything is destroyed, held and certified as after one."""
@@ -154,7 +154,7 @@ def test_a_night_that_broke_off_is_finished(ready: Mirror, tmp_path: Path, disk:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(seconds(1800))
 def test_a_night_that_was_killed_is_finished(ready: Mirror, tmp_path: Path) -> None:
     """The same with SIGKILL, which leaves no room for any clearing up."""
     steps, expected = steps_of(ready, tmp_path / "whole", expire.expire)
@@ -175,7 +175,7 @@ def test_a_night_that_was_killed_is_finished(ready: Mirror, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(seconds(1800))
 def test_a_withdrawal_that_broke_off_is_finished(ready: Mirror, tmp_path: Path) -> None:
     """Two persons' word stands: it is carried out once, whatever step it stopped at; the hold has what went."""
     ada = signed_in(ready.vault, "ada")

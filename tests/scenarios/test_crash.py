@@ -15,7 +15,7 @@ import pytest
 
 from tests.scenarios.crash_child import done
 from tests.support import NOW, KillingDisk, Usage, ingest, new_vault, unmeasured, usage
-from tests.thorough import ALL_STEPS
+from tests.thorough import ALL_STEPS, seconds
 from trafficvault import compact
 from trafficvault.compaction import Selection
 from trafficvault.policy_file import preset_text
@@ -66,7 +66,7 @@ def receiving(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(seconds(300))
 @pytest.mark.parametrize("act", ["receive", "receive slices", "receive group"])
 def test_receive_survives_sigkill_at_every_sampled_step(receiving: Path, tmp_path: Path, act: str) -> None:
     """Whatever step a kill hits, the same files again store every record once and `verify` is clean."""
@@ -111,7 +111,7 @@ def expiring(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(seconds(300))
 def test_expire_survives_sigkill_at_every_sampled_step(expiring: Path, tmp_path: Path) -> None:
     """Whatever step a kill hits, the next run finishes: what was due is gone and certified once, the rest is whole."""
     whole = tmp_path / "whole"
@@ -136,7 +136,7 @@ def test_expire_survives_sigkill_at_every_sampled_step(expiring: Path, tmp_path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(seconds(300))
 def test_compact_survives_sigkill_at_every_sampled_step(tmp_path: Path) -> None:
     """Whatever step a kill hits, every record is there once, before the next run and after; nothing prepared is left.
 
@@ -177,7 +177,7 @@ def test_compact_survives_sigkill_at_every_sampled_step(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(seconds(300))
 def test_accept_survives_sigkill_at_every_sampled_step(tmp_path: Path) -> None:
     """A held batch whose acceptance was killed is accepted by the next, once, and its held bytes are gone."""
     base = tmp_path / "base"

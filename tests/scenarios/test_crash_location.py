@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.scenarios.test_crash import child, finished, sampled
+from tests.thorough import seconds
 from tests.trafficvault.short_location import GONE, new
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(seconds(300))
 def test_the_end_of_a_location_survives_sigkill_at_every_sampled_step(tmp_path: Path) -> None:
     """Whatever step a kill hits, the next run finishes: certified once, and every record still there."""
     base, whole = tmp_path / "base", tmp_path / "whole"

@@ -10,6 +10,7 @@ import pytest
 
 from tests.scenarios.test_crash import child, finished, sampled
 from tests.support import NOW, Usage, ingest, new_vault, usage
+from tests.thorough import seconds
 from trafficvault import compact
 from trafficvault.compaction import Selection
 
@@ -32,7 +33,7 @@ def rewriting(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(seconds(600))
 @pytest.mark.parametrize("then", ["remove", "expire"])
 def test_a_rewrite_survives_sigkill_at_every_sampled_step(rewriting: Path, tmp_path: Path, then: str) -> None:
     """Whatever step a kill hits: the rewrite again, or an expiry and the rewrite again, leaves the same."""

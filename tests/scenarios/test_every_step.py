@@ -21,7 +21,7 @@ from tests.scenarios import broken, prepared
 from tests.scenarios.acts import ACTS, BY_NAME, Act
 from tests.scenarios.prepared import House
 from tests.support import NOW, ingest, layout_at, signed_in
-from tests.thorough import ALL_STEPS
+from tests.thorough import ALL_STEPS, seconds
 from tests.trafficvault.kept_files import AT, calls
 from trafficvault import carving, expire, locked, proposals, withdrawal
 from trafficvault.audit import AuditLog
@@ -46,7 +46,7 @@ def chosen(steps: Sequence[int], act: Act, count: int) -> Sequence[int]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(7200 if ALL_STEPS else 120)
+@pytest.mark.timeout(seconds(120))
 @pytest.mark.parametrize("act", TRIED, ids=[act.name for act in TRIED])
 def test_an_act_that_was_broken_off_is_completed(act: Act, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever step it was, killed or for want of space."""

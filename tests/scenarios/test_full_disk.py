@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import unmeasured
+from tests.thorough import ALL_STEPS, seconds
 
 ROOT = Path(__file__).resolve().parents[2]
 STORY = """
@@ -58,7 +59,6 @@ with late.catalogue.reading() as tx:
 MOUNTS = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("unshare") is None, reason="mounting a small disk takes root"
 )
-ALL = os.environ.get("CRASH_STEPS") == "all"
 ROOMS = {
     "expire-ahead": 80,
     "withdraw": 80,
@@ -94,7 +94,7 @@ def on_a_small_disk(small: Path, *command: str) -> str:
         env=unmeasured(),
         capture_output=True,
         text=True,
-        timeout=3600 if ALL else 100,
+        timeout=seconds(100),
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -113,13 +113,13 @@ def test_expiry_runs_on_a_disk_that_is_really_full(tmp_path: Path) -> None:
 
 @MOUNTS
 @pytest.mark.slow
-@pytest.mark.timeout(3600 if ALL else 100)
+@pytest.mark.timeout(seconds(100))
 @pytest.mark.parametrize("name", ROOMS)
 def test_an_act_that_finds_the_disk_full_is_done_again(name: str, tmp_path: Path) -> None:
     """It says that the disk is full, by a sentence and exit code 7; the next run, with room, completes it, and the
     vault is as if there had always been room.
     """
-    small, rooms = tmp_path / "small", EVERY_ROOM if ALL else (0, ROOMS[name])
+    small, rooms = tmp_path / "small", EVERY_ROOM if ALL_STEPS else (0, ROOMS[name])
     args = "-m", "tests.scenarios.full_house", name, str(tmp_path / "base"), str(small), *map(str, rooms)
     told = json.loads(on_a_small_disk(small, *args))
     assert {room: found["wrong"] for room, found in told.items() if found["wrong"]} == {}
