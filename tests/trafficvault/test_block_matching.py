@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.record import SCHEMA, WHERE
+from ingest.record import CATEGORIES, SCHEMA, WHERE
 from queries import matching
 from queries.scope import Target
 from tests.thorough import as_many
@@ -21,7 +21,7 @@ from tests.trafficvault import block_house as house
 from tests.trafficvault.block_house import busy, frames, opened
 from trafficvault import block_matching, blocks
 from trafficvault.blocks import BlockFile
-from trafficvault.errors import RefusedError
+from trafficvault.errors import FaultError, RefusedError
 from trafficvault.sealed_parquet import polars_type
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -77,6 +77,33 @@ def test_nothing_is_left_out_that_a_question_would_find(rows: pl.DataFrame, targ
 
     assert counted(inside(rows, targets)) <= found
     assert found <= counted(rows.filter(matching.prefilter(targets, rows.columns)))
+
+
+def test_what_is_unpacked_on_a_thread_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many blocks there are, and where one of them was damaged, the caller is told as before."""
+    rows = busy(5000)
+    path = house.write(tmp_path / "x.blocks", rows)
+    one = Target("msisdn", rows["b_number"].drop_nulls()[7], NOON - 12 * HOUR, NOON + 12 * HOUR)
+    wanted = blocks.wanted([one], rows.columns)
+    assert wanted is not None
+
+    def read() -> pl.DataFrame:
+        return BlockFile.open(path, house.PLACE, house.KEYS).rows(wanted, rows.columns)
+
+    alone = read()
+    monkeypatch.setattr(blocks, "_MANY", 1)
+    assert alone.height > 1
+    assert read().equals(alone)
+    content = bytearray(path.read_bytes())
+    content[block_end(path) - 20] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(FaultError, match="damaged"):
+        read()
+
+
+def block_end(path: Path) -> int:
+    """Where the first block of a file ends, with its `frame`."""
+    return int(BlockFile.open(path, house.PLACE, house.KEYS).outline.directory.ends[len(CATEGORIES)])
 
 
 def test_a_cell_is_found_in_every_block(tmp_path: Path) -> None:
