@@ -132,7 +132,7 @@ def is_plain(data: bytes, shapes: list[Shape], dialect: Dialect) -> bool:
     st.booleans(),
     st.none() | st.frozensets(st.sampled_from(["a", "b", "c", "k", "m", "nothing"])),
 )
-@settings(max_examples=as_many(150), deadline=None)
+@settings(max_examples=as_many(300), deadline=None)
 @example(b"a|b|\na|b\na|b|c|d\n", SHAPES[0], DIALECTS[0], False, None)
 @example(b"a|b|c\na|b\na|b|c|d\n", SHAPES[0], DIALECTS[0], False, frozenset("a"))
 @example(b"a|b|\na||\n", SHAPES[0], DIALECTS[1], False, frozenset("a"))

@@ -91,7 +91,7 @@ def require_same(found: Mapped, wanted: pl.DataFrame) -> None:
     st.sampled_from([0, 150]),
     st.sampled_from(["nothing", "a slice", "a file"]),
 )
-@settings(max_examples=as_many(25), deadline=None)
+@settings(max_examples=as_many(40), deadline=None)
 def test_a_plan_gives_what_the_rules_give(odd: list[dict[str, int]], plain: int, before: str) -> None:
     """Whatever stands in the fields, and whatever stood in those of an earlier slice or file."""
     rows: list[dict[str, str | None]] = [

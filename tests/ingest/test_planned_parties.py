@@ -64,7 +64,7 @@ def same(texts: list[str | None], plan: NumberPlan, odd: Odd) -> None:
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=30), st.sampled_from(PLANS), st.integers(0, 3))
-@settings(max_examples=as_many(50), deadline=None)
+@settings(max_examples=as_many(120), deadline=None)
 def test_what_numbers_says(texts: list[str | None], plan: NumberPlan, times: int) -> None:
     """Of any texts, alone and among many of one length."""
     same([*texts, *["31612345678"] * 10 * times], plan, Odd())

@@ -274,7 +274,7 @@ LINES: dict[str, list[bytes]] = {
 
 
 @pytest.mark.no_cover
-@settings(max_examples=as_many(25), deadline=None)
+@settings(max_examples=as_many(40), deadline=None)
 @given(st.data())
 def test_a_file_in_slices_is_the_file_whole(data: st.DataObject) -> None:
     """Records, rejections with number and bytes, what is ignored, notes, shape and refusals, wherever the cuts are."""

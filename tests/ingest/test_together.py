@@ -81,7 +81,7 @@ def deliveries(draw: st.DrawFn) -> tuple[str, list[bytes]]:
 
 
 @pytest.mark.no_cover
-@settings(max_examples=as_many(10), deadline=None)
+@settings(max_examples=as_many(25), deadline=None)
 @given(delivery=deliveries())
 def test_each_file_reads_as_it_does_alone(delivery: tuple[str, list[bytes]]) -> None:
     """Records with row and occurrence, rejections with their bytes, notes, counts, sequence and shape."""

@@ -57,7 +57,7 @@ def same(found: pl.DataFrame, expected: pl.DataFrame) -> None:
 
 
 @pytest.mark.no_cover
-@settings(max_examples=as_many(30), deadline=None)
+@settings(max_examples=as_many(80), deadline=None)
 @given(frames(), st.sampled_from(CLASSES))
 def test_rows_come_out_as_they_went_in(rows: pl.DataFrame, record_class: str) -> None:
     """Any value of any column of any class, nulls, empty lists and odd texts among them."""
@@ -70,7 +70,7 @@ def test_rows_come_out_as_they_went_in(rows: pl.DataFrame, record_class: str) ->
 
 
 @pytest.mark.no_cover
-@settings(max_examples=as_many(50), deadline=None)
+@settings(max_examples=as_many(150), deadline=None)
 @given(frames(LOOKED_UP), st.lists(targets(), min_size=1, max_size=3))
 def test_a_lookup_finds_what_a_scan_finds(rows: pl.DataFrame, sought: list[Target]) -> None:
     """Every identifier in every place where the questions look for it, with its port; windows are another test's."""

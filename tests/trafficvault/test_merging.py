@@ -120,7 +120,7 @@ def test_the_seen_block_is_there_while_it_is_wanted(store: Store, kept: bool) ->
 
 
 @pytest.mark.no_cover
-@settings(max_examples=as_many(8), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=as_many(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     files=st.lists(
         st.lists(st.one_of(st.none(), st.integers(-40_000, 40_000)), min_size=1, max_size=12), min_size=1, max_size=4

@@ -246,7 +246,7 @@ def _policy(months: int, zone: str) -> Policy:
     ),
     days=st.lists(st.integers(-250, 600), min_size=1, max_size=8),
 )
-@settings(max_examples=as_many(15))
+@settings(max_examples=as_many(60))
 def test_what_one_version_ended_no_later_one_gives_back(terms: list[tuple[int, str, int]], days: list[int]) -> None:
     """Over any history: a record that had reached its term under a version that ruled has reached it ever after."""
     known, moment = [], START
