@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,25 @@ def test_what_a_stream_passes_on_stays_with_its_row(rows: Make, target: Make, sc
         {name: one[name] for name in ("imsi", "bytes_down", "row")} for one in told
     ]
     assert set(later["record_versions"].to_pylist()) == {2}
+
+
+def test_a_stream_that_compares_whole_rows_is_given_them(rows: Make, target: Make, scope: Make, grant: Make) -> None:
+    """Two rows that differ in a column which the question does not name stay two; equal ones are one."""
+    wanted = scope(target("msisdn", A))
+    text = "SELECT DISTINCT records.* EXCLUDE (neighbour, answer_day) FROM records ORDER BY imsi"
+    question = replace(questions()["activity"], text=text, derived={})
+    made = [{"start": NOON, "a_number": A, "served": "a", "imsi": imsi} for imsi in ("1", "2", "2")]
+    records = engine.complete(select(rows(*made), wanted).to_arrow(), SCHEMA)
+    index = records.column_names.index("row")
+    same = records.set_column(index, "row", pa.array([1] * 3, pa.int64()))
+
+    def ask() -> pa.Table:
+        return engine.run(question, same, targets_table(wanted), grant(), {"max_matches": 1}, LIMITS)
+
+    first, later = ask(), ask()
+
+    assert first["imsi"].to_pylist() == ["1", "2"]
+    assert later.equals(first)
 
 
 @pytest.mark.parametrize(
