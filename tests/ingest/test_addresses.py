@@ -37,7 +37,6 @@ _TEXTS = st.one_of(
 )
 
 
-@pytest.mark.no_cover
 @settings(max_examples=as_many(25), deadline=None)
 @given(st.lists(_TEXTS, max_size=40))
 def test_addresses_agree_with_the_standard_library(texts: list[str]) -> None:

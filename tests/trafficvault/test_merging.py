@@ -119,8 +119,7 @@ def test_the_seen_block_is_there_while_it_is_wanted(store: Store, kept: bool) ->
     assert staging.seen_file(CLASS, DAY, done.file_id).exists()
 
 
-@pytest.mark.no_cover
-@settings(max_examples=as_many(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=as_many(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     files=st.lists(
         st.lists(st.one_of(st.none(), st.integers(-40_000, 40_000)), min_size=1, max_size=12), min_size=1, max_size=4
