@@ -84,7 +84,7 @@ def test_what_is_unpacked_on_a_thread_is_the_same(tmp_path: Path, monkeypatch: p
     rows = busy(5000)
     path = house.write(tmp_path / "x.blocks", rows)
     one = Target("msisdn", rows["b_number"].drop_nulls()[7], NOON - 12 * HOUR, NOON + 12 * HOUR)
-    wanted = blocks.wanted([one], rows.columns)
+    wanted = block_matching.wanted([one], rows.columns)
     assert wanted is not None
 
     def read() -> pl.DataFrame:
