@@ -210,12 +210,12 @@ ACTS = [
     Act("passphrase", prepared.under_passphrase, opened_and(_change_passphrase), 6, 0),
     Act("escrow", prepared.with_escrow_key, _renew_escrow, 1, 1, LATE),
     Act("escrow-off", prepared.with_escrow_key, _end_escrow, 3, 0),
-    Act("adopt", prepared.with_shorter_policy, carried_out("policy-adopt", _adopt), 1, 1, LATE),
+    Act("adopt", prepared.with_shorter_policy, carried_out(adoption.KIND, _adopt), 1, 1, LATE),
     Act("backup", prepared.old_and_new, _back_up, 3, 0),
     Act("restore", prepared.to_restore, _restore, 1, 1, LATE),
     Act("restore-log", prepared.to_restore_with_log, _restore_with_log, 1, 1, LATE),
     Act("receive", prepared.delivered, _receive, 7, 0),
-    Act("accept", prepared.one_held, opened_and(_accept), 9, 0),
+    Act("accept", prepared.one_held, opened_and(_accept), 9, 1),
     Act("compact", prepared.to_compact, opened_and(compact.compact), 8, 0),
 ]
 """Every act that destroys, carves, wraps or writes anew what is stored, and those that store it."""

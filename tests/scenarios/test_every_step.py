@@ -56,6 +56,7 @@ def test_an_act_that_was_broken_off_is_completed(act: Act, tmp_path: Path, monke
     base = tmp_path / "base"
     expected = broken.whole(act, base)
     assert expected["faults"] == []
+    assert expected["steps"] > 0
     assert (len(expected["rows"]), len(expected["certificates"])) == (act.records, act.certificates)
 
     told: dict[str, object] = {}
