@@ -26,7 +26,7 @@ import polars as pl
 
 from trafficvault import ended, policies, proposals, refusals, rewrite, signing, targets, timekeeping, wording
 from trafficvault.catalogue import Row, Transaction
-from trafficvault.errors import RefusedError, UsageError, VaultError
+from trafficvault.errors import RefusedError, UsageError
 from trafficvault.people import Person, require_role
 from trafficvault.proposals import Proposal
 from trafficvault.rewrite import Day, Why
@@ -311,15 +311,14 @@ def _of_class(
     def removed(days: list[Day], note: rewrite.Note) -> tuple[dict[str, Any], ...]:
         return rewrite.remove(vault, days, Going(ended.COLUMNS, going), why, note).certificates
 
-    try:
-        return removed(days, note)
-    except (VaultError, OSError):
-        # Some day can't be written anew. The others are, each by itself, and the class is not done with.
-        issued: tuple[dict[str, Any], ...] = ()
-        for day in days:
-            with attempts.one():
-                issued += removed([day], rewrite.no_note)
-        return issued
+    issued, left = tuple[dict[str, Any], ...](), days
+    with attempts.one():
+        issued, left = removed(days, note), []
+    # Some day can't be written anew. The others are, each by itself, and the class is not done with.
+    for day in left:
+        with attempts.one():
+            issued += removed([day], rewrite.no_note)
+    return issued
 
 
 def _forget(vault: Vault, now: datetime) -> None:
