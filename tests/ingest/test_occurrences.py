@@ -23,24 +23,29 @@ NEAR = st.builds(
 HASH = st.integers(0, 40).map(lambda number: number * 0x0123456789ABCDEF % 2**64)
 
 
+@pytest.mark.parametrize("packed", [1 << 21, 200, 8])
 @settings(max_examples=as_many(40), deadline=None)
-@given(st.lists(st.lists(HASH, max_size=20), max_size=40))
-def test_counts_are_those_of_a_counter(parts: list[list[int]]) -> None:
-    """Part after part, however the arrays were merged."""
+@given(st.lists(st.lists(HASH | NEAR, max_size=20), max_size=40))
+def test_counts_are_those_of_a_counter(packed: int, parts: list[list[int]]) -> None:
+    """Part after part, however the arrays were merged, and packed or not."""
     earlier, known = Earlier(), Counter[int]()
-    for part in parts:
-        hashes = np.array(part, np.uint64)
-        assert earlier.count(hashes).tolist() == [known[number] for number in part]
-        earlier.add(np.sort(hashes))
-        known.update(part)
-        assert len(earlier) == known.total()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ingest.occurrences, "_PACKED", packed)
+        patch.setattr(ingest.occurrences, "_PIECE", 7)
+        for part in parts:
+            hashes = np.array(part, np.uint64)
+            assert earlier.count(hashes).tolist() == [known[number] for number in part]
+            earlier.add(np.sort(hashes))
+            known.update(part)
+            assert len(earlier) == known.total()
 
 
 def test_many_hashes_are_found_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond the first filter, and with arrays that are merged no more."""
-    monkeypatch.setattr(ingest.occurrences, "_LARGEST", 1 << 15)
+    """Beyond the first filter, with arrays that are packed, and others that are merged no more."""
+    monkeypatch.setattr(ingest.occurrences, "_MERGED", 4)
+    monkeypatch.setattr(ingest.occurrences, "_LARGEST", 1 << 16)
     monkeypatch.setattr(ingest.occurrences, "_PIECE", 1000)
-    monkeypatch.setattr(ingest.occurrences, "_PACKED", 1 << 14)
+    monkeypatch.setattr(ingest.occurrences, "_PACKED", 1 << 15)
     chance = np.random.default_rng(1)
     hashes = chance.integers(0, 2**64 - 1, 400_000, dtype=np.uint64)
     earlier = Earlier()

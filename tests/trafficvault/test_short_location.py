@@ -265,7 +265,7 @@ def test_with_equal_terms_nothing_is_apart(tmp_path: Path) -> None:
 
 
 def test_a_warrant_is_answered_inside_the_term_of_its_purpose(tmp_path: Path) -> None:
-    """What billing keeps for a year a warrant sees for a month, to the second; a class without its purpose never."""
+    """What billing keeps for a year a warrant sees for a month, to the second."""
     head = rules().split("[[entry]]")[0]
     both = entry("bills", "P1Y", ["mobile_usage"], more='purpose = "billing"')
     text = head + both + entry("requests", "P1M", ["mobile_usage"], more='purpose = "lawful-request"')
@@ -280,7 +280,11 @@ def test_a_warrant_is_answered_inside_the_term_of_its_purpose(tmp_path: Path) ->
     told = docket.check(opened(vault, GONE), Order(classes=("mobile_usage",)).toml())
     assert any("2026-11-10" in text and "past the term (1 month)" in text for text in told)
 
-    vault.layout.policy.write_text(head + both)
+
+def test_a_class_without_its_purpose_is_in_no_answer(tmp_path: Path) -> None:
+    """What billing alone keeps is there, and a warrant sees none of it."""
+    head = rules().split("[[entry]]")[0]
+    vault = new(tmp_path, head + entry("bills", "P1Y", ["mobile_usage"], more='purpose = "billing"'))
     rows, manifest = asked(opened(vault, FIRST), tmp_path / "never")
     assert (rows.height, manifest["classes_without_term"]) == (0, ["mobile_usage"])
 
