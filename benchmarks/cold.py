@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from datetime import datetime
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from tempfile import gettempdir
 
@@ -29,11 +30,19 @@ def run_cold(moment: datetime, user: str, password: str, *arguments: str) -> Non
         raise RuntimeError(f"running {arguments} as a process: it ended with {done.returncode}:\n{done.stderr[-2000:]}")
 
 
+class _WithoutPandas(MetaPathFinder):
+    """A peer brings it along, and pyarrow would import it: an installation has none."""
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> None:
+        """Nothing of pandas is found; everything else others find."""
+        if fullname == "pandas":
+            raise ModuleNotFoundError("No module named 'pandas'", name=fullname)
+
+
 def main() -> None:
     """Sets the clock and does what the arguments say."""
     moment = datetime.fromisoformat(sys.argv.pop(1))
-    # A peer brings it along, and pyarrow would import it: an installation has none.
-    sys.modules["pandas"] = None  # type: ignore[assignment]
+    sys.meta_path.insert(0, _WithoutPandas())
     setattr(SystemClock, "now", lambda _: moment)  # noqa: B010 - an assignment to a method is no type
     cli.main()
 
