@@ -62,7 +62,8 @@ class Late:
 @dataclass(frozen=True, slots=True)
 class Status:
     """Facts, a row per class, what is late, and sentences that ask for attention; `wrong` are those that fail
-    `--check`. `clock` and `space` are the sentences about these two, if they are not in order.
+    `--check`. `clock` and `space` are the sentences about these two, if they are not in order. `ran` is the last run
+    of each job of the schedule.
     """
 
     facts: dict[str, object]
@@ -72,6 +73,7 @@ class Status:
     late: tuple[Late, ...] = ()
     clock: str | None = None
     space: str | None = None
+    ran: tuple[runs.Run, ...] = ()
 
     def as_dict(self) -> dict[str, object]:
         """The form of `--json`."""
@@ -198,7 +200,7 @@ def status(vault: Vault) -> Status:
         for item in due
         if item.due is not None
     )
-    return Status(facts, _classes(vault, files, due), attention, wrong, told, clock, space)
+    return Status(facts, _classes(vault, files, due), attention, wrong, told, clock, space, tuple(ran.values()))
 
 
 def note_verified(vault: Vault) -> None:

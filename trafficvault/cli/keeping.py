@@ -251,6 +251,8 @@ def status(
             for item in state.late
         ]
         print_table("late", ("what", "class", "day", "categories", "due", "late by"), late)
+        ran = [(run.job, run.state, *(wording.moment(at, zone) for at in (run.started, run.next))) for run in state.ran]
+        print_table("schedule", ("job", "state", "last", "next"), ran)
         print_table("attention", ("what",), [(sentence,) for sentence in state.attention])
     if check:
         state.require_true()

@@ -26,10 +26,16 @@ def test_what_is_due_runs_once(line: CommandLine) -> None:
     assert [(job["job"], job["state"]) for job in listed] == [(name, "done") for name in JOBS]
     assert "taken in and found again" in line("schedule", "list").out
     assert sorted(line("status", "--json").object["schedule"]) == JOBS
+    shown = [row.split() for row in line("status").out.splitlines()]
+    begin = shown.index(["schedule"]) + 2
+    runs = {row[0]: row[1:] for row in shown[begin : begin + len(JOBS)]}
+    assert sorted(runs) == JOBS
+    assert runs["expire"] == ["done", "2026-11-20", "11:00", "+01:00", "2026-11-20", "12:00", "+01:00"]
 
 
 def test_what_never_ran_is_listed_with_when_it_is_due(line: CommandLine) -> None:
-    """Before the first run each job waits, and is due now."""
+    """Before the first run each job waits, and is due now; `status`, which tells of runs alone, tells of none."""
+    assert "schedule: none" in line("status").out
     listed = line("schedule", "list", "--json").object["jobs"]
     assert [(job["job"], job["state"], job["started"]) for job in listed] == [(name, "waiting", None) for name in JOBS]
     assert {job["next"] for job in listed} == {line.now.isoformat()}
