@@ -190,8 +190,11 @@ def read_released(
 def released_keys(released: Sequence[Released], file_id: str) -> tuple[Place, dict[str, bytes]]:
     """Which file it is, and its keys by category, from day keys that a warrant opened.
 
-    Raises `RefusedError` unless they are the `frame` key and others of one class and day, all of them living.
+    Raises `RefusedError` unless they are the `frame` key and others of one class and day, all of them living; and for
+    a token of any other kind, such as an act of the house has.
     """
+    if not all(isinstance(one, Released) for one in released):
+        raise RefusedError("reading a file: among the keys is a token that no warrant released")
     days = {(one.record_class, one.day, one.day_generation) for one in released}
     if len(days) != 1 or FRAME not in {one.category for one in released}:
         raise RefusedError("reading a file: the released keys are not the frame key and others of one class and day")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -37,6 +38,16 @@ def test_it_goes_all_the_way(stored: Vault) -> None:
     with stored.catalogue.reading() as tx:
         batches = tx.select("batches", source=canary.SOURCE)
     assert [(row["id"], row["status"]) for row in batches] == [(found.batch_id, "committed")]
+
+
+def test_its_token_feeds_no_package(stored: Vault) -> None:
+    """The token by which the record is found again is refused where rows for a package are read."""
+    found = canary.sing(stored)
+    with stored.catalogue.reading() as tx:
+        (row,) = tx.select("files", record_class=found.record_class, day=found.day.isoformat())
+    tokens: list[Any] = [stored.keys.custody("verify")]
+    with pytest.raises(RefusedError, match="a token that no warrant released"):
+        next(partitions.read_released(stored.layout, tokens, row["id"], ["imsi"]))
 
 
 def test_each_one_is_its_own(stored: Vault) -> None:
