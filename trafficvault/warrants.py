@@ -28,7 +28,9 @@ KINDS = ("produce", "preserve", "standing")
 """What a warrant can order: records that are there, to keep them, records still to come. The last is not handled."""
 PRODUCE, PRESERVE = KINDS[:2]
 MOST_HOLD = {"126ni": Period(days=90), "126ne": Period(days=28), "epoc-pr": Period(days=60)}
-"""How long an order to preserve may bind at a time: art. 126ni Sv, 126ne Sv, Regulation (EU) 2023/1543 art. 10."""
+"""How long an order to preserve may bind at a time: art. 126ni Sv, 126ne Sv, Regulation (EU) 2023/1543 art. 11."""
+_EPOC_PR_BY = "2023/1543"
+"""The number of the regulation under which every order to preserve is an EPOC-PR, also where that word is left out."""
 MOST_HOLD_ELSE = Period(days=90)
 """By any other basis: Budapest Convention art. 16 (2)."""
 MOST_TOLERANCE = timedelta(days=1)
@@ -264,6 +266,7 @@ def _not_handled(kind: str) -> str:
 def most_hold(document: Mapping[str, Any]) -> Period:
     """How long the legal basis of `document` allows records to be held at a time."""
     words = set(re.findall(r"[0-9a-z-]+", document["legal_basis"].lower()))
+    words |= {"epoc-pr"} if _EPOC_PR_BY in document["legal_basis"] else set()
     found = [period for basis, period in MOST_HOLD.items() if basis in words]
     return min(found, key=Period.delta) if found else MOST_HOLD_ELSE
 
