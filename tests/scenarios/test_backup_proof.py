@@ -7,12 +7,15 @@ tries every ring he has under every epoch key he has, and every day key that ope
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.support import FAST, NOW, PASSWORD, Usage, every_byte, ingest, layout_at, usage
+from tests.support import FAST, NOW, PASSWORD, Usage, every_byte, ingest, layout_at, unmeasured, usage
+from tests.trafficvault import token_house
 from tests.trafficvault.key_choices import SECRETS, answering, choice
 from trafficvault import app, expire, providers
 from trafficvault.clock import SetClock
@@ -22,6 +25,7 @@ from trafficvault.layout import Layout
 from trafficvault.ring import open_ring, ring_generations
 from trafficvault.vault import Vault
 
+ROOT = Path(__file__).resolve().parents[2]
 KINDS = providers.KINDS
 OLD = "20260521120000"
 DAY = "mobile_usage/2026-05-21/who"
@@ -38,6 +42,8 @@ def expired(directory: Path, kind: str) -> Vault:
     (directory / "image").mkdir()
     for part in (vault.layout.vault, vault.layout.keys):
         shutil.copytree(part, directory / "image" / part.name)
+    if kind == "pkcs11":
+        token_house.image(directory / "image")
     late = app.open_vault(vault.layout, Disk(), SetClock(LATE), writer=True, ask=answering())
     assert len(expire.expire(late).certificates) > 0
     return late
@@ -106,6 +112,30 @@ def test_an_old_key_directory_without_its_object_opens_nothing_of_the_token(tmp_
         bodies = [row["body"] for row in tx.select("certificates")]
     assert all(f'"final_at":"{LATE:%Y-%m-%d}' in body for body in bodies)
     assert all('"key_provider":"PKCS#11 token"' in body for body in bodies)
+
+
+@pytest.mark.parametrize("when", ["then", "today"])
+def test_an_old_image_of_a_software_token_brings_it_back(tmp_path: Path, when: str) -> None:
+    """He has: old copies of both directories, the PIN, and an image of the token's own files, of then or of today. Of
+    then it opens the day: a token that lies on a disk is copied like one. A real HSM gives no such image.
+    """
+    vault = expired(tmp_path, "pkcs11")
+    settings = tmp_path / "image" / "softhsm2.conf" if when == "then" else token_house.image(tmp_path / "now")
+    told = (
+        "import sys; from pathlib import Path; from tests.scenarios.test_backup_proof import opened_keys; "
+        "print(*opened_keys(Path(sys.argv[1]), sys.argv[2]), sep='\\n')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", told, str(tmp_path / "image" / "vault.keys"), vault.settings.id],
+        cwd=ROOT,
+        env=unmeasured() | {"SOFTHSM2_CONF": str(settings)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=True,
+    )
+
+    assert (DAY in done.stdout.split()) is (when == "then")
 
 
 @pytest.mark.parametrize("kind", KINDS)

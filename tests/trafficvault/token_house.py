@@ -33,10 +33,8 @@ def module() -> Path:
         pytest.skip("softhsm2 is not installed: apt-get install softhsm2")
     directory = Path(tempfile.mkdtemp(prefix="trafficvault-token-"))
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
-    settings = directory / "softhsm2.conf"
     (directory / "tokens").mkdir()
-    settings.write_text(f"directories.tokendir = {directory}/tokens\nobjectstore.backend = file\nlog.level = ERROR\n")
-    os.environ["SOFTHSM2_CONF"] = str(settings)
+    os.environ["SOFTHSM2_CONF"] = str(_settings(directory))
     subprocess.run(
         [tool, "--init-token", "--free", "--label", LABEL, "--pin", PIN, "--so-pin", "1357"],
         check=True,
@@ -56,3 +54,17 @@ def token_files() -> bytes:
     """Every byte of the token's own directory: what who images the machine has of it."""
     directory = Path(os.environ["SOFTHSM2_CONF"]).parent / "tokens"
     return b"".join(path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file())
+
+
+def image(directory: Path) -> Path:
+    """A copy of the token's own files as they are now, in `directory`; returns the settings by which the library of
+    another process takes it for the token.
+    """
+    shutil.copytree(Path(os.environ["SOFTHSM2_CONF"]).parent / "tokens", directory / "tokens")
+    return _settings(directory)
+
+
+def _settings(directory: Path) -> Path:
+    path = directory / "softhsm2.conf"
+    path.write_text(f"directories.tokendir = {directory}/tokens\nobjectstore.backend = file\nlog.level = ERROR\n")
+    return path
