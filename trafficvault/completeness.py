@@ -66,6 +66,15 @@ class Completeness:
         gone = self.expired or self.partly_expired or self.categories_expired or self.termless
         return not (gone or self.gaps or self.held or self.mismatched or self.rejections)
 
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What of records that are there has expired, in words: the manifest names the days."""
+        return tuple(
+            f"{category} of {name} has expired, of all records or of some, on {len(days)} day{'s' * (len(days) != 1)}"
+            for name, by_category in self.categories_expired.items()
+            for category, days in by_category.items()
+        )
+
     def as_manifest(self) -> dict[str, object]:
         """The manifest's part about completeness."""
         return {

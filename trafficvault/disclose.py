@@ -58,6 +58,8 @@ class Disclosure:
     question: str
     records: int
     complete: bool
+    expired: tuple[str, ...]
+    """What of records that are there has expired, a sentence each."""
 
 
 def run(
@@ -206,7 +208,7 @@ def _answer(
     with ThreadPoolExecutor(1, "audit") as beside:
         noted = beside.submit(vault.audit.flush)
         records = delivery.write_package(vault.disk, out, tables, manifest, sign, vault.settings.public_key, on_sealed)
-    return Disclosure(row["id"], out, question.name, records, known.complete)
+    return Disclosure(row["id"], out, question.name, records, known.complete, known.sentences)
 
 
 def _only_question(order: Docketed) -> str:

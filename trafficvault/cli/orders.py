@@ -101,11 +101,13 @@ def run(
                 "question": done.question,
                 "records": done.records,
                 "complete": done.complete,
+                "expired": done.expired,
             }
         )
     else:
         complete = "complete" if done.complete else "NOT complete: its manifest names what is missing"
-        print_lines([f"{done.records} records of question {done.question} in {done.package}; {complete}"])
+        told = f"{done.records} records of question {done.question} in {done.package}; {complete}"
+        print_lines([told, *done.expired])
 
 
 @warrant_verbs.command("list")

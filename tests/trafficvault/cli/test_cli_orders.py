@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import SUBSCRIBER, Order
+from tests.trafficvault import short_location
 from tests.trafficvault.cli.commandline import CommandLine
 from tests.trafficvault.prepared_vault import Prepared
 
@@ -68,6 +69,23 @@ def test_an_incomplete_answer_is_no_failure(line: CommandLine, prepared: Prepare
     done = line("warrant", "run", prepared.warrant, "--question", "contacts", "--out", out, user="olga")
     assert done.code == 0
     assert "NOT complete: its manifest names what is missing" in done.out
+
+
+def test_an_expired_location_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run says that it has expired, and on how many days; one that asks for no location says nothing of it."""
+    short_location.new(tmp_path).catalogue.close()
+    line = CommandLine(tmp_path, monkeypatch, short_location.GONE)
+    window = {"start": "2026-11-10T00:00:00Z", "end": "2026-11-12T00:00:00Z", "questions": ("activity",)}
+    told = []
+    for name, categories in (("PV-1", ("who", "when", "where")), ("PV-2", ("who", "when"))):
+        order = Order(reference=name, categories=categories, **window)
+        added = line("warrant", "add", line.file("order.toml", order.toml()), "--json", user="olga").object
+        line("warrant", "approve", added["warrant_id"], user="piet")
+        run = "warrant", "run", added["warrant_id"]
+        told.append(line(*run, "--out", tmp_path / name, "--json", user="olga").object["expired"])
+        shown = line(*run, "--out", tmp_path / f"{name} again", user="olga").out
+        assert ("where of mobile_usage has expired" in shown) is (name == "PV-1")
+    assert told == [["where of mobile_usage has expired, of all records or of some, on 2 days"], []]
 
 
 def test_an_empty_complete_answer_is_no_failure(line: CommandLine) -> None:
