@@ -55,8 +55,9 @@ from trafficvault.sweep import sweep
 from trafficvault.vault import Vault
 
 MOST_LATE = timedelta(hours=24)
-"""What has been due for longer than this is wrong: expiry is run at least daily, so that each record and each location
-is gone within two days of its own term; where a month is short, by `trimming`."""
+"""What has been due for longer than this is wrong. This is when the alarm comes, and no promise: a day is due up to two
+days after the term of its first record (`retention`; where a month is short, `trimming` is before it), so each is gone
+within two days where expiry runs hourly, or soon after local midnight, and not where it comes a day late."""
 LAST = "last_expiry"
 """The `meta` row with the moment of the last run that came to its end."""
 _DESTROYED = "destroyed"

@@ -75,10 +75,9 @@ def test_an_expired_location_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """The run says that it has expired, and on how many days; one that asks for no location says nothing of it."""
     short_location.new(tmp_path).catalogue.close()
     line = CommandLine(tmp_path, monkeypatch, short_location.GONE)
-    window = {"start": "2026-11-10T00:00:00Z", "end": "2026-11-12T00:00:00Z", "questions": ("activity",)}
-    told = []
+    start, end, told = "2026-11-10T00:00:00Z", "2026-11-12T00:00:00Z", []
     for name, categories in (("PV-1", ("who", "when", "where")), ("PV-2", ("who", "when"))):
-        order = Order(reference=name, categories=categories, **window)
+        order = Order(reference=name, categories=categories, start=start, end=end, questions=("activity",))
         added = line("warrant", "add", line.file("order.toml", order.toml()), "--json", user="olga").object
         line("warrant", "approve", added["warrant_id"], user="piet")
         run = "warrant", "run", added["warrant_id"]
