@@ -55,9 +55,8 @@ from trafficvault.sweep import sweep
 from trafficvault.vault import Vault
 
 MOST_LATE = timedelta(hours=24)
-"""What has been due for longer than this is wrong. This is when the alarm comes, and no promise: a day is due up to two
-days after the term of its first record (`retention`; where a month is short, `trimming` is before it), so each is gone
-within two days where expiry runs hourly, or soon after local midnight, and not where it comes a day late."""
+"""What has been due for longer than this is wrong, and so is a day that is kept longer than it was promised, which is two
+days after the term of its first record (`retention.promised`): a day may be due only an hour before."""
 LAST = "last_expiry"
 """The `meta` row with the moment of the last run that came to its end."""
 _DESTROYED = "destroyed"
@@ -384,6 +383,14 @@ def _name(item: Item | Partition) -> str:
     ends_day = item.kind != "records" or FRAME in item.categories
     name = f"{item.kind}/{item.record_class}/{item.day.isoformat()}"
     return name if ends_day else f"{name}/{'+'.join(item.categories)}"
+
+
+def is_late(item: Item, now: datetime) -> bool:
+    """Whether `item` should be gone: it was promised to be, or has been due for longer than `MOST_LATE`."""
+    if item.due is None:
+        return False
+    by = item.due + MOST_LATE
+    return now > (by if item.promised is None else min(by, item.promised))
 
 
 def lateness(item: Item, now: datetime) -> timedelta:

@@ -52,7 +52,7 @@ KINDS: Final = ("records", *LEFTOVERS)
 LATEST: Final = timedelta(hours=48)
 """Nothing is kept longer past its own term."""
 
-_DAY = timedelta(days=1)
+_DAY, _HOUR = timedelta(days=1), timedelta(hours=1)
 _DAY_US = 86_400 * MICROSECONDS
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 
@@ -81,7 +81,7 @@ class Partition:
 @dataclass(frozen=True, slots=True)
 class Item:
     """What is to become of one partition, or of some categories of it: `action` is expire or keep. `due` is None where
-    no rule gives a date.
+    no rule gives a date, `promised` where nothing but `due` says by when it is to be gone.
     """
 
     record_class: str
@@ -91,6 +91,7 @@ class Item:
     action: str
     reason: str
     categories: tuple[str, ...] = CATEGORIES
+    promised: datetime | None = None
 
     @property
     def ends_day(self) -> bool:
@@ -109,6 +110,15 @@ def expires_at(anchor: datetime, term: Term, zone: str) -> datetime:
 def due(day: date, term: Term, zone: str) -> datetime:
     """The first local midnight of `zone` at or after the moment every record of the UTC `day` has reached `term`."""
     return min([_due(day, term.lasts, zone), *(_due(day, lapse.lasts, lapse.zone) for lapse in _over(day, term))])
+
+
+def promised(day: date, term: Term, zone: str) -> datetime | None:
+    """By when the whole UTC `day` is to be gone: `LATEST` after the term of its first record, and an hour, in which a run
+    comes, after it is due. None of a day that its first records leave by themselves.
+    """
+    if leaves(day, term, zone) is not None:
+        return None
+    return max(begins(day, term, zone) + LATEST, due(day, term, zone) + _HOUR)
 
 
 def is_due(day: date, term: Term, zone: str, now: datetime) -> bool:
@@ -249,13 +259,15 @@ def _item(part: Partition, categories: tuple[str, ...], policy: Policy, now: dat
     place = (part.record_class, part.day, part.kind)
     if part.state == "expiring" or set(categories) <= set(part.going):
         why = f"an earlier run began to expire {what} and did not finish; it is finished first"
-        return Item(*place, until, "expire", why, categories)
+        by = None if term is None else promised(part.day, term, policy.zone)
+        return Item(*place, until, "expire", why, categories, by)
     if entry is None or until is None:
         why = f"{what} are kept: no entry of the policy covers {part.record_class}; add one, so that they end"
         return Item(*place, None, "keep", why, categories)
     action = "expire" if until <= now else "keep"
     rule = f"entry {entry.id!r} keeps {part.record_class if ruling == WHEN else f'{ruling} of {part.record_class}'}"
-    return Item(*place, until, action, _reason(part, what, rule, entry.term, until, policy.zone, now), categories)
+    why = _reason(part, what, rule, entry.term, until, policy.zone, now)
+    return Item(*place, until, action, why, categories, None if term is None else promised(part.day, term, policy.zone))
 
 
 def _ruling(part: Partition, categories: tuple[str, ...], policy: Policy) -> str:

@@ -1,7 +1,7 @@
 """The statement: the policy's table, and of each row whether it is true today, signed by the vault.
 
-A row is TRUE when nothing of its classes and categories has been due for longer than expiry may take
-(`expire.MOST_LATE`), and no expiry of it stands half done. What is not stored is told as that. The signature is over
+A row is TRUE when nothing of its classes and categories is there that should be gone (`expire.is_late`), and no expiry
+of it stands half done. What is not stored is told as that. The signature is over
 the canonical body and holds offline with the vault's public key alone. It names classes, days and numbers, no person.
 
 A clock that was set back makes nothing true: the moment is never before the last one that the audit log trusts.
@@ -18,7 +18,7 @@ from typing import Any, Final
 from trafficvault import expire, holdings, registers, signing, trimming
 from trafficvault.catalogue import Row
 from trafficvault.errors import FaultError, UsageError
-from trafficvault.expire import MOST_LATE, lateness
+from trafficvault.expire import MOST_LATE, is_late
 from trafficvault.period import LANGUAGES
 from trafficvault.policy import Entry
 from trafficvault.registers import Register
@@ -142,7 +142,7 @@ def _row(
     now: datetime,
 ) -> dict[str, Any]:
     moments = [item.due for item in due if item.due is not None]
-    late = [item for item in due if lateness(item, now) > MOST_LATE]
+    late = [item for item in due if is_late(item, now)]
     halted = [item for item in due if (item.record_class, item.day.isoformat()) in begun]
     reasons = [f"{_named(item)} was due {signing.instant(item.due)} and still lives" for item in late if item.due]
     reasons += [f"{_named(item)} began to expire and was not finished" for item in halted if item not in late]

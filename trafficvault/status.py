@@ -28,7 +28,7 @@ from trafficvault import (
 from trafficvault.catalogue import Row
 from trafficvault.errors import DecisionError, FaultError, SpaceError
 from trafficvault.expire import MOST_LATE as MOST_LATE
-from trafficvault.expire import lateness, plan
+from trafficvault.expire import is_late, lateness, plan
 from trafficvault.sources import overdue
 from trafficvault.vault import Vault
 
@@ -113,7 +113,7 @@ def status(vault: Vault) -> Status:
         unanswered = rights.overdue(tx, now)
         requests = [row for row in tx.select("rights") if row["state"] in rights.OPEN]
     due = [item for item in items if item.action == "expire"] + [one.item for one in trimming.due(vault, now)]
-    late = [item for item in due if lateness(item, now) > MOST_LATE]
+    late = [item for item in due if is_late(item, now)]
     clock = vault.audit.clock_problem(now)
     held = [row for row in batches if row["status"] == "held"]
     gaps = completeness.known_gaps(vault, batches)

@@ -261,6 +261,7 @@ def test_a_reason_names_the_rule_and_both_dates(telecom: Policy) -> None:
         "expire",
         "voip records of 2026-01-10 were due at 2026-07-12 00:00 and it is 2026-07-12 11:00 (Europe/Amsterdam): "
         "entry 'voip' keeps voip for 6 months",
+        promised=datetime(2026, 7, 11, 23, tzinfo=UTC),
     )
 
 
@@ -307,3 +308,16 @@ def test_a_golden_plan_tells_its_story(path: Path) -> None:
 
     assert scene["scene"].endswith(".")
     assert {item["action"] for item in scene["plan"]} <= {"expire", "keep"}
+
+
+@given(DAYS, TERMS, st.sampled_from(ZONES + ODD_ZONES))
+@settings(max_examples=as_many(60))
+def test_whoever_expires_within_an_hour_keeps_the_promise(day: date, term: Term, zone: str) -> None:
+    """And what is there two days and an hour after the term of its first record breaks it, unless that record left."""
+    by = promised(day, term, zone)
+    if by is None:
+        assert retention.leaves(day, term, zone) is not None
+    else:
+        ended = expires_at(datetime.combine(day, time(), UTC), term, zone)
+        assert by >= due(day, term, zone) + timedelta(hours=1)
+        assert by <= max(ended, retention.begins(day, term, zone)) + timedelta(hours=49)

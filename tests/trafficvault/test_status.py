@@ -50,15 +50,16 @@ def test_a_second_administrator_is_not_asked_for_twice(stored: Vault) -> None:
     assert [sentence for sentence in status(stored).attention if "administrator" in sentence]
 
 
-def test_a_partition_is_wrong_a_day_after_it_was_due(stored: Vault) -> None:
-    """Due is due; late is only what has been due for more than a day."""
-    due = next(item.due for item in expire.plan(stored) if item.day == date(2026, 11, 10) and item.kind == "records")
-    assert due is not None
-    accepted = opened(stored, due)
+def test_a_partition_is_wrong_two_days_after_the_term_of_its_first_record(stored: Vault) -> None:
+    """Due is due; late is what is still there 48 hours after its first record's term, here an hour later."""
+    item = next(item for item in expire.plan(stored) if item.day == date(2026, 11, 10) and item.kind == "records")
+    assert item.due is not None
+    assert item.promised == item.due + timedelta(hours=1)
+    accepted = opened(stored, item.due)
     expire.require_clock(accepted, signed_in(accepted, "otto"))
     assert status(accepted).facts["due"] == 1
-    assert status(opened(stored, due + MOST_LATE)).wrong == []
-    wrong = status(opened(stored, due + MOST_LATE + timedelta(seconds=1))).wrong
+    assert status(opened(stored, item.promised)).wrong == []
+    wrong = status(opened(stored, item.promised + timedelta(seconds=1))).wrong
     assert len(wrong) == 1
     assert "2026-11-10 was due" in wrong[0]
 
