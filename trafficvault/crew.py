@@ -66,6 +66,8 @@ class _Row:
     def end(self) -> None:
         with self.changed:
             self.over += 1
+            # One that ended for an interrupt took no turn: who waits for it is to look again.
+            self.changed.notify_all()
         self.ended.put(None)
 
     def wait(self, workers: int) -> None:

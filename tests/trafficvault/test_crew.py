@@ -94,6 +94,25 @@ def test_interrupts_wait_for_the_workers() -> None:
     assert not working
 
 
+def test_an_interrupt_ends_those_that_wait_for_their_turn_too() -> None:
+    """The worker they wait for never takes its own: it ends without it, and they with it."""
+    waiting = threading.Event()
+
+    def work(worker: int, thing: int, turn: Turn) -> None:
+        if thing == 0:
+            waiting.wait(10)
+            time.sleep(0.05)
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.2)
+        else:
+            waiting.set()
+        with turn:
+            pass
+
+    with pytest.raises(KeyboardInterrupt):
+        Crew(iter(range(100)), work, 2).run()
+
+
 def test_a_worker_that_can_not_begin_ends_those_that_did(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without a thread to spare: what was begun is finished, and the error is the caller's."""
     start = threading.Thread.start
