@@ -108,7 +108,7 @@ def expire(
     sweep(vault)
     rewrite.finish(vault)
     lapsed = holding.lapsed_keys(vault)
-    _destroy(vault, lapsed, lapsed)  # before anything else is carved under them
+    before = _destroy(vault, lapsed, lapsed)  # before anything else is carved under them
     due = [item for item in plan(vault) if item.action == "expire"]
     # (1) From here no reader or writer takes these partitions; a crash below is finished by the next run. Without
     # anything due, the entry moves the trusted time on, so that a quiet vault's next run is no jump of the clock.
@@ -129,7 +129,7 @@ def expire(
     held = holding.dead_keys(vault, over)
     dead = {key for item in due for key in key_ids(item, generations)} | loose | {*held}
     progress("destroying keys")
-    leases_ended = _destroy(vault, dead, [*(_name(item) for item in due), *held])
+    leases_ended = _destroy(vault, dead, [*(_name(item) for item in due), *held]) and before
     # (3) Files: unreadable by now, and dropped to free the space.
     progress("dropping files")
     for item in due:
@@ -328,7 +328,7 @@ def _certify_keys(
     """The certificate of a run in which keys died and nothing was due: what a hold kept is behind its commitment."""
     how = [_destroyed(tx).get(one.key_id, [vault.keys.generation, leases_ended]) for one in over]
     generation = max((number for number, _ in how), default=vault.keys.generation)
-    destroyed = Destruction(vault.clock.now(), generation, all(ended for _, ended in how) if how else leases_ended)
+    destroyed = Destruction(vault.clock.now(), generation, leases_ended and all(ended for _, ended in how))
     nonce = secrets.token_hex(16)
     carved = carving.commitment((), nonce, (row for one in over for row in one.carves))
     certificate = certificates.issue_keys(vault, tx, destroyed, carved)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.scenarios.test_holding import HOLD, answered, filled, until
 from tests.support import Order, Usage, ingest, layout_at, opened, signed_in, usage
-from trafficvault import app, carving, docket, expire, holds, sealing, verify, withdrawal
+from trafficvault import app, carving, docket, expire, holds, locks, sealing, verify, withdrawal
 from trafficvault import proposals as papers
 from trafficvault.clock import SetClock
 from trafficvault.durable import Disk
@@ -92,6 +92,24 @@ def test_what_a_freeze_kept_is_not_answered_by_an_approval_after_it(tmp_path: Pa
         with pytest.raises(FaultError):
             sealing.unseal_file(vault.keys.custody("hold").key(hold_key_id(hold)), path, f"hold {hold} {path.stem}")
     assert kept(vault, hold, tmp_path) == 1
+
+
+@pytest.mark.slow
+def test_a_reader_of_what_lapsed_is_told(tmp_path: Path) -> None:
+    """Its keys go first, and nothing else may be due: the run says all the same that a lease had not ended."""
+    vault, hold = frozen(tmp_path)
+    vault = opened(vault, vault.clock.now() - 2 * HOUR)
+    expire.expire(vault)
+    vault = opened(vault, vault.clock.now() + 2 * HOUR)
+    approve(vault, hold)
+    text = vault.layout.settings.read_text()
+    vault.layout.settings.write_text(text.replace("lease_seconds = 60", "lease_seconds = 0"))
+    vault = opened(vault)
+    with locks.reading(vault.layout):
+        done = expire.expire(vault)
+    assert done.items == ()
+    assert not done.leases_ended
+    assert [body["leases_ended"] for body in done.certificates] == [False]
 
 
 @pytest.mark.slow
