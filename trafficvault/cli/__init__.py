@@ -135,6 +135,9 @@ def told(error: BaseException) -> int:
     """Tells an error that ended a verb on stderr, as a sentence, and returns its exit code."""
     if isinstance(error, VaultError):
         print(f"trafficvault: {error}", file=sys.stderr)
+        # What failed beside it (`trafficvault.steadfast`).
+        for note in getattr(error, "__notes__", ()):
+            print(note, file=sys.stderr)
         if error.hint:
             print(f"hint: {error.hint}", file=sys.stderr)
         return error.exit_code

@@ -19,6 +19,8 @@ from trafficvault import __version__, intake, locks
 from trafficvault.cli import keeping
 from trafficvault.clock import SystemClock
 from trafficvault.durable import Disk
+from trafficvault.errors import FaultError
+from trafficvault.steadfast import Attempts
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -252,6 +254,22 @@ def test_what_stops_a_verb_from_outside(
     assert (done.code, done.out) == (code, "")
     assert said in done.err
     assert SUBSCRIBER not in done.err
+
+
+def test_what_failed_beside_an_error_is_told(line: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several parts of an act that failed each has its line, between the first and what to do."""
+
+    def failed(vault: object) -> None:
+        attempts = Attempts()
+        for problem in (FaultError("one", hint="look"), FaultError("two"), OSError(errno.EIO, SUBSCRIBER)):
+            with attempts.one():
+                raise problem
+        attempts.require_done()
+
+    monkeypatch.setattr(intake, "batches", failed)
+    done = line("batch", "list")
+    assert (done.code, done.out) == (FaultError.exit_code, "")
+    assert done.err == "trafficvault: one\nbeside it: two\nbeside it: OSError\nhint: look\n"
 
 
 def test_a_pipe_that_breaks_at_the_end_is_no_failure(line: CommandLine) -> None:
