@@ -9,7 +9,6 @@ first piece is tried. Where a category has ended before its day, its columns and
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
 import json
 import re
@@ -190,12 +189,13 @@ def _footers(path: Path) -> Sequence[tuple[str, bytes]]:
             raise FaultError(f"reading {path.name}: it is no Parquet file with an encrypted footer, or was cut")
         file.seek(size - 8 - length)
         content = file.read(length)
-    found = [json.loads(one) for one in _MATERIAL.findall(content)]
-    if not found:
+    named = _MATERIAL.findall(content)
+    if not named:
         raise FaultError(f"reading {path.name}: it names no key")
     try:
+        found = [json.loads(one) for one in named]
         return [(str(one["masterKeyID"]), base64.b64decode(one["wrappedDEK"], validate=True)) for one in found]
-    except (KeyError, binascii.Error) as problem:
+    except (KeyError, TypeError, ValueError) as problem:
         raise FaultError(f"reading {path.name}: the key it names is not of its form") from problem
 
 

@@ -334,3 +334,12 @@ def test_what_has_no_section_or_another_form_is_told(tmp_path: Path) -> None:
     whole.write_bytes(content)
     with pytest.raises(FaultError, match="its footer opens and is damaged"):
         lids.on_columns(whole, place, frame, "where")
+
+
+@pytest.mark.parametrize("named", ['{"keyMaterialType":x}', '{"keyMaterialType":"\xff"}', '{"keyMaterialType":1}'])
+def test_a_damaged_name_of_a_key_is_a_fault(tmp_path: Path, named: str) -> None:
+    """What stands in clear at the end of a record file is read, not trusted: no bit of it is an internal error."""
+    path, content = tmp_path / "one.parquet", named.encode("latin-1")
+    path.write_bytes(b"PARE" + content + len(content).to_bytes(4, "little") + b"PARE")
+    with pytest.raises(FaultError, match="not of its form"):
+        lids.on_records(path, Place("internet", date(2026, 11, 20), "one"))
