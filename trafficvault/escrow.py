@@ -183,9 +183,16 @@ def open_(copy: Path, private_key: Path, layout: Layout, disk: Disk, ask: Ask) -
 def _renew(vault: Vault, wanted: Escrow) -> Escrow:
     """Makes the copy of the living epoch key, removes all others, and forgets the places where none is left."""
     _write(vault, wanted)
+    left: list[Path] = []
     for place in wanted.leaves:
-        _remove(vault, place, keep=None)
-    done = Escrow(wanted.key, wanted.to, tuple(place for place in wanted.leaves if not place.is_dir()))
+        try:
+            _remove(vault, place, keep=None)
+        except OSError:
+            # One that can be read alone keeps neither the new place from counting nor another from being cleared.
+            left.append(place)
+        else:
+            left += [] if place.is_dir() else [place]
+    done = Escrow(wanted.key, wanted.to, tuple(left))
     if done != wanted:
         with vault.catalogue.transaction() as tx:
             _put(tx, done)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -289,3 +292,27 @@ def test_a_place_that_is_gone_is_told_until_it_was_cleared(vault: Vault, pem: Pa
     shutil.move(to.with_name("unmounted"), to)
     assert escrow.problems(opened(vault)) == []
     assert names(to) == []
+
+
+def test_a_place_that_can_only_be_read_is_told_until_it_was_cleared(
+    vault: Vault, pem: Path, to: Path, tmp_path: Path
+) -> None:
+    """It stops no change: the copy in the new place counts, and the old one goes as soon as it can be removed."""
+
+    class ReadOnly(Disk):
+        """Removes nothing where the escrow was."""
+
+        def remove(self, path: Path) -> None:
+            """Fails as a file system that is mounted to be read."""
+            if path.parent == to:
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+            super().remove(path)
+
+    (place := tmp_path / "other safe").mkdir()
+    found = escrow.set_(replace(vault, disk=ReadOnly()), signed_in(vault, "ada"), pem, place)
+    assert (found.made, found.leaves) == (True, (to,))
+    (told,) = escrow.problems(vault)
+    assert "where the escrow was before, still has a copy; see that it can be written" in told
+    escrow.refresh(vault)
+    assert escrow.problems(vault) == []
+    assert list(to.iterdir()) == []
