@@ -169,7 +169,8 @@ def _outcome(house: House, job: Job) -> tuple[bool, str]:
     try:
         return False, job.act(house)
     except VaultError as problem:
-        told = str(problem)
+        # With what failed beside it (`trafficvault.steadfast`).
+        told = "; ".join([str(problem), *getattr(problem, "__notes__", ())])
     except Exception as problem:  # a fault of ours; its text may hold a value of a record, so its kind alone is told
         told = f"internal error: {type(problem).__name__}"
     _LOG.error("job %s: %s", job.name, told)

@@ -22,6 +22,7 @@ from trafficvault.layout import Layout
 from trafficvault.period import Period
 from trafficvault.runs import Run
 from trafficvault.schedule import Job
+from trafficvault.steadfast import Attempts
 from trafficvault.vault import Vault
 
 HOUR = timedelta(hours=1)
@@ -122,6 +123,21 @@ def test_a_failure_stops_no_other_job(
     assert done["first"].told == "opening the ring: it is damaged"
     assert done["second"].told == "internal error: ValueError"
     assert "31612345678" not in caplog.text
+
+
+def test_what_failed_beside_is_told_of_a_run(doorway: Doorway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an expiry that could not write two days anew both are told, and not the first alone."""
+
+    def broken(house: schedule.House) -> str:
+        attempts = Attempts()
+        for day in ("one day", "another day"):
+            with attempts.one():
+                raise FaultError(day)
+        attempts.require_done()
+        return "fine"
+
+    monkeypatch.setattr(schedule, "jobs", lambda settings: [Job("first", HOUR, broken)])
+    assert by_name(schedule.run_due(doorway))["first"].told == "one day; beside it: another day"
 
 
 def test_one_process_keeps_it(doorway: Doorway) -> None:
