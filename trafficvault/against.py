@@ -224,10 +224,7 @@ def _copied_keys(vault: Vault, copy: Path, ask: Ask) -> tuple[tuple[CopiedKeys, 
         reason = "no ring lies there"
         try:
             # A token's file names a program to load: of a copy that is never done. Its rings are held against today's.
-            kind = providers.present(directory)
-            provider = vault.keys.provider
-            if kind in ("local", "passphrase"):
-                provider = providers.open_(layout, vault.disk, vault.settings.id, ask)
+            provider = providers.open_files(layout, vault.disk, vault.settings.id, ask) or vault.keys.provider
         except VaultError as problem:
             found.append(CopiedKeys(place, 0, str(problem)))
             continue
@@ -236,6 +233,8 @@ def _copied_keys(vault: Vault, copy: Path, ask: Ask) -> tuple[tuple[CopiedKeys, 
                 ring = open_ring(layout.ring(generation).read_bytes(), provider.unseal, vault.settings.id, generation)
             except VaultError as problem:
                 reason = str(problem)
+            except OSError as problem:
+                reason = f"ring {generation} can't be read ({problem.strerror})"
             else:
                 mine |= ring.keys
         found.append(CopiedKeys(place, sum(map(_is_day_key, mine)), None if mine else reason))

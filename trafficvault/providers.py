@@ -130,6 +130,15 @@ def open_(layout: Layout, disk: Disk, vault_id: str, ask: Ask) -> KeyProvider:
     return new if kind is None else Moving(_open(layout, layout, kind, disk, vault_id, ask), new)
 
 
+def open_files(layout: Layout, disk: Disk, vault_id: str, ask: Ask) -> KeyProvider | None:
+    """As `open_`, of a key directory that is not ours: those of its providers alone that are files, None without one. A
+    token's file names a program, and is left alone.
+    """
+    places = ((layout, present(layout.keys)), (_inner(layout), present(layout.incoming)))
+    found = [_open(layout, at, kind, disk, vault_id, ask) for at, kind in places if kind in ("local", "passphrase")]
+    return Moving(*found) if len(found) > 1 else next(iter(found), None)
+
+
 def settle(layout: Layout, disk: Disk, provider: KeyProvider, generation: int) -> KeyProvider:
     """Finishes a change whose new provider has the epoch key of the ruling `generation`; gives up any other.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from datetime import date, timedelta
 from pathlib import Path
@@ -161,6 +162,25 @@ def test_a_key_directory_in_the_copy_is_tried_too(tmp_path: Path, kind: str) -> 
     ]
     assert "verdict: FAILED: keys that lie in the copy open 2 files or values" in told
     assert "verdict: nothing" not in told
+
+
+def test_no_program_of_a_copy_is_loaded(tmp_path: Path) -> None:
+    """Keys that were on their way to a token when they were copied are tried, and the token's module is not."""
+    vault, copy = of_kind(tmp_path, "local")
+    (copy / "vault.keys" / "next").mkdir()
+    module = {"kind": "trafficvault-token", "v": 1, "module": "/nowhere/module.so", "token": "t", "serial": "00"}
+    (copy / "vault.keys" / "next" / "token.json").write_text(json.dumps(module))
+    (copy / "vault.keys" / "next" / "token.json").chmod(0o600)
+    found = tried(vault, copy)
+    assert {one.place: one.reason is None for one in found.copied} == {"vault.keys": True, "vault.keys/next": False}
+    assert len(found.faults) == 2
+
+
+def test_a_ring_that_can_not_be_read_is_told(stored: Vault, copied: Path) -> None:
+    """What lies there under its name may be anything."""
+    (copied / "keys" / "ring-1").mkdir(parents=True)
+    (found,) = tried(stored, copied).copied
+    assert (found.keys, found.reason) == (0, "ring 1 can't be read (Is a directory)")
 
 
 def test_a_key_directory_without_its_secret_is_told(tmp_path: Path) -> None:
