@@ -20,7 +20,7 @@ from trafficvault import retention
 from trafficvault.period import Period
 from trafficvault.policy import Policy
 from trafficvault.policy_file import parse, preset_text
-from trafficvault.retention import Item, Partition, due, expired_mask, expires_at, is_due, plan
+from trafficvault.retention import Item, Partition, due, expired_mask, expires_at, is_due, plan, promised
 from trafficvault.terms import Term
 from trafficvault.zones import day_start, turns
 

@@ -9,7 +9,7 @@ import pytest
 from tests.support import NOW, PASSWORD, Usage, ingest, opened, signed_in, usage
 from trafficvault import app, expire, people, stretching
 from trafficvault.errors import FaultError
-from trafficvault.status import MOST_LATE, Status, status
+from trafficvault.status import Status, status
 from trafficvault.vault import Vault
 
 FAST = stretching.Cost(memory_kib=64, iterations=1, lanes=1)
