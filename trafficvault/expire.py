@@ -55,7 +55,7 @@ from trafficvault.sweep import sweep
 from trafficvault.vault import Vault
 
 MOST_LATE = timedelta(hours=24)
-"""What has been due for longer than this is wrong, and so is a day that is kept longer than it was promised, which is two
+"""What has been due for longer than this is wrong, and so is a day that is kept longer than was promised, which is two
 days after the term of its first record (`retention.promised`): a day may be due only an hour before."""
 LAST = "last_expiry"
 """The `meta` row with the moment of the last run that came to its end."""

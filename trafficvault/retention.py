@@ -113,8 +113,8 @@ def due(day: date, term: Term, zone: str) -> datetime:
 
 
 def promised(day: date, term: Term, zone: str) -> datetime | None:
-    """By when the whole UTC `day` is to be gone: `LATEST` after the term of its first record, and an hour, in which a run
-    comes, after it is due. None of a day that its first records leave by themselves.
+    """By when the whole UTC `day` is to be gone: `LATEST` after the term of its first record, and an hour at least, in
+    which a run comes, after it is due. None of a day that its first records leave by themselves.
     """
     if leaves(day, term, zone) is not None:
         return None
