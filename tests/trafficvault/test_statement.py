@@ -44,16 +44,22 @@ def test_a_fresh_vault_keeps_its_word(vault: Vault) -> None:
     made.require_true()
 
 
-def test_due_is_true_for_a_day_and_then_it_is_not(vault: Vault) -> None:
-    """What is due is shown from its moment on; a day later, still there, its row alone is no longer true."""
-    (due,) = {
-        item.due for item in expire.plan(vault) if item.categories == ("where",) and item.day == date(2026, 11, 10)
+def test_due_is_true_as_long_as_was_promised_and_then_it_is_not(vault: Vault) -> None:
+    """What is due is shown from its moment on; two days after its first record's term, still there, its row alone is no
+    longer true.
+    """
+    ((due, promised),) = {
+        (item.due, item.promised)
+        for item in expire.plan(vault)
+        if item.categories == ("where",) and item.day == date(2026, 11, 10)
     }
     assert due is not None
+    assert promised is not None
+    assert due < promised < due + DAY
     row = statement.state(opened(vault, due)).body["rows"][2]
     assert (row["due"], row["due_since"], row["verdict"]) == (1, signing.instant(due), "TRUE")
-    assert verdicts(opened(vault, due + DAY)) == {"calls": "TRUE", "usage": "TRUE", "location": "TRUE"}
-    late = opened(vault, due + DAY + timedelta(seconds=1))
+    assert verdicts(opened(vault, promised)) == {"calls": "TRUE", "usage": "TRUE", "location": "TRUE"}
+    late = opened(vault, promised + timedelta(seconds=1))
     assert verdicts(late) == {"calls": "TRUE", "usage": "TRUE", "location": "NOT TRUE TODAY"}
     with pytest.raises(FaultError, match="NOT TRUE TODAY: location; run expire"):
         statement.state(late).require_true()

@@ -180,7 +180,8 @@ def test_a_silent_source_asks_for_attention(line: CommandLine) -> None:
 
 
 def test_an_overdue_day_fails_the_check(due: CommandLine) -> None:
-    """A day that was due more than a day ago and still lives is wrong: exit code 5, until expire was run."""
+    """A day that still lives two days after its first record's term is wrong: exit code 5, until expire was run."""
+    due.now = datetime(2027, 5, 11, 23, tzinfo=UTC)
     assert due("status", "--check").code == 0
     due.now += timedelta(days=2)
     done = due("status", "--check", "--json")
