@@ -6,6 +6,7 @@ at.
 
 from __future__ import annotations
 
+import json
 import sys
 from contextlib import nullcontext
 from datetime import date, datetime
@@ -65,6 +66,7 @@ def done(directory: Path, act: str, disk: KillingDisk) -> dict[str, Any]:
         "records": sum(row["rows"] for row in files),
         "partitions": sorted(f"{row['record_class']}/{row['day']}/{row['state']}" for row in parts),
         "certificates": len(certificates),
+        "of_keys": sum(json.loads(row["body"]).get("what") == "keys" for row in certificates),
         "faults": faults,
     }
 

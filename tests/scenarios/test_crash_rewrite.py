@@ -57,5 +57,7 @@ def test_a_rewrite_survives_sigkill_at_every_sampled_step(rewriting: Path, tmp_p
         assert again["faults"] == [], at
         assert again["records"] == expected["records"], at
         assert again["partitions"] == expected["partitions"], at
-        assert again["certificates"] == expected["certificates"], at
+        # An expiry certifies the keys that a rewrite had made and never used, if that was all it had to end.
+        assert again["of_keys"] <= (then == "expire"), at
+        assert again["certificates"] - again["of_keys"] == expected["certificates"], at
         shutil.rmtree(broken)
