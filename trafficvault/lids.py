@@ -156,8 +156,8 @@ class _Listener(pe.KmsClient):  # type: ignore[misc]  # pyarrow has no annotatio
         self.asked: dict[str, bytes] = {}
 
     def wrap_key(self, key_bytes: bytes, master_key_identifier: str) -> bytes:
-        """It only reads."""
-        raise NotImplementedError
+        """Refused: a copy is looked at, and nothing is sealed for it."""
+        raise RefusedError(f"sealing under {master_key_identifier}: a copy is only read")
 
     def unwrap_key(self, wrapped_key: bytes, master_key_identifier: str) -> bytes:
         """The data key of the footer; of anything else it raises `RefusedError` and keeps what it was shown."""

@@ -8,6 +8,7 @@ from typing import Any
 from ingest.feed import SHIPPED, load_feed
 from ingest.read import Reading, read
 from ingest.source import Source
+from tests.ingest import small_feed
 
 NAMES = ("asterisk_csv", "kamailio_flatstore", "mvno_pipe", "native_csv", "native_ndjson", "wlr_fixed")
 FEEDS = {name: load_feed(SHIPPED / f"{name}.toml") for name in NAMES}
@@ -18,21 +19,7 @@ MVNO = FEEDS["mvno_pipe"].fields()
 
 def source(feed: str, **changes: Any) -> Source:
     """The implicit source of `feed`."""
-    values: dict[str, Any] = {
-        "name": feed,
-        "feed": feed,
-        "customer": None,
-        "record_class": None,
-        "zone": "Europe/Amsterdam",
-        "region": "NL",
-        "number_plan": None,
-        "shape": None,
-        "sequence": None,
-        "sequence_modulus": None,
-        "cadence": None,
-        "identity": None,
-    }
-    return Source(**{**values, **changes})
+    return small_feed.source(**{"name": feed, "feed": feed, **changes})
 
 
 def reading(feed: str, data: bytes | str, arrived: datetime = ARRIVED, name: str = "file", **changes: Any) -> Reading:

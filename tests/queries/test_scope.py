@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +27,7 @@ from queries.scope import (
     targets_table,
 )
 from queries.target import TYPES
-
-Make = Callable[..., Any]
-
-A, B, C = "+31612345678", "+31201234567", "+31301234567"
-FROM, TO = datetime(2026, 6, 1, tzinfo=UTC), datetime(2026, 7, 1, tzinfo=UTC)
-NOON = datetime(2026, 6, 10, 12, tzinfo=UTC)
-CELL = "204-99-0001-000a"
-
-
-def roles(found: pl.DataFrame) -> list[tuple[int, str]]:
-    """Row number and role of each found row."""
-    return list(zip(found["row"].to_list(), found["target_role"].to_list(), strict=True))
-
+from tests.queries.june import CELL, FROM, NOON, TO, A, B, C, Make, roles
 
 MATCHES: list[tuple[str, str, dict[str, Any], str | None]] = [
     ("msisdn", A, {"a_number": A}, "a"),

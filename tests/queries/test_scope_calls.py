@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import polars as pl
@@ -14,19 +13,7 @@ from queries.scope import (
     prefilter,
     select,
 )
-
-Make = Callable[..., Any]
-
-A, B, C = "+31612345678", "+31201234567", "+31301234567"
-FROM, TO = datetime(2026, 6, 1, tzinfo=UTC), datetime(2026, 7, 1, tzinfo=UTC)
-NOON = datetime(2026, 6, 10, 12, tzinfo=UTC)
-CELL = "204-99-0001-000a"
-
-
-def roles(found: pl.DataFrame) -> list[tuple[int, str]]:
-    """Row number and role of each found row."""
-    return list(zip(found["row"].to_list(), found["target_role"].to_list(), strict=True))
-
+from tests.queries.june import CELL, NOON, TO, A, B, C, Make, roles
 
 H = timedelta(hours=1)
 

@@ -41,7 +41,7 @@ def tried(act: Act, base: Path, small: Path, room: int, expected: broken.State) 
     code = 0
     try:
         act.do(House(place, act.now, Disk()))
-    except Exception as problem:
+    except Exception as problem:  # whatever an act ends with is told as the command line tells it
         code = cli.told(problem)
     filler.unlink()
     wrong = broken.differences(act, broken.again(act, place), expected)

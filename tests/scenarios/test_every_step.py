@@ -71,7 +71,7 @@ def test_an_act_that_was_broken_off_is_completed(act: Act, tmp_path: Path, monke
             broken.filled_up(act, place, at)
         try:
             wrong = broken.differences(act, broken.again(act, place), expected)
-        except Exception as problem:
+        except Exception as problem:  # raised again, with the step it came of
             problem.add_note(f"{act.name}, {how} at step {at} of {expected['steps']}")
             raise
         if wrong:
