@@ -22,8 +22,12 @@ _LARGEST: Final = 1 << 23
 """An array of so many hashes is merged no more: merging takes twice its memory for a moment."""
 _PACKED: Final = 1 << 21
 """An array of so many hashes is packed."""
-_BITS_PER_HASH: Final = 4
-_LEAST_BITS: Final = 20
+_PER_HASH, _FEW_PER_HASH, _LEAST_PER_HASH = 16, 8, 4
+"""Bits of a filter for each hash that is expected, and as few as make it be made anew: while it may grow, and beyond.
+Of 16 one search in 20 is in vain, of 4 one in 5.
+"""
+_LEAST_BITS, _MOST_BITS = 20, 29
+"""Powers of two: the bits of the first filter, and those beyond which memory is spared: 64 MiB."""
 _PIECE: Final = 1 << 18
 """So many hashes at a time are packed or marked in the filter: in between, each takes forty bytes."""
 
@@ -66,16 +70,18 @@ class Earlier:
         found[places] = total
         return found
 
-    def add(self, ordered: Hashes) -> None:
-        """Remembers the records whose hashes are `ordered`, which are sorted."""
+    def add(self, ordered: Hashes, share: float = 1.0) -> None:
+        """Remembers the records whose hashes are `ordered`, which are sorted.
+
+        `share` is about what part of all records to come is there with them: a filter that is large enough for all of
+        them need not be made again and again.
+        """
         if not len(ordered):
             return
         self._count += len(ordered)
         self._keep(ordered, 0)
-        bits = 64 - int(self._shift)
-        if self._count * _BITS_PER_HASH > 1 << bits:
-            while self._count * _BITS_PER_HASH > 1 << bits:
-                bits += 1
+        bits = self._bits(share)
+        if bits > 64 - int(self._shift):
             self._shift = np.uint64(64 - bits)
             self._filter = np.zeros(1 << (bits - 3), np.uint8)
             for level in self._levels:
@@ -86,6 +92,15 @@ class Earlier:
                     self._mark(packed.hashes(start, start + _PIECE))
         else:
             self._mark(ordered)
+
+    def _bits(self, share: float) -> int:
+        """How many bits the filter is to have, as a power of two; no fewer than it has."""
+        now = 64 - int(self._shift)
+        if self._count * _FEW_PER_HASH <= 1 << now or (now >= _MOST_BITS and self._count * _LEAST_PER_HASH <= 1 << now):
+            return now
+        expected = int(self._count / min(max(share, 0.001), 1.0))
+        wished, needed = ((count - 1).bit_length() for count in (expected * _PER_HASH, self._count * _LEAST_PER_HASH))
+        return max(now, min(wished, _MOST_BITS), needed)
 
     def _keep(self, ordered: Hashes, place: int) -> None:
         if len(ordered) >= _PACKED:

@@ -350,7 +350,7 @@ class Batch:
         content = np.where(identified, content ^ _IDENTIFIED, content)
         ordered = np.sort(content)
         before = earlier.count(content)
-        earlier.add(ordered)
+        earlier.add(ordered, self._share())
         numbers = np.where(identified, 0, before).astype(np.int32)
         again = _doubled(content, ordered)
         if again.any():
@@ -369,6 +369,11 @@ class Batch:
             part.sums = part.sums + seen.constant_sum({"occurrence": 0})
         found: npt.NDArray[np.bool_] = part.keep & identified & (before > 0)
         return found
+
+    def _share(self) -> float:
+        """About what part of the file was read."""
+        read, total = self.place
+        return read / total if total else 1.0
 
     def _sift(self, part: Arriving) -> None:
         """Sets aside the records that may be stored already."""

@@ -25,17 +25,20 @@ HASH = st.integers(0, 40).map(lambda number: number * 0x0123456789ABCDEF % 2**64
 
 @pytest.mark.parametrize("packed", [1 << 21, 200, 8])
 @settings(max_examples=as_many(40), deadline=None)
-@given(st.lists(st.lists(HASH | NEAR, max_size=20), max_size=40))
-def test_counts_are_those_of_a_counter(packed: int, parts: list[list[int]]) -> None:
-    """Part after part, however the arrays were merged, and packed or not."""
-    earlier, known = Earlier(), Counter[int]()
+@given(st.lists(st.lists(HASH | NEAR, max_size=20), max_size=40), st.sampled_from([0.0, 0.1, 1.0, 2.0]))
+def test_counts_are_those_of_a_counter(packed: int, parts: list[list[int]], share: float) -> None:
+    """Part after part, however the arrays were merged, packed or not, and however many more are expected."""
+    known = Counter[int]()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ingest.occurrences, "_PACKED", packed)
         patch.setattr(ingest.occurrences, "_PIECE", 7)
+        patch.setattr(ingest.occurrences, "_LEAST_BITS", 4)
+        patch.setattr(ingest.occurrences, "_MOST_BITS", 9)
+        earlier = Earlier()
         for part in parts:
             hashes = np.array(part, np.uint64)
             assert earlier.count(hashes).tolist() == [known[number] for number in part]
-            earlier.add(np.sort(hashes))
+            earlier.add(np.sort(hashes), share)
             known.update(part)
             assert len(earlier) == known.total()
 
