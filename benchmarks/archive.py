@@ -84,8 +84,9 @@ def fill(directory: Path, scale: Scale, network: Network, peer: ch.ClickHouse | 
     for day, path in write_days(directory, scale.first_day, scale.days, scale.day_rows, network=network):
         _both(vault, peer, path, "mvno_pipe", "usage", scale.day_rows)
         for table, make in _NATIVE.items():
-            file = native.write_native(directory / f"{table}-{day}", make(scale.native_rows, day, 1, network))
-            _both(vault, peer, file, "native_csv", table, scale.native_rows)
+            rows = scale.call_rows if table == "calls" else scale.native_rows
+            file = native.write_native(directory / f"{table}-{day}", make(rows, day, 1, network))
+            _both(vault, peer, file, "native_csv", table, rows)
             file.unlink()
     compact(vault)
     if peer is not None:

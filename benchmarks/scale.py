@@ -19,7 +19,11 @@ LAST_DAY = date(2026, 11, 24)
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Sizes in rows unless said otherwise; `rounds` is how often an act is timed, `disk` the bytes it needs free."""
+    """Sizes in rows unless said otherwise; `rounds` is how often an act is timed, `disk` the bytes it needs free.
+
+    Of each of `days` there are `day_rows` of usage, `call_rows` of calls and `native_rows` of each other class. In full
+    a number, an IMSI, an IMEI and a cell are looked for among 90 million records of the class that has them.
+    """
 
     name: str
     rows: int
@@ -29,6 +33,7 @@ class Scale:
     days: int
     day_rows: int
     native_rows: int
+    call_rows: int
     rounds: int
     postgres_rows: int
     memory_bytes: int
@@ -62,6 +67,7 @@ SCALES = {
             3,
             5_000,
             1_000,
+            1_000,
             2,
             20_000,
             2 * _MILLION,
@@ -80,6 +86,7 @@ SCALES = {
             20,
             50_000,
             10_000,
+            10_000,
             3,
             200_000,
             300 * _MILLION,
@@ -96,6 +103,7 @@ SCALES = {
             100_000,
             180,
             100_000,
+            2_000,
             2_000,
             3,
             200_000,
@@ -114,6 +122,7 @@ SCALES = {
             180,
             500_000,
             50_000,
+            500_000,
             5,
             _MILLION,
             10 * _GB,
