@@ -160,7 +160,8 @@ def fault(layout: Layout, custody: Custody, place: Place, row_sum: str) -> str |
             order = OrderKeys(there)
             posting.add(there, order)
             first_keys += [key.encode() for key in order.texts().gather_every(ROWS)]
-        if Lists.of(first_keys, posting.prefixes, posting.pairs()).differs_from(file.lists()):
+        made = Lists.of(first_keys, posting.prefixes, posting.by_order, posting.pairs())
+        if made.differs_from(file.lists()):
             return "its posting lists or first keys are not those of its rows, so lookups would miss some"
         found = partitions.row_sum_of(custody, place, rows, total).partition(":")
     except FaultError as problem:

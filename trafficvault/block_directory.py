@@ -23,6 +23,8 @@ class Directory:
     """How many bits its posting lists keep of a hash."""
     prefixes: tuple[int, ...]
     """The lengths, in 128 bits, that its addresses were posted with."""
+    by_order: frozenset[str] | None
+    """The families of which the order of rows finds something that was not posted; None where none was told."""
     ends: npt.NDArray[np.int64]
     """Where each section begins, block by block and category by category, and the last one's end."""
     first_keys: npt.NDArray[np.bytes_]
@@ -61,6 +63,7 @@ def dump(
     lengths: list[int],
     first_keys: list[bytes],
     prefixes: Iterable[int],
+    by_order: Iterable[str],
     bits: int,
     chunks: list[tuple[int, int]],
 ) -> bytes:
@@ -72,6 +75,7 @@ def dump(
         "bits": bits,
         "chunks": len(chunks),
         "prefixes": sorted(prefixes),
+        "by_order": sorted(by_order),
     }
     return b"".join(
         [
@@ -105,4 +109,7 @@ def parse(content: bytes, end: int) -> Directory:
     chunk_ends = np.concatenate([[0], np.cumsum(arrays[3], dtype=np.int64)]) + ends[-1]
     if chunk_ends[-1] != end:
         raise ValueError("the block file is longer or shorter than its directory says")
-    return Directory(header["rows"], header["bits"], tuple(header["prefixes"]), ends, arrays[1], arrays[2], chunk_ends)
+    by_order = frozenset(header["by_order"]) if "by_order" in header else None
+    return Directory(
+        header["rows"], header["bits"], tuple(header["prefixes"]), by_order, ends, arrays[1], arrays[2], chunk_ends
+    )

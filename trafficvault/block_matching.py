@@ -46,8 +46,8 @@ class Wanted:
     texts: Mapping[str, frozenset[str]] = field(repr=False)
     addresses: frozenset[bytes] = field(repr=False)
     columns: frozenset[str]
-    keys: frozenset[bytes] = field(repr=False)
-    """The texts as a block's first key would hold them."""
+    keys: Mapping[str, frozenset[bytes]] = field(repr=False)
+    """The texts by family, as a block's first key would hold them."""
     _hashes: list[int] = field(repr=False)
     _address_hashes: dict[int, list[int]] = field(repr=False)
     """By prefix length, filled as files need them."""
@@ -69,7 +69,9 @@ class Wanted:
     ) -> Wanted:
         """With the hashes that all files share."""
         hashed = [postings.hash_of(family, text) for family, values in texts.items() for text in values]
-        keys = frozenset(text.encode()[:FIRST_KEY_BYTES] for values in texts.values() for text in values)
+        keys = {
+            family: frozenset(text.encode()[:FIRST_KEY_BYTES] for text in values) for family, values in texts.items()
+        }
         return cls(texts, addresses, frozenset(columns), keys, hashed, {}, ports or {}, window=window)
 
     @property
@@ -106,7 +108,7 @@ def wanted(targets: Iterable[Target], columns: Collection[str]) -> Wanted | None
         if not any(name in BY_NAME and BY_NAME[name].category == WHO for name in columns):
             return None
         cells = frozenset(str(target.value) for target in sought)
-        return Wanted({}, frozenset(), frozenset(columns), frozenset(), [], {}, cells=cells, window=window)
+        return Wanted({}, frozenset(), frozenset(columns), {}, [], {}, cells=cells, window=window)
     texts: dict[str, set[str]] = {}
     ports: dict[bytes, set[int | None]] = {}
     for target in sought:

@@ -77,6 +77,8 @@ class Posting:
         self._rows = 0
         self.prefixes: set[int] = set()
         """The lengths, in 128 bits, that addresses were posted with."""
+        self.by_order: set[str] = set()
+        """The families of which something was not posted, since the order of rows finds it."""
 
     def add(self, rows: Rows, order: OrderKeys) -> None:
         """The rows that come next, with their order keys; all but the last that are added are whole blocks."""
@@ -96,14 +98,21 @@ class Posting:
     def _posted(self, rows: Rows, order: OrderKeys, blocks: postings.Hashes) -> Iterator[postings.Hashes]:
         """The pairs of each column that is looked up by. What a row is ordered by is found by the order."""
         for name, family in postings.FAMILY_OF.items():
-            if name == order.column or name not in rows.frame.columns:
+            if name not in rows.frame.columns:
                 continue
-            if name in rows.texts:
-                yield _numbered(family, rows, name, order, blocks)
-            elif family == "ip":
+            if family == "ip":
                 yield self._addresses(rows.frame, name, blocks)
+                continue
+            if name == order.column:
+                left_out = bool(rows.codes(name).any())
+            elif name in rows.texts:
+                posted, left_out = _numbered(family, rows, name, order, blocks)
+                yield posted
             else:
-                yield _texts(name, family, rows.frame[name], order, blocks)
+                posted, left_out = _texts(name, family, rows.frame[name], order, blocks)
+                yield posted
+            if left_out:
+                self.by_order.add(family)
 
     def _addresses(self, rows: pl.DataFrame, name: str, blocks: postings.Hashes) -> postings.Hashes:
         there = rows[name].is_not_null()
@@ -117,12 +126,14 @@ class Posting:
         return postings.pairs(postings.address_hashes(high & first, low & second, bits), blocks[there.to_numpy()])
 
 
-def _numbered(family: str, rows: Rows, name: str, order: OrderKeys, blocks: postings.Hashes) -> postings.Hashes:
-    """The pairs of a packed column: each text is hashed once."""
+def _numbered(
+    family: str, rows: Rows, name: str, order: OrderKeys, blocks: postings.Hashes
+) -> tuple[postings.Hashes, bool]:
+    """The pairs of a packed column, each text of which is hashed once, and whether any was left out."""
     codes, texts = rows.codes(name), rows.texts[name]
     places = np.flatnonzero(codes)
     found = texts.hashes(family).take(codes[places])
-    alike = np.flatnonzero(found == order.hashes(family).take(places))
+    alike, posted = np.flatnonzero(found == order.hashes(family).take(places)), len(places)
     if len(alike):
         # Two texts of one hash need not be one text.
         those = places[alike]
@@ -130,16 +141,20 @@ def _numbered(family: str, rows: Rows, name: str, order: OrderKeys, blocks: post
         kept = np.ones(len(places), np.bool_)
         kept[alike[equal]] = False
         places, found = places[kept], found[kept]
-    return postings.pairs(found, blocks.take(places))
+    return postings.pairs(found, blocks.take(places)), len(places) < posted
 
 
-def _texts(name: str, family: str, values: pl.Series, order: OrderKeys, blocks: postings.Hashes) -> postings.Hashes:
+def _texts(
+    name: str, family: str, values: pl.Series, order: OrderKeys, blocks: postings.Hashes
+) -> tuple[postings.Hashes, bool]:
+    """The pairs of another column, and whether any was left out."""
     frame = pl.DataFrame({"value": values, "block": blocks, "order": order.texts()})
     frame = frame.filter(pl.col("value").is_not_null())
     if isinstance(frame.schema["value"], pl.List):
         frame = frame.explode("value")
         if name == "other_parties":
             frame = frame.with_columns(value=pl.col("value").struct.field("number"))
-    frame = frame.filter(pl.col("value").is_not_null() & (pl.col("value") != pl.col("order")))
+    there = frame.filter(pl.col("value").is_not_null())
+    frame = there.filter(pl.col("value") != pl.col("order"))
     hashed = postings.hashes(family, frame["value"].to_arrow(compat_level=pl.CompatLevel.oldest()))
-    return postings.pairs(hashed, frame["block"].to_numpy())
+    return postings.pairs(hashed, frame["block"].to_numpy()), frame.height < there.height

@@ -96,8 +96,8 @@ class Builder:
             raise FaultError(f"writing the blocks of {self._place}: there are no rows to write")
         self._settle()
         bits, chunks = self._write_postings()
-        of_addresses = self._posting.prefixes
-        content = block_directory.dump(self._rows, self._lengths, self._first_keys, of_addresses, bits, chunks)
+        told = self._posting.prefixes, self._posting.by_order
+        content = block_directory.dump(self._rows, self._lengths, self._first_keys, *told, bits, chunks)
         sealed = self._seals.seal(WHO, DIRECTORY, 0, content)
         self._file.write(sealed + self._salt + len(sealed).to_bytes(4, "little") + MAGIC)
         self._file.close()

@@ -66,23 +66,30 @@ class Lists:
 
     first_keys: list[bytes] = field(repr=False)
     prefixes: frozenset[int]
+    by_order: frozenset[str] | None
     bits: int
     hashes: postings.Hashes = field(repr=False)
     blocks: postings.Hashes = field(repr=False)
 
     @classmethod
-    def of(cls, first_keys: list[bytes], prefixes: Iterable[int], pairs: postings.Hashes) -> Lists:
-        """As a file has them whose blocks begin with these order keys and whose identifiers stand in `pairs`."""
+    def of(
+        cls, first_keys: list[bytes], prefixes: Iterable[int], by_order: Iterable[str], pairs: postings.Hashes
+    ) -> Lists:
+        """As a file has them whose blocks begin with these order keys and whose identifiers stand in `pairs`, but for
+        those of the families `by_order` that the order of rows finds.
+        """
         bits = postings.kept_bits(len(pairs))
         # As NumPy gives them back: without the zeros that fill them up.
         keys = [key[:FIRST_KEY_BYTES].rstrip(b"\0") for key in first_keys]
-        return cls(keys, frozenset(prefixes), bits, *postings.split(pairs, bits))
+        return cls(keys, frozenset(prefixes), frozenset(by_order), bits, *postings.split(pairs, bits))
 
     def differs_from(self, other: Lists) -> bool:
         """Whether a row would be found here and not there, or the other way round."""
         mine, its = (self.first_keys, self.prefixes, self.bits), (other.first_keys, other.prefixes, other.bits)
         same = np.array_equal(self.hashes, other.hashes) and np.array_equal(self.blocks, other.blocks)
-        return mine != its or not same
+        # A file of before tells no families, and is looked up in for all of them.
+        told = None not in (self.by_order, other.by_order)
+        return mine != its or not same or (told and self.by_order != other.by_order)
 
 
 class BlockFile:
@@ -150,14 +157,17 @@ class BlockFile:
         except (OSError, InvalidTag) as problem:
             raise _fault(self.place) from problem
         hashed, blocks = (np.concatenate(part) for part in zip(*found, strict=True))
-        return Lists(directory.first_keys.tolist(), frozenset(directory.prefixes), directory.bits, hashed, blocks)
+        told = frozenset(directory.prefixes), directory.by_order, directory.bits
+        return Lists(directory.first_keys.tolist(), *told, hashed, blocks)
 
     def _chunks(self, wanted: Wanted) -> tuple[set[int], list[tuple[bytes, int, list[int]]]]:
         """The blocks that the order of rows names, and the chunks of the posting lists that may name others."""
         directory = self._directory
         found: set[int] = set()
-        for key in wanted.keys:
-            found.update(directory.blocks_of_key(key))
+        for family, keys in wanted.keys.items():
+            if directory.by_order is None or family in directory.by_order:
+                for key in keys:
+                    found.update(directory.blocks_of_key(key))
         hashes: dict[int, list[int]] = {}
         for hashed in wanted.hashes(directory.prefixes):
             kept = hashed >> (64 - directory.bits)
