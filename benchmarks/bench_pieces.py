@@ -1,195 +1,224 @@
-"""The pieces of ingest, each by itself on the same rows, so that a regression names its place.
+"""The pieces of ingest and compaction, each by itself and on one thread, so that a regression names its place.
 
-Each piece is one small function that calls what the product calls for that step; when the product's step moves, only
-that function follows. What a step needs from the one before is made untimed.
+They are those of the hot path: a file in slices, whose form and words are known already, as those of every file but the
+first are. Each piece is one small function that calls what the product calls for that step; when the product's step
+moves, only that function follows. What a step needs from the one before is made untimed.
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 import pytest
 
 from benchmarks.bench_ingest import MILLION
 from benchmarks.house import new_house, take
 from benchmarks.scale import LAST_DAY, NOW, Scale
 from benchmarks.watch import Watch
-from ingest import delimited, mapping
+from ingest import parts
+from ingest.course import Course
+from ingest.occurrences import Earlier
+from ingest.plan import Learned, Mapped, Plan
 from ingest.raw import Raw
-from ingest.read import Reading, read
+from ingest.read import Reading, without_content
 from ingest.record import CATEGORIES
+from ingest.slices import slices_of
 from ingest.sound import TOLERANCE
 from tests.support import Usage, usage
-from trafficvault import intake, partitions, sealing, seen
+from trafficvault import arriving, intake, sealing, seen
+from trafficvault.arriving import Arriving, date_of
+from trafficvault.block_writing import Builder
+from trafficvault.landing import Landing
 from trafficvault.layout import day_key_id
+from trafficvault.packed_rows import PackedRows
+from trafficvault.packing import Packing, Rows
 from trafficvault.partitions import WrittenFile
-from trafficvault.sealed_parquet import Place
+from trafficvault.sealed_parquet import ROW_GROUP, Place
 from trafficvault.vault import Vault
 
 CLASS = "mobile_usage"
 _SEALED_ROW = 30
 """Bytes that a record takes in its encrypted file, about."""
-_FORM, _WRITING = "trafficvault.block_form", "trafficvault.block_writing"
+_CONSTANTS = {"batch": "0" * 24, "source": "mvno", "feed_digest": "0" * 64}
 
 
-@dataclass(frozen=True, slots=True)
 class Steps:
-    """The rows at each step, in a vault that is otherwise empty."""
+    """The slices of a file at each step, in a vault that is otherwise empty."""
 
-    vault: Vault
-    data: bytes
-    reading: Reading
-    records: pl.DataFrame
+    def __init__(self, vault: Vault, file: Path) -> None:
+        self.vault, self.size = vault, file.stat().st_size
+        self._feed, self._source = intake.feed_and_source(vault, "mvno_pipe", None)
+        with file.open("rb") as opened:
+            self._slices = list(slices_of(opened, self.size))
+        form = parts.settle(self._slices[0].data, self._feed.shapes, self._feed.dialect, None)
+        assert form is not None, "the file has a form"
+        self._form, self._learned = form, Learned()
+        self.readings = self.read()
+        self.arriving = self.hash()
+        days = sorted({date_of(number) for part in self.arriving for number in arriving.distinct(part.days)})
+        vault.keys.ensure([day_key_id(CLASS, day, category) for day in days for category in CATEGORIES])
 
-    def parse(self) -> Raw:
+    def parse(self) -> list[Raw]:
         """Bytes to text columns."""
-        feed, _ = intake.feed_and_source(self.vault, "mvno_pipe", None)
-        return delimited.parse(self.data, feed.shapes, feed.dialect, None)
+        feed = self._feed
+        used = feed.used(self._source.identity)
+        return [parts.parse_part(one.data, self._form, feed.shapes, feed.dialect, used)[0] for one in self._slices]
 
-    def normalise(self, raw: Raw) -> pl.DataFrame:
+    def normalise(self, raws: list[Raw]) -> list[Mapped]:
         """Text columns to canonical ones."""
-        feed, source = intake.feed_and_source(self.vault, "mvno_pipe", None)
-        fields = raw.fields.drop(feed.content, strict=False)
-        return mapping.canonical(fields, feed, source, raw.shape, NOW + TOLERANCE)
+        plan = Plan(self._feed, self._source, NOW + TOLERANCE, learned=self._learned)
+        return [plan.mapped(without_content(raw, self._feed).fields, raw.shape) for raw in raws]
 
-    def read(self) -> Reading:
-        """Bytes to canonical Arrow, everything that `ingest` does before a key is needed."""
-        feed, source = intake.feed_and_source(self.vault, "mvno_pipe", None)
-        return read(self.data, feed, source, NOW, "S4PGWM000001")
+    def read(self) -> list[Reading]:
+        """Bytes to records, everything that `ingest` does before a key is needed."""
+        course = Course(self._feed, self._source, NOW, learned=self._learned)
+        course.settle(self._slices[0])
+        return [course.read(one) for one in self._slices]
 
-    def hash(self) -> seen.Hashes:
-        """The short hashes by which duplicates are found, sorted."""
-        return np.sort(seen.shorten(seen.row_hashes(self.records, seen.hashed_columns(CLASS))))
+    def hash(self) -> list[Arriving]:
+        """The sums over columns of which the hashes of rows are made, and the day of each row."""
 
-    def seal(self, table: pa.Table) -> WrittenFile:
-        """Canonical Arrow to one encrypted file and its seen block, fsynced."""
-        custody = self.vault.keys.custody("receive")
-        return partitions.write_file(self.vault.disk, self.vault.layout, custody, CLASS, LAST_DAY, table)
+        def nothing(_: pl.DataFrame, moments: pl.Series) -> pl.Series:
+            return pl.repeat(value=False, n=len(moments), eager=True)
 
-    def order(self) -> pl.DataFrame:
-        """The rows in the order of a block file."""
-        form = importlib.import_module(_FORM)
-        return self.records.sort(form.order_key(self.records.columns), "start")
+        return [arriving.arriving(CLASS, [one], _CONSTANTS, nothing) for one in self.readings]
 
-    def blocks(self, ordered: pl.DataFrame, path: Path) -> int:
+    def number(self) -> int:
+        """How many rows came before in the same file."""
+        earlier, again = Earlier(), 0
+        for number, part in enumerate(self.arriving, 1):
+            content = seen.mixed(part.sums + part.where)
+            again += int(earlier.count(content).sum())
+            earlier.add(np.sort(content), number / len(self.arriving))
+        return again
+
+    def seal(self) -> list[WrittenFile]:
+        """Records to encrypted files and their seen blocks, fsynced."""
+        vault = self.vault
+        landing = Landing(vault.disk, vault.layout, vault.keys.custody("receive"), _CONSTANTS)
+        for part in self.arriving:
+            hashes = seen.mixed(part.sums)
+            rows = part.rows.with_columns(occurrence=pl.lit(0, pl.Int32))
+            for day, of_day, mine in arriving.by_day(rows, part.days):
+                landing.append(CLASS, day, of_day, hashes[mine], int(hashes[mine].sum()), part.given, rows)
+        landing.close()
+        return landing.files
+
+    def packed(self) -> Rows:
+        """The rows of the fullest day as compaction has them, columns of few words numbered."""
+        how, day = Packing(), max(self.arriving, key=lambda part: len(part.days)).days[0]
+        frames = [part.rows.filter(pl.Series(part.days == day)) for part in self.arriving]
+        return Rows(how.joined([how.pack(frame) for frame in frames if frame.height]), how.texts)
+
+    def blocks(self, ordered: list[Rows], path: Path) -> int:
         """A block file of the rows; returns its bytes."""
         keys = {category: bytes(32) for category in CATEGORIES}
-        place = Place(CLASS, LAST_DAY, "0" * 32)
-        with importlib.import_module(_WRITING).Builder(path, place, keys) as builder:
-            builder.add(ordered)
+        with Builder(path, Place(CLASS, LAST_DAY, "0" * 32), keys) as builder:
+            for rows in ordered:
+                builder.add(rows)
             builder.finish()
         return path.stat().st_size
 
-    def index(self, hashes: seen.Hashes) -> bytes:
-        """What is built beside the rows at ingest: the seen block's content."""
-        return seen.pack(hashes)
+
+def ordered(rows: Rows) -> list[Rows]:
+    """Both orders of a partition: that of its record file, and, which is returned, that of its block file."""
+    packed = PackedRows(rows)
+    for _ in packed.in_time(ROW_GROUP):
+        pass
+    return list(packed.in_blocks(ROW_GROUP))
 
 
 @pytest.fixture(scope="module")
 def steps(tmp_path_factory: pytest.TempPathFactory, day_file: Path) -> Steps:
-    """The day file, read once; its records of one UTC day are what is hashed and sealed."""
-    vault = new_house(tmp_path_factory.mktemp("pieces"))
-    data = day_file.read_bytes()
-    feed, source = intake.feed_and_source(vault, "mvno_pipe", None)
-    reading = read(data, feed, source, NOW, day_file.name)
-    first = datetime(LAST_DAY.year, LAST_DAY.month, LAST_DAY.day, tzinfo=UTC)
-    of_day = pl.col("start").is_between(first, first + timedelta(days=1), closed="left")
-    records = pl.DataFrame(reading.records[CLASS]).filter(of_day).with_columns(batch=pl.lit("0" * 24))
-    vault.keys.ensure([day_key_id(CLASS, LAST_DAY, category) for category in CATEGORIES])
-    return Steps(vault, data, reading, records)
+    """The day file, read once."""
+    return Steps(new_house(tmp_path_factory.mktemp("pieces")), day_file)
 
 
-def _note(watch: Watch, piece: str, rows: int, cpu: float, seconds: float) -> None:
-    watch.note(f"piece {piece}", rows / seconds, "rows/s")
-    watch.note(f"piece {piece}, CPU", cpu / rows * MILLION, "core-s/M")
+def _note(watch: Watch, piece: str, rows: int, act: Callable[[], object], scale: Scale) -> None:
+    _, race = watch.race(act, scale.rounds)
+    watch.note(f"piece {piece}", rows / race.ours.seconds, "rows/s")
+    watch.note(f"piece {piece}, CPU", race.ours.cpu / rows * MILLION, "core-s/M")
 
 
 @pytest.mark.bench
 def test_parse(watch: Watch, steps: Steps, scale: Scale) -> None:
     """Parsing."""
-    raw, race = watch.race(steps.parse, scale.rounds)
-    assert raw.units == scale.rows
-    _note(watch, "parse", scale.rows, race.ours.cpu, race.ours.seconds)
+    assert sum(raw.units for raw in steps.parse()) == scale.rows
+    _note(watch, "parse", scale.rows, steps.parse, scale)
 
 
 @pytest.mark.bench
 def test_normalise(watch: Watch, steps: Steps, scale: Scale) -> None:
     """Normalising."""
-    raw = steps.parse()
-    rows, race = watch.race(lambda: steps.normalise(raw), scale.rounds)
-    assert rows.height == scale.rows
-    _note(watch, "normalise", scale.rows, race.ours.cpu, race.ours.seconds)
+    raws = steps.parse()
+    assert sum(one.frame.height for one in steps.normalise(raws)) == scale.rows
+    _note(watch, "normalise", scale.rows, lambda: steps.normalise(raws), scale)
 
 
 @pytest.mark.bench
 def test_read(watch: Watch, steps: Steps, scale: Scale) -> None:
     """Parsing, normalising and all checks."""
-    reading, race = watch.race(steps.read, scale.rounds)
-    assert reading.rejections.num_rows == 0
-    _note(watch, "read", scale.rows, race.ours.cpu, race.ours.seconds)
+    assert not sum(one.rejections.num_rows for one in steps.read())
+    _note(watch, "read", scale.rows, steps.read, scale)
 
 
 @pytest.mark.bench
 def test_hash(watch: Watch, steps: Steps, scale: Scale) -> None:
-    """Hashing for duplicates."""
-    hashes, race = watch.race(steps.hash, scale.rounds)
-    assert len(hashes) == steps.records.height
-    _note(watch, "hash", len(hashes), race.ours.cpu, race.ours.seconds)
+    """Hashing for duplicates and for the sums of conservation."""
+    assert sum(len(one.sums) for one in steps.arriving) == scale.rows
+    _note(watch, "hash", scale.rows, steps.hash, scale)
+
+
+@pytest.mark.bench
+def test_number(watch: Watch, steps: Steps, scale: Scale) -> None:
+    """Looking for equal rows in all of the file before."""
+    assert not steps.number()
+    _note(watch, "number", scale.rows, steps.number, scale)
 
 
 @pytest.mark.bench
 def test_seal(watch: Watch, steps: Steps, scale: Scale) -> None:
-    """Sealing to disk; encoding and compressing are a part of it."""
-    table = steps.records.to_arrow()
-    written, race = watch.race(lambda: steps.seal(table), scale.rounds)
-    assert written.rows == table.num_rows
-    _note(watch, "seal", written.rows, race.ours.cpu, race.ours.seconds)
-    watch.note("piece seal, encrypted Parquet", written.bytes / written.rows, "bytes/record")
+    """Sealing to disk; encoding, compressing and the seen blocks are a part of it."""
+    files = steps.seal()
+    assert sum(file.rows for file in files) == scale.rows
+    _note(watch, "seal", scale.rows, steps.seal, scale)
+    watch.note("piece seal, encrypted Parquet", sum(file.bytes for file in files) / scale.rows, "bytes/record")
 
 
 @pytest.mark.bench
 def test_cipher(watch: Watch, steps: Steps, scale: Scale) -> None:
-    """The cipher alone, on as many bytes as the encrypted file has: what of the whole is encryption."""
-    content = steps.data[: scale.rows * _SEALED_ROW]
-    sealed, race = watch.race(lambda: sealing.seal(bytes(32), content, "benchmark"), scale.rounds)
-    assert len(sealed) > len(content)
-    _note(watch, "cipher alone", scale.rows, race.ours.cpu, race.ours.seconds)
+    """The cipher alone, on as many bytes as the encrypted files have: what of the whole is encryption."""
+    content = bytes(scale.rows * _SEALED_ROW)
+    assert len(sealing.seal(bytes(32), content, "benchmark")) > len(content)
+    _note(watch, "cipher alone", scale.rows, lambda: sealing.seal(bytes(32), content, "benchmark"), scale)
 
 
 @pytest.mark.bench
 def test_index(watch: Watch, steps: Steps, scale: Scale) -> None:
     """Packing the seen block."""
-    hashes = steps.hash()
-    packed, race = watch.race(lambda: steps.index(hashes), scale.rounds)
-    _note(watch, "index (seen block)", len(hashes), race.ours.cpu, race.ours.seconds)
-    watch.note("piece index (seen block), size", len(packed) / len(hashes), "bytes/record")
+    hashes = np.sort(np.concatenate([seen.shorten(seen.mixed(part.sums)) for part in steps.arriving]))
+    watch.note("piece index (seen block), size", len(seen.pack(hashes)) / len(hashes), "bytes/record")
+    _note(watch, "index (seen block)", len(hashes), lambda: seen.pack(hashes), scale)
+
+
+@pytest.mark.bench
+def test_order(watch: Watch, steps: Steps, scale: Scale) -> None:
+    """Both orders of a day in compaction."""
+    rows = steps.packed()
+    assert sum(part.frame.height for part in ordered(rows)) == rows.frame.height
+    _note(watch, "order", rows.frame.height, lambda: ordered(rows), scale)
 
 
 @pytest.mark.bench
 def test_blocks(watch: Watch, steps: Steps, scale: Scale, tmp_path: Path) -> None:
     """A block file with its posting lists, of rows in order."""
-    if importlib.util.find_spec(_WRITING) is None:
-        pytest.skip("this version of trafficvault has no block files")
-    ordered = steps.order()
-    size, race = watch.race(lambda: steps.blocks(ordered, tmp_path / "blocks"), scale.rounds)
-    _note(watch, "blocks", ordered.height, race.ours.cpu, race.ours.seconds)
-    watch.note("piece blocks, size", size / ordered.height, "bytes/record")
-
-
-@pytest.mark.bench
-def test_order(watch: Watch, steps: Steps, scale: Scale) -> None:
-    """Sorting a day for its block file."""
-    if importlib.util.find_spec(_FORM) is None:
-        pytest.skip("this version of trafficvault has no block files")
-    ordered, race = watch.race(steps.order, scale.rounds)
-    _note(watch, "order", ordered.height, race.ours.cpu, race.ours.seconds)
+    rows = ordered(steps.packed())
+    count = sum(part.frame.height for part in rows)
+    watch.note("piece blocks, size", steps.blocks(rows, tmp_path / "blocks") / count, "bytes/record")
+    _note(watch, "blocks", count, lambda: steps.blocks(rows, tmp_path / "blocks"), scale)
 
 
 @pytest.mark.bench
