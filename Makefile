@@ -13,7 +13,7 @@ WORKERS ?= 2
 TESTS = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test thorough simulate lint bench bench-wide bench-full bench-report bench-compare check help-text lock clean
+.PHONY: help demo test thorough simulate lint bench bench-full bench-report bench-compare check help-text lock clean
 
 help: ## show these lines
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -43,11 +43,7 @@ bench: $(PEERS) ## every suite beside its peers, in minutes; SUITES='-k lookup' 
 	@mkdir -p $(RESULTS)
 	BENCH_SCALE=bench $(RUN_BENCH) -o timeout=1800 --benchmark-json=$(RESULTS)/bench.json $(SUITES)
 
-bench-wide: $(PEERS) ## the lookups over 180 days and 19 M rows; a quarter of an hour
-	@mkdir -p $(RESULTS)
-	BENCH_SCALE=wide $(RUN_BENCH) -o timeout=3600 --benchmark-json=$(RESULTS)/wide.json $(or $(SUITES),-k "lookup or cell or contacts or cold or size")
-
-bench-full: $(PEERS) ## 180 days, 90 M rows and more: most of a day, and it says first how much disk it needs
+bench-full: $(PEERS) ## 180 days, 207 M rows and more: most of a day, and it says first how much disk it needs
 	@mkdir -p $(RESULTS)
 	BENCH_SCALE=full $(RUN_BENCH) -o timeout=0 --benchmark-json=$(RESULTS)/full.json $(SUITES)
 

@@ -1,5 +1,5 @@
-"""How much traffic a run has: `make bench` takes minutes, `make bench-wide` has half a year of it, `make bench-full`
-the goals' own sizes, `smoke` only shows that every benchmark runs. Chosen by the environment variable `BENCH_SCALE`.
+"""How much traffic a run has: `make bench` takes minutes, `make bench-full` the goals' own sizes, `smoke` only shows
+that every benchmark runs. Chosen by the environment variable `BENCH_SCALE`.
 """
 
 from __future__ import annotations
@@ -94,24 +94,6 @@ SCALES = {
             (250_000, 500_000, _MILLION, 2 * _MILLION),
             50_000,
             6 * _GB,
-        ),
-        Scale(
-            "wide",
-            _MILLION,
-            None,
-            20,
-            100_000,
-            180,
-            100_000,
-            2_000,
-            2_000,
-            3,
-            200_000,
-            300 * _MILLION,
-            _MILLION,
-            (_MILLION, 2 * _MILLION, 5 * _MILLION, 10 * _MILLION),
-            250_000,
-            20 * _GB,
         ),
         Scale(
             "full",
