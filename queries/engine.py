@@ -11,32 +11,22 @@ while the first rows are still being looked for.
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 
+from queries.questions import Limits as Limits
 from queries.questions import Question, QuestionError
 from queries.scope import TARGET_SCHEMA
 
-_CLOSED = {
-    "temp_directory": "",
-    "autoload_known_extensions": "false",
-    "autoinstall_known_extensions": "false",
-    "allow_community_extensions": "false",
-    "allow_persistent_secrets": "false",
-    "python_enable_replacements": "false",
-}
-# Global: each answer has a connection of its own. Locked last: no setting can be changed after it.
-_LOCKS = ("SET GLOBAL TimeZone = 'UTC'", "SET enable_external_access = false", "SET lock_configuration = true")
-_OUR_MISTAKES = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException, duckdb.SyntaxException)
-
+if TYPE_CHECKING:
+    import duckdb
 
 _WORD = re.compile(r"[a-z_][a-z0-9_]*")
 _COMMENT = re.compile(r"--[^\n]*")
@@ -46,8 +36,6 @@ _WHOLE_ROWS = frozenset(
 )
 _POSITION = "position_among_records"
 """A column beside those that a question names: where in the rows it was given a row of its answer stands."""
-_SELECTS: set[str] = set()
-"""The questions that were found to be one SELECT each."""
 _SHAPES: dict[tuple[str, pa.Schema], pa.Schema] = {}
 """What each stream has answered in this process: its columns, by its text and the columns of the rows it was given."""
 
@@ -58,15 +46,6 @@ class Grant:
 
     categories: frozenset[str]
     columns: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How long one run may take and how much memory it may use (`1GB`, as DuckDB writes it)."""
-
-    seconds: float = 60.0
-    memory: str = "1GB"
-    threads: int = 2
 
 
 def complete(records: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -156,6 +135,8 @@ def _answer(
     parameters: dict[str, object],
     limits: Limits,
 ) -> pa.Table:
+    from queries import database  # by now it is there: `connection` is of it
+
     given = _withheld(records, grant)
     shape = _SHAPES.get((question.text, records.schema)) if question.kind == "stream" else None
     if shape is not None and not records.num_rows:
@@ -164,7 +145,7 @@ def _answer(
         return answer.select([name for name in answer.column_names if _is_shown(name, question, records.schema, grant)])
     connection.register("records", given if shape is None else _telling(given, question))
     connection.register("wanted", wanted)
-    answer = _ask(connection, question, parameters, limits)
+    answer = database.ask(connection, question, parameters, limits)
     connection.unregister("records")
     if shape is not None:
         answer = _filled_up(answer, given, shape)
@@ -190,7 +171,10 @@ def _databases(limits: Limits) -> Iterator[Callable[[], duckdb.DuckDBPyConnectio
 @lru_cache(maxsize=2)
 def _kept(memory: str, threads: int) -> duckdb.DuckDBPyConnection:
     """The database of this process for so many threads: locked, and without a table or a row, whatever was asked."""
-    return _locked(Limits(memory=memory, threads=threads))
+    # Here, in the thread that makes it: a process that has just started imports DuckDB beside its search.
+    from queries import database
+
+    return database.locked(Limits(memory=memory, threads=threads))
 
 
 def _require_covered(question: Question, grant: Grant) -> None:
@@ -200,15 +184,6 @@ def _require_covered(question: Question, grant: Grant) -> None:
             f"asking {question.name}: it needs {', '.join(lacking)}, and the warrant covers "
             f"{', '.join(sorted(grant.categories)) or 'nothing'}; ask a question that needs less"
         )
-
-
-def _locked(limits: Limits) -> duckdb.DuckDBPyConnection:
-    config: dict[str, str | bool | int | float | list[str]] = {**_CLOSED}
-    config |= {"memory_limit": limits.memory, "threads": limits.threads}
-    connection = duckdb.connect(config=config)
-    for statement in _LOCKS:
-        connection.execute(statement)
-    return connection
 
 
 def _cast(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
@@ -280,37 +255,6 @@ def _filled_up(answer: pa.Table, given: pa.Table, shape: pa.Schema) -> pa.Table:
             there[field.name] = _cast(given[field.name].take(at), field.type)
     columns = [there[field.name] if field.name in there else _nothing(answer.num_rows, field.type) for field in shape]
     return pa.table(columns, schema=shape)
-
-
-def _ask(
-    connection: duckdb.DuckDBPyConnection, question: Question, parameters: dict[str, object], limits: Limits
-) -> pa.Table:
-    """Runs the one statement of `question` under a watchdog: DuckDB has no time limit of its own."""
-    watchdog = threading.Timer(limits.seconds, connection.interrupt)
-    watchdog.daemon = True
-    try:
-        if question.text not in _SELECTS:
-            statements = connection.extract_statements(question.text)
-            if len(statements) != 1 or statements[0].type is not duckdb.StatementType.SELECT:
-                raise QuestionError(f"asking {question.name}: a question is exactly one SELECT")
-            _SELECTS.add(question.text)
-        watchdog.start()
-        return connection.sql(question.text, params=parameters or None).to_arrow_table()
-    except duckdb.InterruptException:
-        problem = f"it took longer than {limits.seconds:g} seconds; ask for a shorter window"
-    except duckdb.OutOfMemoryException:
-        problem = f"it needs more than {limits.memory} of memory; ask for a shorter window or raise the limit"
-    except _OUR_MISTAKES as mistake:
-        problem = f"its SQL is wrong: {str(mistake).splitlines()[0]}"
-    except duckdb.Error as mistake:
-        # DuckDB quotes the value it stumbled on, so its words are not passed on.
-        problem = f"DuckDB stopped with {type(mistake).__name__}"
-    finally:
-        watchdog.cancel()
-        if watchdog.ident is not None:
-            watchdog.join()
-    # Outside the handlers: chained to nothing, so that no traceback shows DuckDB's words either.
-    raise QuestionError(f"asking {question.name}: {problem}")
 
 
 def _is_shown(name: str, question: Question, schema: pa.Schema, grant: Grant) -> bool:

@@ -55,6 +55,15 @@ class Question:
     describes: str
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long one run may take and how much memory it may use (`1GB`, as DuckDB writes it)."""
+
+    seconds: float = 60.0
+    memory: str = "1GB"
+    threads: int = 2
+
+
 def questions(directory: Path = SHIPPED) -> dict[str, Question]:
     """Every question of `directory`, by name. Raises `QuestionError` for a file that is not one."""
     return {path.stem: load(path) for path in sorted(directory.glob("*.sql"))}

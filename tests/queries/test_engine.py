@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 
 from ingest.record import SCHEMA
-from queries import engine
+from queries import database, engine
 from queries.questions import Question, QuestionError, load, questions
 from queries.scope import select, targets_table
 
@@ -278,7 +278,7 @@ REACHING = ("/", "httpfs", "SET ", "SECRET", "INSTALL", "enable_profiling", "get
 @pytest.mark.parametrize("sql", [sql for sql in CLOSED if any(word in sql for word in REACHING)])
 def test_duckdb_itself_refuses(sql: str) -> None:
     """What reaches beyond the database is refused by DuckDB too, not only by the rule of one SELECT."""
-    connection = engine._locked(LIMITS)
+    connection = database.locked(LIMITS)
     with pytest.raises(duckdb.Error):
         connection.execute(sql).fetchall()
     connection.close()
@@ -302,15 +302,15 @@ def test_nothing_of_an_answer_stays(grant: Make) -> None:
     """The database that answered is used again, and knows nothing of the rows, the answer or their names."""
     rows = pa.table({"a_number": [A] * 5000})
     put("SELECT a_number, row_number() OVER () AS place FROM records ORDER BY 2", grant(), rows)
-    database = engine._kept(LIMITS.memory, LIMITS.threads)
+    kept = engine._kept(LIMITS.memory, LIMITS.threads)
     put("SELECT a_number FROM records", grant(), rows)
 
-    assert engine._kept(LIMITS.memory, LIMITS.threads) is database
+    assert engine._kept(LIMITS.memory, LIMITS.threads) is kept
     for left in ("duckdb_tables()", "duckdb_views() WHERE NOT internal", "duckdb_temporary_files()"):
-        assert database.execute(f"SELECT count(*) FROM {left}").fetchall() == [(0,)]
-    assert database.execute("SELECT sum(memory_usage_bytes) FROM duckdb_memory()").fetchall() == [(0,)]
+        assert kept.execute(f"SELECT count(*) FROM {left}").fetchall() == [(0,)]
+    assert kept.execute("SELECT sum(memory_usage_bytes) FROM duckdb_memory()").fetchall() == [(0,)]
     with pytest.raises(duckdb.CatalogException):
-        database.execute("FROM records")
+        kept.execute("FROM records")
 
 
 def test_a_stream_of_no_rows_is_known(grant: Make, rows: Make, target: Make, scope: Make) -> None:
@@ -383,7 +383,7 @@ def test_a_column_of_another_type() -> None:
 HUNGRY = """
 import os, sys, tempfile
 import pyarrow as pa
-from queries import engine
+from queries import database, engine
 from queries.questions import Question, QuestionError
 marker = "MARKER" + "-31612345678-"
 rows = pa.table({"a_number": [f"{marker}{n:09d}" * 6 for n in range(400_000)]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from dataclasses import dataclass
@@ -78,6 +79,8 @@ class CommandLine:
             with CliRunner().isolation(input=typed) as (out, err, _):
                 with pytest.raises(SystemExit) as left:
                     cli.main()
+                # A process ends with its verb, and what it imported stays frozen to the end; this one goes on.
+                gc.unfreeze()
                 sys.stdout.flush()
                 sys.stderr.flush()
                 code = left.value.code
