@@ -21,8 +21,9 @@ import polars as pl
 
 from ingest import delimited, documents, fitting, parts
 from ingest.errors import FileRefused
+from ingest.learned import Learned
 from ingest.lines import EMPTY_LINE
-from ingest.plan import Learned, Plan
+from ingest.plan import Plan
 from ingest.raw import ROW, Raw
 from ingest.read import Reading, carried_out, known_words, without_content
 from ingest.slices import Slice

@@ -16,13 +16,13 @@ import pyarrow as pa
 
 from ingest.errors import FeedError, FileRefused
 from ingest.lines import codec_name
-from ingest.read import Reading, read
 from ingest.record import BY_NAME, CLASSES, PROVENANCE
 from ingest.source import Source
 from ingest.table import Table, nearest
 
 if TYPE_CHECKING:
     from ingest.feed import Feed
+    from ingest.read import Reading
 
 _NEVER: Final = datetime(2190, 1, 1, tzinfo=UTC)
 """Arrival of an example that states none: behind every time it may hold."""
@@ -107,6 +107,9 @@ def _record(table: Table) -> dict[str, Any]:
 
 def check(feed: Feed, example: Example, *, zone: str, region: str) -> None:
     """Runs `example` and raises `FeedError` with everything that is not as it promises."""
+    # Whoever asks how a feed numbers its files runs no example, and needs nothing of what reads a file.
+    from ingest.read import read
+
     where = f"feed {feed.name}, example {example.name!r}"
     source = Source(
         name=feed.name,

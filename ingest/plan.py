@@ -27,6 +27,7 @@ import polars as pl
 from ingest import planned_parties, planned_times
 from ingest.columns import out
 from ingest.combinations import Combinations
+from ingest.learned import Learned
 from ingest.mapping import CLASS, IDENTIFIED, REASON, canonical
 from ingest.planned import Draft, Unplanned, draft, word_fields
 from ingest.raw import READ_NOTE, ROW
@@ -41,13 +42,11 @@ _SHARE: Final = 8
 """A slice of which more than this part of the rows is not proven is read without a plan."""
 _PATIENCE: Final = 2
 """After so many such slices the file is read without a plan."""
-_KEPT: Final = 64
-"""Forms of files of which is remembered what was worked out."""
 _WRONG: Final = "!wrong"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Known:
+class Known:
     """What was worked out for the combinations of words: a draft of the rest, and the columns of each combination."""
 
     combinations: Combinations
@@ -69,30 +68,6 @@ class Mapped:
     given: tuple[str, ...]
 
 
-class Learned:
-    """What the plans of earlier files worked out, for those of the same feed and source. For many threads.
-
-    It holds words that fields of few words had, and no other value of a record.
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[Hashable, ...], _Known] = {}
-
-    def of(self, key: tuple[Hashable, ...]) -> _Known | None:
-        """What is known for files of that form, if anything is."""
-        return self._known.get(key)
-
-    def keep(self, key: tuple[Hashable, ...], known: _Known) -> None:
-        """Remembers it in place of what was known; all else is forgotten where it would be too much."""
-        if key not in self._known and len(self._known) >= _KEPT:
-            self.forget()
-        self._known[key] = known
-
-    def forget(self) -> None:
-        """Forgets everything."""
-        self._known.clear()
-
-
 class Plan:
     """How the slices of one file of `source` become canonical columns, as `canonical` gives them. For many threads."""
 
@@ -108,7 +83,7 @@ class Plan:
         self._least = least
         self._learned = learned or Learned()
         self._feed, self._source, self._latest = feed, source, latest
-        self._known: dict[tuple[str | None, frozenset[str]], _Known | None] = {}
+        self._known: dict[tuple[str | None, frozenset[str]], Known | None] = {}
         self._odd = planned_parties.Odd()
         self._lock = Lock()
         self._patience = _PATIENCE
@@ -156,7 +131,7 @@ class Plan:
             return None
         return _carried_out(known, self._odd, fields, which)
 
-    def _learn(self, fields: pl.DataFrame, key: tuple[str | None, frozenset[str]], lacking: _Known | None) -> None:
+    def _learn(self, fields: pl.DataFrame, key: tuple[str | None, frozenset[str]], lacking: Known | None) -> None:
         """Works out what the words of `fields`, and those known before, settle; `lacking` is what did not settle it.
 
         Nothing is left to do where another thread has learned the same meanwhile.
@@ -187,7 +162,7 @@ class Plan:
         return self._feed.digest, self._source, *key
 
 
-def _known(combinations: Combinations, sketch: Draft, mapped: pl.DataFrame) -> _Known:
+def _known(combinations: Combinations, sketch: Draft, mapped: pl.DataFrame) -> Known:
     """The columns of `mapped`, the combinations, that hold for their rows."""
     apart = {ROW, READ_NOTE, REASON, IDENTIFIED, *(f"extra_{name}" for name in sketch.feed.extra)}
     order = tuple(name for name in mapped.columns if name not in apart)
@@ -198,10 +173,10 @@ def _known(combinations: Combinations, sketch: Draft, mapped: pl.DataFrame) -> _
     alike = [one for one in columns if one.name not in nothing and one.n_unique() == 1]
     constants = tuple(pl.lit(one[0], dtype=one.dtype).alias(one.name) for one in alike)
     columns = columns.drop(*nothing, *(one.name for one in alike))
-    return _Known(combinations, sketch, columns, constants, order, frozenset(nothing))
+    return Known(combinations, sketch, columns, constants, order, frozenset(nothing))
 
 
-def _carried_out(known: _Known, odd: planned_parties.Odd, fields: pl.DataFrame, which: pl.Series) -> Mapped:
+def _carried_out(known: Known, odd: planned_parties.Odd, fields: pl.DataFrame, which: pl.Series) -> Mapped:
     """The canonical columns of `fields`, whose combinations are `which`."""
     sketch = known.draft
     looked_up = known.columns.select(pl.all().gather(which)) if known.columns.width else pl.DataFrame()

@@ -23,13 +23,14 @@ from ingest import delimited, documents, fixed
 from ingest.conditions import holds
 from ingest.errors import IngestError
 from ingest.joining import join
+from ingest.learned import Learned
 from ingest.lines import frame
 from ingest.mapping import CLASS, IDENTIFIED, REASON
-from ingest.plan import Learned, Plan
+from ingest.plan import Plan
 from ingest.raw import READ_NOTE, ROW, Raw
-from ingest.record import BY_NAME, INTERVAL_CLASSES, SCHEMA
-from ingest.sound import EVENT_ANCHOR, INTERVAL_ANCHOR, TOLERANCE, contradiction, ended
+from ingest.record import BY_NAME, SCHEMA
 from ingest.sound import FUTURE as FUTURE
+from ingest.sound import TOLERANCE, contradiction, ended
 from ingest.source import Source
 from ingest.totals import mismatches, sequence_number
 from ingest.unpack import unpack
@@ -141,17 +142,6 @@ def _by_class(kept: pl.DataFrame) -> dict[str, pl.DataFrame]:
     if kept.height and (told == told[0]).all():
         return {told[0]: kept}
     return {name: kept.filter(told == name) for name in sorted(told.unique())}
-
-
-def anchor(records: pl.DataFrame, record_class: str) -> pl.Series:
-    """The moment that puts each record of `record_class` on its day: the start; of intervals end or latest report."""
-    names = INTERVAL_ANCHOR if record_class in INTERVAL_CLASSES else EVENT_ANCHOR
-    columns = [records[name] for name in names if name in records.columns]
-    if not columns:
-        return pl.Series("anchor", [None], dtype=TYPES["start"]).new_from_index(0, records.height)
-    if len(columns) == 1 or not columns[0].null_count():
-        return columns[0].alias("anchor")
-    return records.select(pl.coalesce([column.name for column in columns]).alias("anchor")).to_series()
 
 
 def without_content(raw: Raw, feed: Feed) -> Raw:

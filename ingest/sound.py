@@ -28,8 +28,20 @@ REACH: Final = timedelta(days=1)
 EVENT_ANCHOR: Final = ("start",)
 INTERVAL_ANCHOR: Final = ("end", "reported_at", "start")
 
+_MOMENT: Final = pl.Datetime("us", "UTC")
 _OTHERS: Final = ("end", "answer", "reported_at")
 _IPV4: Final = b"\0" * 10 + b"\xff\xff"
+
+
+def anchor(records: pl.DataFrame, record_class: str) -> pl.Series:
+    """The moment that puts each record of `record_class` on its day: the start; of intervals end or latest report."""
+    names = INTERVAL_ANCHOR if record_class in INTERVAL_CLASSES else EVENT_ANCHOR
+    columns = [records[name] for name in names if name in records.columns]
+    if not columns:
+        return pl.Series("anchor", [None], dtype=_MOMENT).new_from_index(0, records.height)
+    if len(columns) == 1 or not columns[0].null_count():
+        return columns[0].alias("anchor")
+    return records.select(pl.coalesce([column.name for column in columns]).alias("anchor")).to_series()
 
 
 def ended(mapped: pl.DataFrame, record_class: str) -> pl.DataFrame:

@@ -20,8 +20,9 @@ import pyarrow.compute as pc
 
 from ingest import delimited
 from ingest.course import in_slices
+from ingest.learned import Learned
 from ingest.lines import frame
-from ingest.plan import Learned, Plan
+from ingest.plan import Plan
 from ingest.raw import REJECTIONS, ROW, Raw
 from ingest.read import Reading, _notes, _occurrences, _ordered, carried_out, without_content
 from ingest.sound import TOLERANCE

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from ingest.read import Reading, anchor
+from ingest.read import Reading
 from ingest.record import WHERE, category_of
+from ingest.sound import anchor
 from trafficvault import seen
 
 Mask = npt.NDArray[np.bool_]

@@ -11,8 +11,8 @@ from datetime import datetime
 
 import polars as pl
 
-from ingest.read import anchor
 from ingest.record import BY_NAME, category_of
+from ingest.sound import anchor
 from trafficvault import retention
 from trafficvault.policy import Policy
 

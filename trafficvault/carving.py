@@ -24,8 +24,8 @@ from types import MappingProxyType
 import polars as pl
 import pyarrow as pa
 
-from ingest.read import anchor
 from ingest.record import BY_NAME, FRAME, SCHEMA, category_of
+from ingest.sound import anchor
 from queries import scope
 from queries.scope import Scope
 from trafficvault import blanking, ended, holds, partitions, policies, retention, sealing, signing, warrants

@@ -17,9 +17,8 @@ from itertools import groupby
 import numpy as np
 import polars as pl
 
-from ingest.read import anchor
 from ingest.record import BY_NAME, CATEGORIES, FRAME, INTERVAL_CLASSES, WHEN, category_of
-from ingest.sound import EVENT_ANCHOR, INTERVAL_ANCHOR
+from ingest.sound import EVENT_ANCHOR, INTERVAL_ANCHOR, anchor
 from trafficvault import blocks, ended, partitions, retention
 from trafficvault.block_matching import Wanted
 from trafficvault.blocks import BlockFile

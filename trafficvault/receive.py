@@ -31,7 +31,7 @@ from typing import BinaryIO
 from ingest.course import Course, End, in_slices
 from ingest.errors import FeedError, FileRefused
 from ingest.feed import Feed
-from ingest.plan import Learned
+from ingest.learned import Learned
 from ingest.read import Reading, read
 from ingest.slices import SIZE, Slice, slices, slices_of
 from ingest.source import Source

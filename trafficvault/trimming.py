@@ -19,9 +19,8 @@ from typing import Any, Final
 
 import polars as pl
 
-from ingest.read import anchor
 from ingest.record import CATEGORIES, WHEN, WHERE
-from ingest.sound import EVENT_ANCHOR, INTERVAL_ANCHOR
+from ingest.sound import EVENT_ANCHOR, INTERVAL_ANCHOR, anchor
 from trafficvault import blanking, holdings, retention, rewrite
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.policy import Policy

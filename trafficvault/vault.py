@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ingest.plan import Learned
+from ingest.learned import Learned
 from ingest.source import Source
 from trafficvault.audit import AuditLog
 from trafficvault.catalogue import Catalogue

@@ -14,8 +14,9 @@ from polars.testing import assert_frame_equal
 
 from ingest.errors import FileRefused
 from ingest.feed import SHIPPED, load_feed
+from ingest.learned import KEPT, Learned
 from ingest.mapping import REASON, canonical
-from ingest.plan import _KEPT, Learned, Mapped, Plan
+from ingest.plan import Mapped, Plan
 from ingest.planned import draft
 from ingest.read import TYPES, _parse, without_content
 from tests.ingest.small_feed import FIELDS, feed, source
@@ -288,10 +289,10 @@ def test_what_a_file_taught_is_not_learned_again(monkeypatch: pytest.MonkeyPatch
     assert [after(words) for words in (range(9), range(5), range(20, 29), range(25))] == [1, 1, 2, 3]
     assert [after(words) for words in (range(29), range(30, 80), range(30, 80), range(29))] == [3, 4, 4, 5]
     assert [after(range(29), of) for of in ("test", "other")] == [5, 6]
-    assert [after(range(29), str(number)) for number in range(_KEPT)][-1] == 6 + _KEPT
-    assert after(range(29)) == 7 + _KEPT
+    assert [after(range(29), str(number)) for number in range(KEPT)][-1] == 6 + KEPT
+    assert after(range(29)) == 7 + KEPT
     learned.forget()
-    assert after(range(29)) == 8 + _KEPT
+    assert after(range(29)) == 8 + KEPT
 
 
 def test_too_many_odd_rows() -> None:

@@ -15,8 +15,9 @@ import ingest.plan
 from ingest.errors import FeedError, FileRefused, IngestError
 from ingest.feed import Feed, parse_feed
 from ingest.mapping import canonical
-from ingest.read import TYPES, anchor, read
+from ingest.read import TYPES, read
 from ingest.record import SCHEMA
+from ingest.sound import anchor
 from tests.ingest.shipped_feeds import (
     ARRIVED,
     FEEDS,

@@ -94,7 +94,8 @@ def test_a_process_that_asked_ends_without_a_word() -> None:
     """
     program = (
         "import gc; from trafficvault.cli import _started; _started(['warrant']); "
-        "from queries import engine; engine._kept('1GB', 1).execute('SELECT 1').fetchall(); print(gc.get_freeze_count())"
+        "from queries import engine; engine._kept('1GB', 1).execute('SELECT 1').fetchall(); "
+        "print(gc.get_freeze_count())"
     )
 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
