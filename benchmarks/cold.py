@@ -6,12 +6,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from datetime import datetime
-from importlib.abc import MetaPathFinder
 from pathlib import Path
-from tempfile import gettempdir
 
 from trafficvault import cli
 from trafficvault.clock import SystemClock
@@ -19,6 +16,10 @@ from trafficvault.clock import SystemClock
 
 def run_cold(moment: datetime, user: str, password: str, *arguments: str) -> None:
     """Starts the command line as `user` and waits for it. Raises `RuntimeError` with what it says when it fails."""
+    # Not at the head, nor anything else that the product does not import: the process that is timed imports it too.
+    import subprocess
+    from tempfile import gettempdir
+
     command = [sys.executable, "-m", "benchmarks.cold", moment.isoformat(), "--user", user, *arguments]
     # With its bytecode, as an installed program has it, also where the benchmark runs without.
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
@@ -30,7 +31,7 @@ def run_cold(moment: datetime, user: str, password: str, *arguments: str) -> Non
         raise RuntimeError(f"running {arguments} as a process: it ended with {done.returncode}:\n{done.stderr[-2000:]}")
 
 
-class _WithoutPandas(MetaPathFinder):
+class _WithoutPandas:
     """A peer brings it along, and pyarrow would import it: an installation has none."""
 
     def find_spec(self, fullname: str, path: object, target: object = None) -> None:
