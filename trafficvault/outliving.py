@@ -97,7 +97,7 @@ class Outliving:
             found |= {
                 (record_class, day)
                 for day in days
-                if is_told or any(retention.begins(day, term, zone) <= now for term in terms)
+                if is_told or any(retention.has_begun(day, term, zone, now) for term in terms)
             }
         return frozenset(found)
 

@@ -304,7 +304,7 @@ class Reader:
         key = record_class, day, category
         if key not in self._ends:
             term = self._rules.require_term(record_class, category)
-            self._ends[key] = retention.begins(day, term, self._rules.zone) <= self._now
+            self._ends[key] = retention.has_begun(day, term, self._rules.zone, self._now)
         return self._ends[key]
 
 

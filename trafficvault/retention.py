@@ -131,6 +131,15 @@ def begins(day: date, term: Term, zone: str) -> datetime:
     return min([_begins(day, term.lasts, zone), *(_begins(day, lapse.lasts, lapse.zone) for lapse in _over(day, term))])
 
 
+def has_begun(day: date, term: Term, zone: str, now: datetime) -> bool:
+    """Whether a record that can be of the UTC `day` has reached `term` at `now`, as `begins` has it. Of a day that is
+    far from it the calendar is not asked: a question looks at half a year of them.
+    """
+    start = datetime.combine(day, time(), UTC)
+    least = min([term.lasts.least, *(lapse.lasts.least for lapse in _over(day, term))])
+    return now - start >= least and begins(day, term, zone) <= now
+
+
 def leaves(day: date, term: Term, zone: str) -> datetime | None:
     """When the records of the UTC `day` that it would outlive by more than `LATEST` leave it by themselves: a day after
     the first of them has reached `term`, by when all of that local date have. None of a day that does not outlive them.

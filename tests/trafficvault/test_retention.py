@@ -321,3 +321,14 @@ def test_whoever_expires_within_an_hour_keeps_the_promise(day: date, term: Term,
         ended = expires_at(datetime.combine(day, time(), UTC), term, zone)
         assert by >= due(day, term, zone) + timedelta(hours=1)
         assert by <= max(ended, retention.begins(day, term, zone)) + timedelta(hours=49)
+
+
+@given(DAYS, TERMS, st.sampled_from(ZONES + ODD_ZONES), st.integers(-12, 12), st.integers(-1, 1))
+@settings(max_examples=as_many(60))
+def test_what_has_begun_is_what_begins_by_now(day: date, term: Term, zone: str, days: int, instants: int) -> None:
+    """Near the first end, by an instant too, and far from it: whether the calendar is asked or not."""
+    first = retention.begins(day, term, zone)
+    now = first + days * ONE_DAY + instants * INSTANT
+
+    assert retention.has_begun(day, term, zone, now) is (first <= now)
+    assert not retention.has_begun(day, term, zone, datetime.combine(day, time(), UTC) - INSTANT)
