@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from trafficvault import confirming, disclose, docket, wording
+from trafficvault import confirming, docket, wording
 from trafficvault.cli.door import AsJson, door
 from trafficvault.cli.files import read_text
 from trafficvault.cli.naming import READERS, full_id
@@ -90,7 +92,12 @@ def run(
 ) -> None:
     """Answer a question of an approved warrant into a package (role officer, not its approver)."""
     vault = door(context).open()
-    person = door(context).person(vault)
+    # Beside the sign-in: to stretch a password takes longer than these imports, and leaves the interpreter to them.
+    with ThreadPoolExecutor(1, "imports") as beside:
+        beside.submit(lambda: [import_module(name) for name in ("trafficvault.disclose", "queries.database")])
+        person = door(context).person(vault)
+    from trafficvault import disclose
+
     with progress("searching") as step:
         done = disclose.run(vault, person, full_id(vault, "warrant", warrant, person), out, question, step)
     if as_json:
