@@ -205,7 +205,7 @@ class Sections:
         if self._rows_of_all is not None and row is self._rows_of_all[1]:
             return self._whole_stream(at, widths)
         values = np.zeros(len(row), np.uint64)
-        for width in block_form.distinct(widths).tolist():
+        for width in np.unique(widths).tolist():
             if not width:
                 continue
             mine = widths == width
@@ -298,9 +298,7 @@ class Sections:
             ends, wanted = self._texts[1], value.encode()
             at = np.array(list(_places(wanted, self._content)), np.int64)
             entry = np.searchsorted(ends, at, "right") - 1
-            # An entry that is none stands before the first of each section.
-            none = np.searchsorted(self._pool_begin, entry + 1, "right") > np.searchsorted(self._pool_begin, entry + 1)
-            within = (at + len(wanted) <= ends[entry + 1]) & ~none
+            within = (at + len(wanted) <= ends[entry + 1]) & ~np.isin(entry, self._pool_begin - 1)
             at, entry = at[within], entry[within]
             self._found[value] = entry, (ends[entry] == at) & (ends[entry + 1] - at == len(wanted))
         return self._found[value]

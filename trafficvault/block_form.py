@@ -122,12 +122,6 @@ def rounded(bits: int) -> int:
     return whole * 8 + (0, 1, 2, 4, 4, 8, 8, 8)[rest]
 
 
-def distinct(numbers: Whole) -> Whole:
-    """Each of `numbers` once, in order. `np.unique` would first import masked arrays: 17 ms in a new process."""
-    ordered = np.sort(numbers)
-    return np.asarray(ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]])
-
-
 _CODEC = pa.Codec("zstd", compression_level=3)
 
 

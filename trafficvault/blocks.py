@@ -203,7 +203,7 @@ class BlockFile:
             ]
             sections, _ = _Unpacking(loaded).sections(wanted.category)
             within, _ = sections.of(np.flatnonzero(block_matching.holding(sections, wanted)))
-            found += [start + number for number in block_form.distinct(within).tolist()]
+            found += [start + number for number in np.unique(within).tolist()]
         return found
 
     def _load(self, number: int, blocks: Sequence[int], last: str) -> list[_Loaded]:
@@ -330,11 +330,7 @@ def _matches(loaded: Sequence[_Loaded], wanted: Wanted, unpacking: _Unpacking, *
     telling, _ = unpacking.sections(wanted.category)
     within, row = telling.of(np.flatnonzero(block_matching.holding(telling, wanted)))
     unpacking.keep(within)
-    if (
-        when
-        and len(within)
-        and wanted.divides([loaded[index][1].place.day for index in block_form.distinct(within).tolist()])
-    ):
+    if when and len(within) and wanted.divides([loaded[index][1].place.day for index in np.unique(within).tolist()]):
         sections, at = unpacking.sections(WHEN)
         inside = block_matching.inside(sections, at[within], row, wanted)
         within, row = within[inside], row[inside]
@@ -372,7 +368,7 @@ class _Unpacking:
 
     def keep(self, blocks: block_form.Whole) -> None:
         """Of sections that are not open yet only those of `blocks` are of use."""
-        self._kept = block_form.distinct(blocks)
+        self._kept = np.unique(blocks)
 
     def sections(self, category: str) -> tuple[Sections, block_form.Whole]:
         """The sections of a category, and, by the number of its block, where among them each stands."""
