@@ -6,15 +6,14 @@ equal starts, so only the files of the same class and day are searched. Their se
 compared with the stored row, column by column: a hash alone never drops a record. A record whose location has ended is
 compared without it, for the stored one may have lost it.
 
-`Recent` keeps the hashes of days lately received for, so that a day's blocks are not opened for every slice and batch.
+`trafficvault.recent` keeps the hashes of days lately received for, so that a day's blocks are not opened for every
+slice and batch.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -31,67 +30,6 @@ from trafficvault.sealed_parquet import Place
 Mask = npt.NDArray[np.bool_]
 _Without = Callable[[pl.DataFrame], pl.DataFrame]
 """Takes what has ended from rows of one class."""
-
-_BOUND: Final = 256 * 2**20
-"""Bytes of hashes that `Recent` keeps, the day last asked for apart."""
-
-
-class Recent:
-    """The seen hashes of the days lately received for, all files of a day together, sorted.
-
-    They are of one generation of the key ring: with another, days may have died, and all are dropped. A day whose files
-    are others than when it was loaded is loaded again. For use by one thread at a time.
-    """
-
-    def __init__(self) -> None:
-        self._generation = 0
-        self._days: OrderedDict[tuple[str, date], tuple[frozenset[str], seen.Hashes]] = OrderedDict()
-
-    def rows(self) -> int:
-        """How many rows' hashes are kept."""
-        return sum(len(hashes) for _, hashes in self._days.values())
-
-    def follow(self, generation: int) -> bool:
-        """Drops everything that was not loaded under `generation` of the key ring; says whether that is a new one."""
-        if generation == self._generation:
-            return False
-        self._days.clear()
-        self._generation = generation
-        return True
-
-    def of(
-        self,
-        layout: Layout,
-        custody: Custody,
-        record_class: str,
-        day: date,
-        file_ids: Iterable[str],
-        disk: Disk,
-        generation: int = 1,
-    ) -> seen.Hashes:
-        """The sorted hashes of all of `file_ids`, files under day keys of `generation`. A seen block that can't be used
-        is written anew.
-        """
-        wanted = frozenset(file_ids)
-        known = self._days.get((record_class, day))
-        if known is None or known[0] != wanted:
-            places = [Place(record_class, day, file_id, generation) for file_id in sorted(wanted)]
-            known = wanted, _united([_seen_of(layout, custody, place, disk) for place in places])
-        self._keep(record_class, day, *known)
-        return known[1]
-
-    def add(self, record_class: str, day: date, hashes: Mapping[str, seen.Hashes]) -> None:
-        """Adds files that were committed since, by their ids; nothing where their day was not loaded."""
-        known = self._days.get((record_class, day))
-        if known is not None:
-            self._keep(record_class, day, known[0] | frozenset(hashes), _united([known[1], *hashes.values()]))
-
-    def _keep(self, record_class: str, day: date, file_ids: frozenset[str], hashes: seen.Hashes) -> None:
-        self._days[record_class, day] = file_ids, hashes
-        self._days.move_to_end((record_class, day))
-        size = sum(kept.nbytes for _, kept in self._days.values())
-        while size > _BOUND and len(self._days) > 1:
-            size -= self._days.popitem(last=False)[1][1].nbytes
 
 
 def duplicates(
@@ -118,7 +56,7 @@ def duplicates(
     for file_id in file_ids:
         place = Place(record_class, day, file_id, generation)
         candidates = np.flatnonzero(~found)
-        candidates = candidates[is_in(short[candidates], _seen_of(layout, custody, place, disk))]
+        candidates = candidates[is_in(short[candidates], seen_of(layout, custody, place, disk))]
         if len(candidates):
             keys = file_keys(custody, place)
             found[candidates] |= _stored_already(layout, place, keys, rows[candidates], full[candidates], without)
@@ -147,13 +85,6 @@ def is_in(wanted: seen.Hashes, ordered: seen.Hashes) -> Mask:
         places = np.searchsorted(ordered, needles)
         found[turn] = ordered[np.minimum(places, len(ordered) - 1)] == needles
     return found
-
-
-def _united(blocks: Sequence[seen.Hashes]) -> seen.Hashes:
-    filled = [block for block in blocks if len(block)]
-    if not filled:
-        return np.zeros(0, np.uint64)
-    return filled[0] if len(filled) == 1 else np.sort(np.concatenate(filled), kind="stable")
 
 
 def _stored_already(
@@ -192,7 +123,8 @@ def _equal(left: pl.DataFrame, right: pl.DataFrame, columns: Iterable[str]) -> M
     return same
 
 
-def _seen_of(layout: Layout, custody: Custody, place: Place, disk: Disk | None) -> seen.Hashes:
+def seen_of(layout: Layout, custody: Custody, place: Place, disk: Disk | None) -> seen.Hashes:
+    """The sorted hashes of one file. With `disk`, a seen block that can't be used is written anew."""
     path = layout.seen_file(place.record_class, place.day, place.file_id)
     block = seen.read_block(path, seen_key(custody, place), f"seen {place}")
     if block is None:

@@ -12,12 +12,14 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from trafficvault import partitions
-from trafficvault.blocks import BlockFile, Outline
 from trafficvault.keys import Released
 from trafficvault.layout import Layout
-from trafficvault.sealed_parquet import Place
+
+if TYPE_CHECKING:
+    from trafficvault.blocks import BlockFile, Outline
+    from trafficvault.sealed_parquet import Place
 
 MOST_BYTES = 256 * 2**20
 """How much is kept; what was asked for longest ago goes first. A directory takes some 40 kB."""
@@ -48,6 +50,10 @@ class Openings:
         Raises `RefusedError` when they are not of one class and day with `frame` and `who` among them, or are destroyed
         by now; `FaultError` when the block file is missing or damaged.
         """
+        # Not before a question needs them: every vault that is opened has openings, and most of them stay empty.
+        from trafficvault import partitions
+        from trafficvault.blocks import BlockFile
+
         derived = released[0].derived if released else {}
         # The same keys of one ring for one file: what they derive is the same.
         name = (file_id, *((one.record_class, one.day, one.category) for one in released))

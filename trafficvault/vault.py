@@ -10,13 +10,13 @@ from ingest.source import Source
 from trafficvault.audit import AuditLog
 from trafficvault.catalogue import Catalogue
 from trafficvault.clock import Clock
-from trafficvault.duplicates import Recent
 from trafficvault.durable import Disk
 from trafficvault.holdings import Holdings
 from trafficvault.keys import KeyStore
 from trafficvault.layout import Layout
 from trafficvault.openings import Openings
 from trafficvault.policy import Policy
+from trafficvault.recent import Recent
 from trafficvault.settings import Settings
 from trafficvault.shelf import FeedShelf
 

@@ -19,7 +19,7 @@ from tests.support import SUBSCRIBER, Usage, new_vault, opened, unmeasured, usag
 from tests.thorough import LONG, as_many
 from tests.trafficvault.sliced_files import SMALL, lines, take
 from trafficvault import batch as batches
-from trafficvault import duplicates, intake, landing, partitions, receive
+from trafficvault import intake, landing, partitions, receive, recent
 from trafficvault.delivered import Delivered
 from trafficvault.progress import Progress
 from trafficvault.receive import Pace
@@ -209,13 +209,13 @@ def test_hashes_of_a_day_do_not_outlive_its_keys(vault: Vault) -> None:
     """A renewal of the key ring drops all that was loaded before it."""
     take(vault, usage(lines(60)))
     assert take(vault, usage(lines(61)), "second").duplicate == 60
-    recent = vault.recent
-    assert recent.rows() >= 61
-    recent.follow(vault.keys.generation)
-    assert recent.rows() >= 61
+    kept = vault.recent
+    assert kept.rows() >= 61
+    kept.follow(vault.keys.generation)
+    assert kept.rows() >= 61
     vault.keys.renew([], lambda generation: None)
-    recent.follow(vault.keys.generation)
-    assert recent.rows() == 0
+    kept.follow(vault.keys.generation)
+    assert kept.rows() == 0
 
 
 def test_hashes_of_files_that_changed_are_loaded_again(vault: Vault, tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_hashes_of_files_that_changed_are_loaded_again(vault: Vault, tmp_path: P
 
 def test_only_so_many_hashes_are_kept(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the bound the days not asked for lately go, and are loaded again when they are."""
-    monkeypatch.setattr(duplicates, "_BOUND", 100)
+    monkeypatch.setattr(recent, "_BOUND", 100)
     take(vault, usage(lines(60)))
     take(vault, usage(lines(61)), "second")
     assert vault.recent.rows() <= 32

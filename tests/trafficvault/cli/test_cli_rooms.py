@@ -78,8 +78,11 @@ def test_a_question_imports_no_other_act() -> None:
         "duckdb",
         "ingest.plan",
         "ingest.read",
+        "pyarrow.compute",
+        "pyarrow.parquet",
         "rfc3161_client",
         "rich",
+        "trafficvault.blocks",
         "trafficvault.disclose",
         "trafficvault.expire",
         "trafficvault.demo",
@@ -104,5 +107,5 @@ def test_a_process_that_asked_ends_without_a_word() -> None:
 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
 
-    assert int(done.stdout) > 100_000
+    assert int(done.stdout) > 10_000
     assert done.stderr == ""
