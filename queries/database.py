@@ -1,7 +1,7 @@
 """The database of a question: DuckDB in memory, which can reach nothing else, asked under a time limit.
 
-Whoever imports this brings DuckDB along, which takes longer than most questions do. So `queries.engine` imports it where
-a database is made, beside the search for the first rows, and the command line while a password is stretched.
+Whoever imports this brings DuckDB along, which takes longer than most questions do. So `queries.engine` imports it
+where a database is made, beside the search for the first rows, and the command line while a password is stretched.
 """
 
 from __future__ import annotations
