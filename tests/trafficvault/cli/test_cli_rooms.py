@@ -109,3 +109,15 @@ def test_a_process_that_asked_ends_without_a_word() -> None:
 
     assert int(done.stdout) > 10_000
     assert done.stderr == ""
+
+
+def test_words_are_read_without_pydantic() -> None:
+    """What reads the words of a command line brings no library of its own along, which would take longer than Typer."""
+    program = (
+        "import sys; from trafficvault import cli; sys.argv = ['trafficvault', '--vault', 'nowhere', 'status']; "
+        "code = cli._run(); print(code, 'pydantic' in sys.modules)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+
+    assert done.stdout.split() == ["2", "False"]
