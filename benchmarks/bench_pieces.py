@@ -20,8 +20,9 @@ from benchmarks.scale import LAST_DAY, NOW, Scale
 from benchmarks.watch import Watch
 from ingest import parts
 from ingest.course import Course
+from ingest.learned import Learned
 from ingest.occurrences import Earlier
-from ingest.plan import Learned, Mapped, Plan
+from ingest.plan import Mapped, Plan
 from ingest.raw import Raw
 from ingest.read import Reading, without_content
 from ingest.record import CATEGORIES
