@@ -183,7 +183,7 @@ def _carried_out(known: Known, odd: planned_parties.Odd, fields: pl.DataFrame, w
     values = (value.alias(name) for name, value in sketch.values.items())
     frame = fields.hstack(looked_up).lazy().with_columns(known.constants).with_columns(values).collect()
     wrong = [pl.col(_WRONG), *sketch.wrong, *(one.wrong for one in sketch.numbers if not one.proven(frame))]
-    read = [planned_parties.read(party, frame[party.text], odd) for party in sketch.parties]
+    read = planned_parties.read(sketch.parties, [frame[party.text] for party in sketch.parties], odd)
     read += [planned_times.read(time, frame) for time in sketch.times]
     extras = sketch.extras(fields)
     lazy = frame.hstack([*(one for part in read for one in part), *extras]).lazy()

@@ -5,7 +5,9 @@ All other texts of a file are few, or repeat: each is read once by `ingest.numbe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from threading import Lock
 from typing import Final
 
@@ -36,6 +38,11 @@ class PlannedParty:
     plan: NumberPlan
     region: str
     owner: str
+
+    @property
+    def numbered(self) -> tuple[NumberPlan, str, str]:
+        """What decides how its text is read."""
+        return self.plan, self.region, self.owner
 
     @property
     def withheld(self) -> str:
@@ -73,8 +80,34 @@ class Odd:
         return found.drop("text")
 
 
-def read(party: PlannedParty, raw: pl.Series, odd: Odd) -> pl.DataFrame:
-    """Number, kind and raw text of `party` in the texts `raw`, where it is withheld and where an emergency number."""
+def read(parties: Sequence[PlannedParty], texts: Sequence[pl.Series], odd: Odd) -> list[pl.DataFrame]:
+    """Number, kind and raw text of each of `parties` in its `texts`, where it is withheld and where an emergency one.
+
+    What is odd in several of them is read at once: a few texts take as long as many.
+    """
+    looked = [(party, *_looked(party, raw)) for party, raw in zip(parties, texts, strict=True)]
+    found = [frame for _, frame, _ in looked]
+    doubtful = [number for number, (_, _, rest) in enumerate(looked) if len(rest)]
+    for _, alike in groupby(doubtful, key=lambda number: parties[number].numbered):
+        those = list(alike)
+        at = [pl.Series(looked[number][2], dtype=pl.UInt32) for number in those]
+        joined = pl.concat([texts[number].gather(rows).alias("") for number, rows in zip(those, at, strict=True)])
+        told, begin = odd.of(joined, parties[those[0]]), 0
+        for number, rows in zip(those, at, strict=True):
+            mine, begin = told[begin : begin + len(rows)], begin + len(rows)
+            found[number] = pl.DataFrame([one.scatter(rows, mine[one.name]) for one in found[number]])
+    return [
+        frame.select(
+            *(pl.col(part).alias(out(f"{party.column}_{part}")) for part in ("number", "kind", "raw")),
+            pl.col("withheld").alias(party.withheld),
+            pl.col("emergency").alias(party.emergency),
+        )
+        for party, frame in zip(parties, found, strict=True)
+    ]
+
+
+def _looked(party: PlannedParty, raw: pl.Series) -> tuple[pl.DataFrame, npt.NDArray[np.int64]]:
+    """What plain numbers among `raw` come to, and where other texts are."""
     plain, plus = _plain(raw, party)
     there = raw.is_not_null()
     rest = np.flatnonzero(~plain & there.to_numpy()) if not plain.all() else np.zeros(0, np.int64)
@@ -87,15 +120,7 @@ def read(party: PlannedParty, raw: pl.Series, odd: Odd) -> pl.DataFrame:
     found = frame.select(
         number=number, kind=kind, raw=nothing["raw"], withheld=~pl.col("there"), emergency=pl.lit(value=False)
     )
-    if len(rest):
-        at = pl.Series(rest, dtype=pl.UInt32)
-        told = odd.of(raw.gather(at), party)
-        found = pl.DataFrame([one.scatter(at, told[one.name]) for one in found])
-    return found.select(
-        *(pl.col(part).alias(out(f"{party.column}_{part}")) for part in ("number", "kind", "raw")),
-        pl.col("withheld").alias(party.withheld),
-        pl.col("emergency").alias(party.emergency),
-    )
+    return found, rest
 
 
 def _plain(raw: pl.Series, party: PlannedParty) -> tuple[npt.NDArray[np.bool_], pl.Series | None]:

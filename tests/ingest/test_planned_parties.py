@@ -56,7 +56,7 @@ def same(texts: list[str | None], plan: NumberPlan, odd: Odd) -> None:
     wanted = parties(raw, plan, "NL", "acme")
 
     assert_frame_equal(
-        read(party, raw, odd).rename(
+        read([party], [raw], odd)[0].rename(
             dict(zip(("=a_number", "=a_kind", "=a_raw", "~a.withheld", "~a.emergency"), wanted.columns, strict=True))
         ),
         wanted,
@@ -68,6 +68,20 @@ def same(texts: list[str | None], plan: NumberPlan, odd: Odd) -> None:
 def test_what_numbers_says(texts: list[str | None], plan: NumberPlan, times: int) -> None:
     """Of any texts, alone and among many of one length."""
     same([*texts, *["31612345678"] * 10 * times], plan, Odd())
+
+
+@given(st.lists(st.tuples(st.lists(TEXTS, min_size=1, max_size=8), st.sampled_from(PLANS)), max_size=4))
+@settings(max_examples=as_many(60), deadline=None)
+def test_several_parties_are_read_as_each_alone(columns: list[tuple[list[str | None], NumberPlan]]) -> None:
+    """Of one plan or of several, with odd texts in all of them, in some and in none."""
+    asked = [PlannedParty(f"p{number}", "", plan, "NL", "acme") for number, (_, plan) in enumerate(columns)]
+    texts = [pl.Series("raw", column, dtype=pl.String) for column, _ in columns]
+
+    together = read(asked, texts, Odd())
+
+    assert len(together) == len(asked)
+    for party, column, found in zip(asked, texts, together, strict=True):
+        assert_frame_equal(found, read([party], [column], Odd())[0])
 
 
 @pytest.mark.parametrize("plan", PLANS)
@@ -102,4 +116,4 @@ def test_columns_in_pieces() -> None:
 
     party = PlannedParty("a", "~a", PLANS[1], "NL", "acme")
     assert parties(pieces, PLANS[1], "NL", "acme")["number"].to_list() == ["+31612345678", "112"]
-    assert read(party, pieces, Odd())["=a_number"].to_list() == ["+31612345678", "112"]
+    assert read([party], [pieces], Odd())[0]["=a_number"].to_list() == ["+31612345678", "112"]
