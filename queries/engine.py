@@ -38,6 +38,9 @@ _POSITION = "position_among_records"
 """A column beside those that a question names: where in the rows it was given a row of its answer stands."""
 _SHAPES: dict[tuple[str, pa.Schema], pa.Schema] = {}
 """What each stream has answered in this process: its columns, by its text and the columns of the rows it was given."""
+_MADE: dict[tuple[str, int], duckdb.DuckDBPyConnection] = {}
+"""The databases of this process, by their memory and threads."""
+_MOST_MADE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ def complete(records: pa.Table, schema: pa.Schema) -> pa.Table:
 
     Raises `QuestionError` when a column can't be of its type.
     """
-    whole = pa.schema([*schema, *TARGET_SCHEMA])
+    whole = _whole(schema)
     try:
         there = dict(zip(records.column_names, records.columns, strict=True))
         columns = [
@@ -66,6 +69,11 @@ def complete(records: pa.Table, schema: pa.Schema) -> pa.Table:
         # Outside the handler: Arrow quotes the value it stumbled on.
         raise QuestionError("completing the rows for a question: a column is not of the type the record gives it")
     return pa.table(columns, schema=whole)
+
+
+@lru_cache(maxsize=4)
+def _whole(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([*schema, *TARGET_SCHEMA])
 
 
 def answers(
@@ -93,9 +101,9 @@ def answers(
         given = False
         for rows in stretches:
             given = True
-            yield _answer(database(), question, complete(rows, schema), wanted, grant, bound, limits)
+            yield _of_stretch(database, question, rows, wanted, grant, bound, limits, schema)
         if not given:
-            yield _answer(database(), question, complete(pa.table({}), schema), wanted, grant, bound, limits)
+            yield _of_stretch(database, question, pa.table({}), wanted, grant, bound, limits, schema)
 
 
 def run(
@@ -139,10 +147,6 @@ def _answer(
 
     given = _withheld(records, grant)
     shape = _SHAPES.get((question.text, records.schema)) if question.kind == "stream" else None
-    if shape is not None and not records.num_rows:
-        # Row-wise: of no row it tells nothing, and its columns are known.
-        answer = shape.empty_table()
-        return answer.select([name for name in answer.column_names if _is_shown(name, question, records.schema, grant)])
     connection.register("records", given if shape is None else _telling(given, question))
     connection.register("wanted", wanted)
     answer = database.ask(connection, question, parameters, limits)
@@ -151,30 +155,61 @@ def _answer(
         answer = _filled_up(answer, given, shape)
     elif question.kind == "stream":
         _SHAPES[question.text, records.schema] = answer.schema
-    return answer.select([name for name in answer.column_names if _is_shown(name, question, records.schema, grant)])
+    return answer.select(_shown(answer.schema, question, records.schema, grant))
+
+
+def _of_stretch(
+    database: Callable[[], duckdb.DuckDBPyConnection],
+    question: Question,
+    records: pa.Table,
+    wanted: pa.Table,
+    grant: Grant,
+    parameters: dict[str, object],
+    limits: Limits,
+    schema: pa.Schema,
+) -> pa.Table:
+    """What a stream answers to `records`, which `schema` completes."""
+    shape = None if records.num_rows else _SHAPES.get((question.text, _whole(schema)))
+    if shape is not None:
+        # Row-wise: of no row it tells nothing, and its columns are known.
+        return shape.empty_table().select(_shown(shape, question, _whole(schema), grant))
+    return _answer(database(), question, complete(records, schema), wanted, grant, parameters, limits)
 
 
 @contextmanager
 def _databases(limits: Limits) -> Iterator[Callable[[], duckdb.DuckDBPyConnection]]:
     """Gives the one connection of an answer to the locked database, once that is made."""
-    with ThreadPoolExecutor(1, "question") as maker:
-        making = maker.submit(lambda: _kept(limits.memory, limits.threads).cursor())
-        try:
-            yield making.result
-        except BaseException:
-            _kept.cache_clear()
-            raise
-        finally:
-            making.result().close()
+    cursor = _cursor(limits)
+    try:
+        yield cursor
+    except BaseException:
+        _MADE.clear()
+        raise
+    finally:
+        cursor().close()
 
 
-@lru_cache(maxsize=2)
+def _cursor(limits: Limits) -> Callable[[], duckdb.DuckDBPyConnection]:
+    if (limits.memory, limits.threads) in _MADE:
+        ready = _kept(limits.memory, limits.threads).cursor()
+        return lambda: ready
+    maker = ThreadPoolExecutor(1, "question")
+    making = maker.submit(lambda: _kept(limits.memory, limits.threads).cursor())
+    maker.shutdown(wait=False)
+    return making.result
+
+
 def _kept(memory: str, threads: int) -> duckdb.DuckDBPyConnection:
     """The database of this process for so many threads: locked, and without a table or a row, whatever was asked."""
-    # Here, in the thread that makes it: a process that has just started imports DuckDB beside its search.
-    from queries import database
+    found = _MADE.get((memory, threads))
+    if found is None:
+        # Here, in the thread that makes it: a process that has just started imports DuckDB beside its search.
+        from queries import database
 
-    return database.locked(Limits(memory=memory, threads=threads))
+        if len(_MADE) >= _MOST_MADE:
+            _MADE.pop(next(iter(_MADE)), None)
+        found = _MADE[memory, threads] = database.locked(Limits(memory=memory, threads=threads))
+    return found
 
 
 def _require_covered(question: Question, grant: Grant) -> None:
@@ -257,7 +292,11 @@ def _filled_up(answer: pa.Table, given: pa.Table, shape: pa.Schema) -> pa.Table:
     return pa.table(columns, schema=shape)
 
 
-def _is_shown(name: str, question: Question, schema: pa.Schema, grant: Grant) -> bool:
-    if name in question.derived:
-        return bool(question.derived[name] & grant.columns)
-    return name not in schema.names or name in TARGET_SCHEMA.names or name in grant.columns
+def _shown(answer: pa.Schema, question: Question, schema: pa.Schema, grant: Grant) -> list[str]:
+    """The columns of an answer that the grant covers: of the record, or computed from what is covered."""
+    of_record = frozenset(schema.names) - frozenset(TARGET_SCHEMA.names) - grant.columns
+    return [
+        name
+        for name in answer.names
+        if (question.derived[name] & grant.columns if name in question.derived else name not in of_record)
+    ]

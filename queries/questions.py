@@ -22,6 +22,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 SHIPPED = Path(__file__).parent / "sql"
@@ -64,8 +65,20 @@ class Limits:
     threads: int = 2
 
 
-def questions(directory: Path = SHIPPED) -> dict[str, Question]:
-    """Every question of `directory`, by name. Raises `QuestionError` for a file that is not one."""
+def questions(directory: Path | None = None) -> dict[str, Question]:
+    """Every question of `directory`, by name; without one the shipped ones, as they were when this process first asked.
+
+    Raises `QuestionError` for a file that is not one.
+    """
+    return dict(_shipped()) if directory is None else _of(directory)
+
+
+@cache
+def _shipped() -> dict[str, Question]:
+    return _of(SHIPPED)
+
+
+def _of(directory: Path) -> dict[str, Question]:
     return {path.stem: load(path) for path in sorted(directory.glob("*.sql"))}
 
 

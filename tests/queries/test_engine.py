@@ -288,7 +288,7 @@ def test_time_is_utc(grant: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """The zone of the machine does not decide what day a record is of."""
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
-    engine._kept.cache_clear()
+    engine._MADE.clear()
     late = pa.table({"start": pa.array([datetime(2026, 6, 10, 23, tzinfo=UTC)], pa.timestamp("us", tz="UTC"))})
 
     answer = put("SELECT CAST(start AS DATE) AS day, start FROM records", grant(), late)
