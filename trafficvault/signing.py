@@ -19,6 +19,8 @@ from trafficvault.errors import FaultError
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
+_PLAIN = frozenset({type(None), bool, int, str})
+
 
 def canonical(value: object) -> bytes:
     """The one form of `value` (objects, arrays, text, integers, booleans, null). Raises `TypeError` otherwise."""
@@ -91,16 +93,19 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _require_plain(value: object) -> None:
+    if type(value) in _PLAIN:
+        return
     match value:
-        case None | bool() | int() | str():
-            return
         case list() | tuple():
-            for item in value:
-                _require_plain(item)
+            if not _PLAIN.issuperset(map(type, value)):
+                for item in value:
+                    _require_plain(item)
         case dict():
             for key, item in value.items():
                 if not isinstance(key, str):
                     raise TypeError(f"a canonical object has text keys, not {type(key).__name__}")
                 _require_plain(item)
+        case bool() | int() | str():
+            return
         case _:
             raise TypeError(f"a canonical value holds no {type(value).__name__}")

@@ -127,6 +127,54 @@ def test_any_text_survives(texts: list[str | None], tmp_path_factory: pytest.Tem
     assert pq.read_table(out / "records.parquet")["value"].to_pylist() == texts
 
 
+@pytest.mark.parametrize("rows", [0, 1, 3, 65, 600])
+def test_few_rows_are_written_as_many_are(rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a table is written at once or on threads, and waits for the next or not, the texts are the same."""
+    texts = pa.table({"value": [value for value, _ in SPREADSHEET], "none": pa.nulls(len(SPREADSHEET), pa.string())})
+    tables = [
+        pa.concat_tables([one] * 40).slice(0, rows)
+        for one in (texts, table(*(str(number) for number in range(15)), None))
+    ]
+    for number, one in enumerate(tables):
+        write(tmp_path / f"at once {number}", [one, one.slice(0, 2)])
+        write(tmp_path / f"alone {number}", [one])
+    monkeypatch.setattr(tabular, "_FEW_ROWS", -1)
+    monkeypatch.setattr(delivery, "_FEW_ROWS", -1)
+    for number, one in enumerate(tables):
+        for name, given_ in (("at once", [one, one.slice(0, 2)]), ("alone", [one])):
+            few, many = tmp_path / f"{name} {number}", tmp_path / f"{name} {number} on threads"
+            write(many, given_)
+            assert [(few / text).read_bytes() for text in tabular.NAMES[:2]] == [
+                (many / text).read_bytes() for text in tabular.NAMES[:2]
+            ]
+            assert pq.read_table(few / tabular.PARQUET).equals(pq.read_table(many / tabular.PARQUET))
+
+
+def test_a_tiny_answer_is_not_compressed(tmp_path: Path) -> None:
+    """Of a few rows Parquet is smaller without; of more, and of several tables, it is compressed."""
+    tiny, more = pa.table({"x": ["a"] * 64}), pa.table({"x": ["a"] * 65})
+    for name, tables in (("tiny", [tiny]), ("more", [more]), ("several", [tiny, tiny])):
+        write(tmp_path / name, tables)
+    codecs = {
+        name: pq.ParquetFile(tmp_path / name / tabular.PARQUET).metadata.row_group(0).column(0).compression
+        for name in ("tiny", "more", "several")
+    }
+
+    assert codecs == {"tiny": "UNCOMPRESSED", "more": "ZSTD", "several": "ZSTD"}
+
+
+_MANIFESTS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+)
+
+
+@given(_MANIFESTS)
+def test_a_manifest_is_indented(value: object) -> None:
+    """A manifest is written as the standard library writes it with an indent of two."""
+    assert delivery._indented(value) == json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)
+
+
 @given(st.binary(min_size=16, max_size=16))
 def test_addresses_are_text(packed: bytes) -> None:
     """The text of an address is the address; an IPv4-mapped one is written as IPv4."""
