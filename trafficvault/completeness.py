@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 
 from trafficvault import holdings, retention
-from trafficvault.policy import DISCLOSING, Policy
+from trafficvault.catalogue import Row
+from trafficvault.policy import DISCLOSING
 from trafficvault.sources import gaps
 from trafficvault.terms import Term
 from trafficvault.vault import Vault
@@ -24,6 +25,7 @@ from trafficvault.warrants import WarrantDocument
 
 _DAY = timedelta(days=1)
 _INSTANT = timedelta(microseconds=1)
+_FAR = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +121,11 @@ def look(
     for record_class, day in sorted(set(searched)):
         by_class[record_class].append(day.isoformat())
     with vault.catalogue.reading() as tx:
-        parts = vault.holdings.rows(tx, "partitions")
-        batches = vault.holdings.rows(tx, "batches")
-    tombs = {(row["record_class"], row["day"]) for row in parts if row["state"] != "live"}
-    # Of most days nothing is lost.
-    lost = {(row["record_class"], row["day"]): holdings.lost(row) for row in parts if row["gone"] or row["going"]}
-    ever = {row["record_class"] for row in parts}
+        parts = vault.holdings.made(tx, "partitions", _ends_of)
+        batches = vault.holdings.made(tx, "batches", _told_of)
     days = sorted({day for start, end in document.windows for day in days_of(start, end)})
     window = [day.isoformat() for day in days]
+    lows = [datetime.combine(day, time(), UTC) for day in days]
     expired: dict[str, list[str]] = {}
     partly: dict[str, list[str]] = {}
     empty: dict[str, list[str]] = {}
@@ -134,43 +133,47 @@ def look(
     lacking: dict[str, dict[str, list[str]]] = {}
     for name in by_class:
         term = rules.term_of(name)
-        if name not in ever:
+        if name not in parts.ever:
             # Nothing of this class was ever stored, so nothing of it has expired.
             continue
         if term is None:
             termless.append(name)
             continue
         searched_days = frozenset(by_class[name])
-        early = rules.early(name)
-        for day, text in zip(days, window, strict=True):
-            low = datetime.combine(day, time(), UTC)
-            if (name, text) in tombs or _has_ended(low + _DAY - _INSTANT, term, rules.zone, now):
+        early = {category: _Edge(rules.require_term(name, category), rules.zone, now) for category in rules.early(name)}
+        edge = _Edge(term, rules.zone, now)
+        sure = max(one.sure for one in (edge, *early.values()))
+        for text, low in zip(window, lows, strict=True):
+            lost = parts.lost.get((name, text), frozenset())
+            if low > sure and not lost and (name, text) not in parts.tombs:
+                # Most days: nothing of it has come to its end.
+                if text not in searched_days:
+                    empty.setdefault(name, []).append(text)
+                continue
+            if (name, text) in parts.tombs or edge.is_passed(low + _DAY - _INSTANT):
                 expired.setdefault(name, []).append(text)
                 continue
-            gone = _lost_of(rules, name, early, day, lost.get((name, text), frozenset()), now)
+            gone = _lost_of(early, low, lost)
             if any(gone.get(category) for category in needs):
                 expired.setdefault(name, []).append(text)
                 by_class[name] = [other for other in by_class[name] if other != text]
                 continue
-            if _has_ended(low, term, rules.zone, now):
+            if edge.is_passed(low):
                 partly.setdefault(name, []).append(text)
             elif text not in searched_days:
                 empty.setdefault(name, []).append(text)
                 continue
             for category in document.categories & gone.keys():
                 lacking.setdefault(name, {}).setdefault(category, []).append(text)
-    # Of most batches nothing is to be told.
-    doubtful = [row for row in batches if row["status"] == "held" or (row["status"] == "committed" and _mismatch(row))]
-    touching = [row for row in doubtful if _touches(row, window)]
-    told = [row for row in batches if row["rejected"] or row["status"] == "refused"]
-    since = [row for row in told if str(row["received_at"])[:10] >= window[0]]
+    touching = [row for row in batches.doubtful if _touches(row, window)]
+    since = [row for row in batches.told if str(row["received_at"])[:10] >= window[0]]
     return Completeness(
         searched={name: found for name, found in by_class.items() if found},
         empty=empty,
         expired=expired,
         partly_expired=partly,
         categories_expired=lacking,
-        gaps=[gap for gap in known_gaps(vault, batches) if _gap_touches(gap, window)],
+        gaps=[gap for gap in _gaps(vault, batches.unsettled) if _gap_touches(gap, window)],
         held=sorted(str(row["id"]) for row in touching if row["status"] == "held"),
         mismatched=sorted(str(row["id"]) for row in touching if row["status"] == "committed"),
         # The day of a row that could not be read is not known: each batch that came since the window began is named.
@@ -186,22 +189,19 @@ def days_of(start: datetime, end: datetime) -> list[date]:
     return [first + _DAY * step for step in range((last - first).days + 1)]
 
 
-def known_gaps(vault: Vault, batches: Sequence[dict[str, object]] | None = None) -> list[Gap]:
+def known_gaps(vault: Vault, batches: Sequence[Row] | None = None) -> list[Gap]:
     """The missing sequence numbers of every source that numbers its files."""
-    if batches is None:
-        with vault.catalogue.reading() as tx:
-            batches = vault.holdings.rows(tx, "batches")
-    by_source: dict[str, list[dict[str, object]]] = {}
-    for row in batches:
-        if row["sequence"] is not None and row["status"] not in ("refused", "withdrawn"):
-            by_source.setdefault(str(row["source"]), []).append(row)
+    if batches is not None:
+        return _gaps(vault, _told_of(batches).unsettled)
+    with vault.catalogue.reading() as tx:
+        told = vault.holdings.made(tx, "batches", _told_of)
+    return _gaps(vault, told.unsettled)
+
+
+def _gaps(vault: Vault, unsettled: Mapping[str, Sequence[Row]]) -> list[Gap]:
     found = []
-    for source, rows in sorted(by_source.items()):
-        rows.sort(key=lambda row: str(row["received_at"]))
+    for source, rows in unsettled.items():
         numbers = [int(str(row["sequence"])) for row in rows]
-        if numbers == list(range(numbers[0], numbers[0] + len(numbers))):
-            # One after the other as they came: nothing is missing, wherever they start again. No feed is loaded for it.
-            continue
         by_number = dict(zip(numbers, rows, strict=True))
         modulus = sequence_modulus(vault, source)
         for first, last in gaps(numbers, modulus):
@@ -231,23 +231,77 @@ def _day(row: dict[str, object] | None, name: str) -> str | None:
     return None if row is None or row[name] is None else str(row[name])
 
 
-def _has_ended(moment: datetime, term: Term, zone: str, now: datetime) -> bool:
-    """Whether a record of that moment has reached its term; only about the edge is the calendar asked."""
-    if not term.lapses and now - moment < term.lasts.least:
-        return False
-    return now - moment >= term.lasts.most or retention.expires_at(moment, term, zone) <= now
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """What the partitions tell: those that are dead or dying, the categories that others have lost, the classes that
+    anything was ever stored of.
+    """
+
+    tombs: frozenset[tuple[str, str]]
+    lost: Mapping[tuple[str, str], frozenset[str]]
+    ever: frozenset[str]
 
 
-def _lost_of(
-    policy: Policy, record_class: str, early: Collection[str], day: date, lost: frozenset[str], now: datetime
-) -> dict[str, bool]:
+def _ends_of(parts: Sequence[Row]) -> _Ends:
+    return _Ends(
+        frozenset((row["record_class"], row["day"]) for row in parts if row["state"] != "live"),
+        # Of most days nothing is lost.
+        {(row["record_class"], row["day"]): holdings.lost(row) for row in parts if row["gone"] or row["going"]},
+        frozenset(row["record_class"] for row in parts),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """The batches of which anything is to be told: of most there is nothing."""
+
+    doubtful: Sequence[Row]
+    told: Sequence[Row]
+    unsettled: Mapping[str, Sequence[Row]]
+    """The numbered ones, as they came, of each source whose numbers do not simply follow one another."""
+
+
+def _told_of(batches: Sequence[Row]) -> _Told:
+    by_source: dict[str, list[Row]] = {}
+    for row in batches:
+        if row["sequence"] is not None and row["status"] not in ("refused", "withdrawn"):
+            by_source.setdefault(str(row["source"]), []).append(row)
+    unsettled = {}
+    for source, rows in sorted(by_source.items()):
+        rows.sort(key=lambda row: str(row["received_at"]))
+        numbers = [int(str(row["sequence"])) for row in rows]
+        if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+            # Those that do lack nothing, wherever they start again. No feed is loaded for them.
+            unsettled[source] = rows
+    return _Told(
+        [row for row in batches if row["status"] == "held" or (row["status"] == "committed" and _mismatch(row))],
+        [row for row in batches if row["rejected"] or row["status"] == "refused"],
+        unsettled,
+    )
+
+
+class _Edge:
+    """Where a term has come to its end at `now`: only about the edge is the calendar asked."""
+
+    def __init__(self, term: Term, zone: str, now: datetime) -> None:
+        self._term, self._zone, self._now = term, zone, now
+        self.sure = _FAR if term.lapses else now - term.lasts.least
+        """A record after that has not reached it."""
+        self._passed = now - term.lasts.most
+
+    def is_passed(self, moment: datetime) -> bool:
+        """Whether a record of that moment has reached it."""
+        if moment > self.sure:
+            return False
+        return moment <= self._passed or retention.expires_at(moment, self._term, self._zone) <= self._now
+
+
+def _lost_of(early: Mapping[str, _Edge], low: datetime, lost: frozenset[str]) -> dict[str, bool]:
     """The categories that have expired of a day that lives: true where of all its records, false where of some."""
     found = dict.fromkeys(lost, True)
-    low = datetime.combine(day, time(), UTC)
-    for category in early:
-        term = policy.require_term(record_class, category)
-        if _has_ended(low, term, policy.zone, now):
-            found[category] = category in lost or _has_ended(low + _DAY - _INSTANT, term, policy.zone, now)
+    for category, edge in early.items():
+        if edge.is_passed(low):
+            found[category] = category in lost or edge.is_passed(low + _DAY - _INSTANT)
     return found
 
 

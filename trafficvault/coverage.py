@@ -78,6 +78,15 @@ class Covered:
     classes: frozenset[str]
     categories: frozenset[str]
     windows: tuple[tuple[datetime, datetime], ...]
+    _opened: frozenset[str] = field(init=False, repr=False, compare=False)
+    _dates: tuple[tuple[date, date], ...] = field(init=False, repr=False, compare=False)
+    """The UTC dates, first and last, that each window shares a moment with: it is asked about every file."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_opened", (self.categories & frozenset(CATEGORIES)) | {FRAME})
+        object.__setattr__(
+            self, "_dates", tuple(_dates_of(*window) for window in self.windows if window[0] <= window[1])
+        )
 
     def require(self, record_class: str, categories: Sequence[str], reach: tuple[date, date]) -> None:
         """Raises `RefusedError` unless class and categories are covered and a window comes within
@@ -85,11 +94,12 @@ class Covered:
         """
         if record_class not in self.classes:
             raise RefusedError(f"the warrant does not cover the class {record_class}")
-        for category in categories:
-            if category not in CATEGORIES or (category != FRAME and category not in self.categories):
-                raise RefusedError(f"the warrant does not cover the category {category}")
+        if not self._opened.issuperset(categories):
+            lacking = next(category for category in categories if category not in self._opened)
+            raise RefusedError(f"the warrant does not cover the category {lacking}")
         # Parts of a call that matches are in scope: one that crosses midnight leaves its last part on the next day.
-        if not _come_near(self.windows, *reach):
+        first, last = reach[0] - _PART_SLACK, reach[1] + _PART_SLACK
+        if not any(begin <= last and first <= end for begin, end in self._dates):
             raise RefusedError(
                 f"no target's window overlaps its records, of {reach[0].isoformat()} to {reach[1].isoformat()}"
             )
@@ -187,15 +197,16 @@ def _windows(document: Mapping[str, Any]) -> list[tuple[datetime, datetime]]:
     return windows
 
 
-def _come_near(windows: tuple[tuple[datetime, datetime], ...], first: date, last: date) -> bool:
-    """Whether a window [from, to) shares a moment with the UTC dates `first` to `last` or those beside them."""
-    near = first - _PART_SLACK, last + _PART_SLACK
-    return any(_overlaps(window, near) for window in windows)
+def _dates_of(begin: datetime, end: datetime) -> tuple[date, date]:
+    """First and last UTC date that [begin, end) shares a moment with; begin = end is the one moment they name."""
+    first, last = _date_of(begin), _date_of(end)
+    at_midnight = end.astimezone(UTC).time() == time() if date.min < last < date.max else False
+    return first, last - timedelta(days=1) if at_midnight and begin != end else last
 
 
-def _overlaps(window: tuple[datetime, datetime], reach: tuple[date, date]) -> bool:
-    """Whether [from, to) shares a moment with the UTC dates; from = to is the one moment they name."""
-    begin, end = window
-    first = datetime.combine(reach[0], time(), UTC)
-    last = datetime.combine(reach[1], time(), UTC) + timedelta(days=1)
-    return begin <= end and begin < last and (end > first or begin == end == first)
+def _date_of(moment: datetime) -> date:
+    """The UTC date of an aware moment; of one beyond the calendar its end."""
+    try:
+        return moment.astimezone(UTC).date()
+    except OverflowError:
+        return date.min if moment.year == 1 else date.max

@@ -78,7 +78,8 @@ def of(vault: Vault, until: datetime | None = None) -> Ended:
     if until is not None:
         rows = [row for row in rows if datetime.fromisoformat(row["recorded_at"]) <= until]
     key = vault.keys.custody("catalogue").key("names")
-    return Ended(key, [ending_of(row) for row in rows], waits(vault.policy), vault.policy.zone)
+    # Where no service ended nothing waits.
+    return Ended(key, [ending_of(row) for row in rows], waits(vault.policy) if rows else {}, vault.policy.zone)
 
 
 class Ended:

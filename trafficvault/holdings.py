@@ -8,13 +8,16 @@ Nothing personal is in the catalogue, and so nothing personal is kept here.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
+from typing import Any, TypeVar
 
 from ingest.record import BY_NAME
 from trafficvault.catalogue import Row, Transaction
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,7 @@ class Holdings:
 
     def __init__(self) -> None:
         self._tables: dict[str, tuple[tuple[int, int], Sequence[Row]]] = {}
+        self._made: dict[tuple[str, Callable[[Sequence[Row]], Any]], tuple[tuple[int, int], Any]] = {}
         self._files: tuple[tuple[object, object], Sequence[StoredFile]] | None = None
 
     def rows(self, tx: Transaction, table: str) -> Sequence[Row]:
@@ -49,6 +53,18 @@ class Holdings:
             rows = tuple(tx.whole(table))
             self._tables[table] = tally, rows
         return rows
+
+    def made(self, tx: Transaction, table: str, make: Callable[[Sequence[Row]], T]) -> T:
+        """What `make` makes of the rows of `table`, as long as that stands; not to be changed. Raises as `rows`.
+
+        `make` looks at nothing else, and is the same function each time.
+        """
+        tally = tx.tally_of(table)
+        known = self._made.get((table, make))
+        if known is None or known[0] != tally:
+            known = self._made[table, make] = tally, make(self.rows(tx, table))
+        found: T = known[1]
+        return found
 
     def living_files(self, tx: Transaction) -> list[StoredFile]:
         """The files of every partition whose expiry has not begun."""

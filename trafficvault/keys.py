@@ -28,6 +28,8 @@ from trafficvault.ring import UNDATED, Ring, is_row_key, is_segment_key
 
 _ACTS_WITH_RECORDS = frozenset({"receive", "compact", "rewrite", "verify", "hold"})
 """Only these get keys of records, rejections and held batches; the others get keys of what has no day."""
+_MOST_TOKENS = 8_192
+"""Of how many days, and lists of categories, tokens are kept."""
 _ACTS = _ACTS_WITH_RECORDS | {"expire", "audit", "catalogue"}
 
 
@@ -85,6 +87,15 @@ class Released:
         For what is dear to derive again. Whoever takes something out of it brings the released keys it was made of.
         """
         return self._store._derived
+
+
+def of_one_ring(released: Sequence[Released]) -> bool:
+    """Whether all are of the same store, and so of one living ring."""
+    store = released[0]._store
+    for one in released:  # noqa: SIM110  # asked for every file of a long answer
+        if one._store is not store:
+            return False
+    return True
 
 
 class KeyStore(LivingRing):
@@ -170,11 +181,11 @@ class KeyStore(LivingRing):
             covers.require(record_class, categories, reach)
         except RefusedError as refused:
             raise _unreleased(record_class, day, "/".join(categories), refused) from refused
-        there = self._living.keys
-        for name in [day_key_id(record_class, day, category, day_generation) for category in categories]:
-            if name not in there:
+        names, tokens = self._tokens(record_class, day, tuple(categories), day_generation)
+        if not names <= self._living.keys.keys():
+            for name in names:
                 self._key(name)  # refused now rather than at first use
-        return [Released(record_class, day, category, self, day_generation) for category in categories]
+        return list(tokens)
 
     def release_held(self, warrant: SignedWarrant, hold_id: str) -> bytes:
         """The key of everything that a hold carved, for a warrant that goes on from it.
@@ -195,6 +206,22 @@ class KeyStore(LivingRing):
                 f"{doing}: the warrant does not name it with `supplements`, and it is not its own freeze"
             )
         return self._key(hold_key_id(hold_id))
+
+    def _tokens(
+        self, record_class: str, day: date, categories: tuple[str, ...], day_generation: int
+    ) -> tuple[frozenset[str], tuple[Released, ...]]:
+        """The ids of the keys of one day, and the tokens for them: they hold no key, and are the same for everyone to
+        whom they are released.
+        """
+        made, place = self._living_held.tokens, (record_class, day, categories, day_generation)
+        found: tuple[frozenset[str], tuple[Released, ...]] | None = made.get(place)
+        if found is None:
+            if len(made) >= _MOST_TOKENS:
+                made.clear()
+            names = frozenset(day_key_id(record_class, day, category, day_generation) for category in categories)
+            tokens = tuple(Released(record_class, day, category, self, day_generation) for category in categories)
+            found = made[place] = names, tokens
+        return found
 
     def _drop(self) -> None:
         """Forgets the ring; what was admitted under it is admitted no more."""

@@ -34,6 +34,8 @@ class _Held:
     path: str
     mark: bytes | None = field(default=None, repr=False)
     derived: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+    tokens: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+    """What was handed out for its keys: tokens that hold none."""
 
 
 class LivingRing:
@@ -158,10 +160,12 @@ class LivingRing:
         `RefusedError` when another process has renewed it: keys that this one still holds may have been destroyed, and
         what they open is no longer to be shown.
         """
-        if not os.path.exists(self._living_held.path):  # noqa: PTH110  # asked for every file of a long answer
+        held = self._living_held
+        # Asked for every file of a long answer: of what tells whether a name is there, this is the quickest.
+        if not os.access(held.path, os.F_OK):
             self._drop()
             raise RefusedError("using the key ring: another process destroyed keys meanwhile; do it again")
-        return self._living
+        return held.ring
 
     def ensure(self, names: Iterable[str]) -> None:
         """Puts a new random key for each of `names` that has none durably into the ring, before anything uses it."""

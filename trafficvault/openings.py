@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from trafficvault.keys import Released
+from trafficvault.keys import Released, of_one_ring
 from trafficvault.layout import Layout
 
 if TYPE_CHECKING:
@@ -56,9 +56,10 @@ class Openings:
 
         derived = released[0].derived if released else {}
         # The same keys of one ring for one file: what they derive is the same.
-        name = (file_id, *((one.record_class, one.day, one.category) for one in released))
-        if name in derived and all(one.derived is derived for one in released):
-            place, salt, seals = derived[name]
+        name = (file_id, *[(one.record_class, one.day, one.category) for one in released])
+        known = derived.get(name)
+        if known is not None and of_one_ring(released):
+            place, salt, seals = known
             outline = self._recalled(place, released[0].generation)
             if outline is not None and outline.salt == salt:
                 return BlockFile(outline, seals)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from tests.support import NOW, Order, Usage, ingest, opened, signed_in, usage
+from tests.thorough import as_many
+from tests.trafficvault.calendars import MOMENTS, TERMS, ZONES
 from tests.trafficvault.prepared_vault import Prepared
-from trafficvault import completeness, expire, intake, warrants
+from trafficvault import completeness, expire, intake, retention, warrants
 from trafficvault.completeness import Completeness, Gap
+from trafficvault.period import Period
+from trafficvault.terms import Lapse, Term
 from trafficvault.vault import Vault
 
 QUESTIONS = frozenset({"activity"})
@@ -27,6 +35,23 @@ def test_the_days_of_a_window_are_utc_days() -> None:
     assert completeness.days_of(*amsterdam) == [date(2026, 11, 9), date(2026, 11, 10)]
     utc = datetime(2026, 11, 10, tzinfo=UTC), datetime(2026, 11, 11, tzinfo=UTC)
     assert completeness.days_of(*utc) == [date(2026, 11, 10)]
+
+
+@given(
+    MOMENTS, MOMENTS | st.none(), TERMS, st.sampled_from(ZONES), st.timedeltas(-timedelta(days=9), timedelta(days=9))
+)
+@settings(max_examples=as_many(60), deadline=None)
+def test_the_edge_of_a_term(now: datetime, other: datetime | None, term: Term, zone: str, off: timedelta) -> None:
+    """Whether a moment has come to its end is what the calendar says, about the edge and far from it; with a term that
+    lapsed too.
+    """
+    moment = other or now - term.lasts.nominal + off
+    lapse = Lapse(Period(days=3), zone, moment.date())
+    for one in (term, replace(term, lapses=(lapse,))):
+        edge = completeness._Edge(one, zone, now)
+        passed = retention.expires_at(moment, one, zone) <= now
+        assert edge.is_passed(moment) is passed
+        assert not (passed and moment > edge.sure)
 
 
 def test_a_window_with_nothing_missing_is_complete(stored: Vault) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
 import pytest
 
 from tests.support import Usage, ingest, new_vault, usage
+from trafficvault.catalogue import Row
 from trafficvault.errors import FaultError
 from trafficvault.holdings import Holdings
 from trafficvault.vault import Vault
@@ -34,6 +36,25 @@ def test_a_table_is_read_again_when_it_changed(vault: Vault) -> None:
         again = holdings.rows(tx, "batches")
         assert (len(first), len(again)) == (1, 2)
         assert list(again) == tx.select("batches")
+
+
+def test_what_was_made_of_a_table_is_made_again_when_it_changed(vault: Vault) -> None:
+    """Once as long as the table stands, and of no other table."""
+    holdings, made = Holdings(), []
+
+    def ids(rows: Sequence[Row]) -> list[str]:
+        made.append(len(rows))
+        return sorted(str(row["id"]) for row in rows)
+
+    def asked() -> list[str]:
+        with vault.catalogue.reading() as tx:
+            assert holdings.made(tx, "files", ids) == sorted(row["id"] for row in tx.select("files"))
+            return holdings.made(tx, "batches", ids)
+
+    first = asked()
+    assert asked() is first and made == [1, 1]
+    ingest(vault, "mvno_pipe", usage([Usage(at="20261112120000")]), "S4PGWM000002")
+    assert len(asked()) == 2 and made == [1, 1, 2, 2]
 
 
 def test_a_changed_table_is_a_fault(vault: Vault) -> None:

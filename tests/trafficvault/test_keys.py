@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.trafficvault.sealed_store import DAY, Office, Store, new_store, office
+from trafficvault import keys
 from trafficvault.coverage import SignedWarrant
 from trafficvault.errors import RefusedError
 from trafficvault.keys import Admission, Released
@@ -338,6 +339,32 @@ def test_what_was_derived_goes_with_the_ring(store: Store) -> None:
     released.derived["something"] = b"made of a key"
     store.keys.renew([], lambda generation: None)
     assert released.derived == {}
+
+
+def test_tokens_go_with_the_ring(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same day gives the same tokens, as long as there is room for them and the ring lives; each release is checked
+    all the same.
+    """
+    monkeypatch.setattr(keys, "_MOST_TOKENS", 1)
+    people = office()
+    store.keys.attach_directory(people.directory)
+    admission = store.keys.admit(people.warrant(categories=["who", "where"]))
+
+    def ask(*categories: str, reach: date = DAY) -> list[Released]:
+        return store.keys.release_each(admission, "mobile_usage", DAY, categories, (reach, reach))
+
+    (who,) = ask("who")
+    assert ask("who")[0] is who
+    assert [one.category for one in ask("who", "where")] == ["who", "where"]
+    assert ask("who")[0] is not who and ask("who")[0] == who
+    with pytest.raises(RefusedError, match="no target's window overlaps"):
+        ask("who", reach=date(2025, 1, 1))
+    store.destroy(WHO)
+    admission = store.keys.admit(people.warrant(categories=["who", "where"]))
+    with pytest.raises(RefusedError, match="not in the ring"):
+        ask("who")
+    with pytest.raises(RefusedError, match="not in the ring"):
+        ask("where", "who")
 
 
 def test_without_a_directory_nothing_is_released(tmp_path: Path) -> None:

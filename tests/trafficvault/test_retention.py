@@ -48,6 +48,13 @@ def test_a_partition_is_never_early_and_waits_for_the_first_midnight_only(day: d
     assert not expired_mask(moments, term, zone, before).all()
 
 
+@given(DAYS, TERMS, st.sampled_from(ZONES + ODD_ZONES))
+@settings(max_examples=as_many(60), deadline=None)
+def test_no_day_begins_to_end_before_the_least_of_its_term(day: date, term: Term, zone: str) -> None:
+    """Whoever asks about many days asks the calendar about those alone of which this leaves it open."""
+    assert retention.begins(day, term, zone) >= datetime.combine(day, time(), UTC) + term.lasts.least
+
+
 @given(DAYS, TERMS, st.sampled_from(ZONES + ODD_ZONES), st.integers(0, 86_400_000_000 - 1))
 @settings(max_examples=as_many(60))
 def test_no_record_of_the_day_ends_after_its_partition(day: date, term: Term, zone: str, microsecond: int) -> None:
