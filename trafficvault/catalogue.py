@@ -52,15 +52,13 @@ class Transaction:
     A table or column that does not exist and a value of another type are the caller's mistake: `KeyError`, `TypeError`.
     """
 
-    def __init__(self, link: Link, mac_key: bytes, tally: Tally, *, writable: bool) -> None:
+    def __init__(self, link: Link, mac_key: bytes, tally: tuple[int, Tally], *, writable: bool) -> None:
         self._connection = link.connection
         self._complete = link.complete
         self._mac_key = mac_key
         self._writable = writable
-        self._tally = tally
+        self._version, self._tally = tally[0], dict(tally[1])
         self._changed = False
-        # Inside a transaction this number is that of its snapshot; it moves when another connection has committed.
-        self._version: int = link.connection.execute("PRAGMA data_version").fetchone()[0]
 
     def get(self, table: str, /, **key: object) -> Row | None:
         """The row with primary key `key`, or None. Raises `FaultError` when it was changed."""
@@ -125,11 +123,12 @@ class Transaction:
         """Sets the single value `key`."""
         self.put("meta", key=key, value=value)
 
-    def finish(self) -> bool:
-        """Writes the tally when a row changed, last before COMMIT. Returns whether there is anything to commit."""
-        if self._changed:
-            _write_tally(self._connection, self._mac_key, self._tally)
-        return self._changed
+    def finish(self) -> tuple[int, Tally] | None:
+        """Writes the tally when a row changed, last before COMMIT, and returns it; None when nothing is to commit."""
+        if not self._changed:
+            return None
+        _write_tally(self._connection, self._mac_key, self._tally)
+        return self._version, self._tally
 
     def _stored(self, target: Table, key: Mapping[str, object]) -> Row | None:
         tables.require_key(target, key)
@@ -223,9 +222,12 @@ class Catalogue:
             link.connection.execute("BEGIN IMMEDIATE")
             tx = Transaction(link, self._mac_key, self._tally(link), writable=True)
             yield tx
-            if tx.finish():
+            if (tally := tx.finish()) is not None:
                 self._disk.step("before commit")
+                link.tally = None
                 link.connection.commit()
+                # Its own commit moves no version: what it wrote is what is there.
+                link.tally = tally
                 self._disk.step("after commit")
 
     @contextmanager
@@ -276,12 +278,18 @@ class Catalogue:
                     link.connection.commit()
                     self._disk.step("after commit")
 
-    def _tally(self, link: Link) -> Tally:
-        """The tally as it is now; one that is stored to the letter as before is not checked and understood again."""
+    def _tally(self, link: Link) -> tuple[int, Tally]:
+        """The tally as it is now, and of which version. It is read when another connection has committed since; one
+        that is stored to the letter as before is not checked and understood again.
+        """
+        version = link.version()
+        if link.tally is not None and link.tally[0] == version:
+            return link.tally
         stored, read = _stored_tally(link.connection), self._read
         if read is None or read[0] != stored:
             read = self._read = stored, _read_tally(stored, self._mac_key)
-        return dict(read[1])
+        link.tally = version, read[1]
+        return link.tally
 
 
 def _require_sealed(mac_key: bytes, table: Table, row: Mapping[str, object]) -> None:

@@ -72,18 +72,29 @@ def _text(stored: bytes) -> str | bytes:
 
 @dataclass(slots=True)
 class Link:
-    """An open connection, and what is known of the data as it saw them last: by table, in which version of them."""
+    """An open connection, and what is known of the data as it saw them last: by table, in which version of them; and
+    the tally, with its version.
+    """
 
     connection: sqlite3.Connection
     complete: dict[str, int] = field(default_factory=dict)
+    tally: tuple[int, dict[str, tuple[int, int]]] | None = None
+
+    def version(self) -> int:
+        """Of the data, within a transaction that of its snapshot; it moves when another connection has committed."""
+        found: int = self.connection.execute("PRAGMA data_version").fetchone()[0]
+        return found
 
 
 class Links:
-    """The connections of one process to one database. The one used last is used next: it knows most."""
+    """The connections of one process to one database. The first is used whenever nobody else uses it, and so knows
+    most: what another one commits is to it what a stranger does. Of the others the one used last is used next.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._idle: list[Link] = []
+        self._first: Link | None = None
 
     @contextmanager
     def one(self, first: str) -> Iterator[Link]:
@@ -104,6 +115,7 @@ class Links:
 
     def close(self) -> None:
         """Closes those that wait."""
+        self._first = None
         while self._idle:
             self._idle.pop().connection.close()
 
@@ -111,16 +123,21 @@ class Links:
         # Another thread may take the last one between a question for it and its taking.
         with suppress(IndexError):
             return self._idle.pop()
-        return Link(connect(self._path))
+        made = Link(connect(self._path))
+        self._first = self._first or made
+        return made
 
     def _put_back(self, link: Link) -> None:
         try:
             if link.connection.in_transaction:
                 link.connection.rollback()
         except sqlite3.Error:
+            if link is self._first:
+                self._first = None
             link.connection.close()
             return
-        self._idle.append(link)
+        behind_all = not self._idle or link is self._first or self._idle[-1] is not self._first
+        self._idle.insert(len(self._idle) - (not behind_all), link)
         if len(self._idle) > _MOST_IDLE:
             self._idle.pop(0).connection.close()
 

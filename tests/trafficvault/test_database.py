@@ -44,6 +44,22 @@ def test_the_connection_used_last_is_used_next(links: Links) -> None:
             assert third is not first and not third.complete
 
 
+def test_the_first_connection_is_used_whenever_it_is_free(links: Links) -> None:
+    """Whoever gives back another one meanwhile; one that broke is followed by the next."""
+    with links.one("BEGIN") as first:
+        with links.one("BEGIN") as second, links.one("BEGIN") as third:
+            pass
+        with links.one("BEGIN") as again:
+            assert again is second is not third
+    with links.one("BEGIN") as one, links.one("BEGIN") as other:
+        assert one is first and other is second
+    assert links._idle[-1] is first
+    with links.one("BEGIN") as broken:
+        broken.connection.close()
+    with ExitStack() as stack:
+        assert first not in [stack.enter_context(links.one("BEGIN")) for _ in range(4)]
+
+
 def test_what_was_not_committed_is_rolled_back(links: Links) -> None:
     """Whatever ends the block."""
     row = {"seq": 1, "line": "x", "seal": ""}
