@@ -24,8 +24,8 @@ _CLOSED = {
 # Global: each answer has a connection of its own. Locked last: no setting can be changed after it.
 _LOCKS = ("SET GLOBAL TimeZone = 'UTC'", "SET enable_external_access = false", "SET lock_configuration = true")
 _OUR_MISTAKES = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException, duckdb.SyntaxException)
-_SELECTS: set[str] = set()
-"""The questions that were found to be one SELECT each."""
+_SELECTS: dict[str, duckdb.Statement] = {}
+"""The questions that were found to be one SELECT each, as DuckDB reads them."""
 
 
 def locked(limits: Limits) -> duckdb.DuckDBPyConnection:
@@ -48,13 +48,14 @@ def ask(
     watchdog = threading.Timer(limits.seconds, connection.interrupt)
     watchdog.daemon = True
     try:
-        if question.text not in _SELECTS:
+        select = _SELECTS.get(question.text)
+        if select is None:
             statements = connection.extract_statements(question.text)
             if len(statements) != 1 or statements[0].type is not duckdb.StatementType.SELECT:
                 raise QuestionError(f"asking {question.name}: a question is exactly one SELECT")
-            _SELECTS.add(question.text)
+            select = _SELECTS[question.text] = statements[0]
         watchdog.start()
-        return connection.sql(question.text, params=parameters or None).to_arrow_table()
+        return connection.sql(select, params=parameters or None).to_arrow_table()
     except duckdb.InterruptException:
         problem = f"it took longer than {limits.seconds:g} seconds; ask for a shorter window"
     except duckdb.OutOfMemoryException:

@@ -172,7 +172,7 @@ def _of_stretch(
     shape = None if records.num_rows else _SHAPES.get((question.text, _whole(schema)))
     if shape is not None:
         # Row-wise: of no row it tells nothing, and its columns are known.
-        return shape.empty_table().select(_shown(shape, question, _whole(schema), grant))
+        return _nothing_of(shape, tuple(_shown(shape, question, _whole(schema), grant)))
     return _answer(database(), question, complete(records, schema), wanted, grant, parameters, limits)
 
 
@@ -223,6 +223,11 @@ def _require_covered(question: Question, grant: Grant) -> None:
 
 def _cast(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
     return column if column.type == wanted else column.cast(wanted)
+
+
+@lru_cache(maxsize=64)
+def _nothing_of(shape: pa.Schema, names: tuple[str, ...]) -> pa.Table:
+    return shape.empty_table().select(list(names))
 
 
 @lru_cache(maxsize=256)

@@ -104,7 +104,8 @@ def _require_plain(value: object) -> None:
             for key, item in value.items():
                 if not isinstance(key, str):
                     raise TypeError(f"a canonical object has text keys, not {type(key).__name__}")
-                _require_plain(item)
+                if type(item) not in _PLAIN:
+                    _require_plain(item)
         case bool() | int() | str():
             return
         case _:
