@@ -198,16 +198,10 @@ def known_gaps(vault: Vault, batches: Sequence[Row] | None = None) -> list[Gap]:
     return _gaps(vault, told.unsettled)
 
 
-def _gaps(vault: Vault, unsettled: Mapping[str, Sequence[Row]]) -> list[Gap]:
-    found = []
-    for source, rows in unsettled.items():
-        numbers = [int(str(row["sequence"])) for row in rows]
-        by_number = dict(zip(numbers, rows, strict=True))
-        modulus = sequence_modulus(vault, source)
-        for first, last in gaps(numbers, modulus):
-            before = by_number.get(first - 1 if modulus is None else (first - 1) % modulus)
-            after = by_number.get(last + 1 if modulus is None else (last + 1) % modulus)
-            found.append(Gap(source, first, last, _day(before, "first_day"), _day(after, "last_day")))
+def _gaps(vault: Vault, unsettled: Mapping[str, _Numbered]) -> list[Gap]:
+    found: list[Gap] = []
+    for source, numbered in unsettled.items():
+        found += numbered.gaps(sequence_modulus(vault, source))
     return found
 
 
@@ -251,14 +245,35 @@ def _ends_of(parts: Sequence[Row]) -> _Ends:
     )
 
 
+class _Numbered:
+    """The numbered batches of one source, as they came."""
+
+    def __init__(self, source: str, rows: Sequence[Row]) -> None:
+        self._source, self._rows = source, rows
+        self._gaps: dict[int | None, list[Gap]] = {}
+
+    def gaps(self, modulus: int | None) -> list[Gap]:
+        """What is missing between them, where the numbers start again at `modulus`; worked out once."""
+        if modulus not in self._gaps:
+            numbers = [int(str(row["sequence"])) for row in self._rows]
+            by_number = dict(zip(numbers, self._rows, strict=True))
+            found = []
+            for first, last in gaps(numbers, modulus):
+                before = by_number.get(first - 1 if modulus is None else (first - 1) % modulus)
+                after = by_number.get(last + 1 if modulus is None else (last + 1) % modulus)
+                found.append(Gap(self._source, first, last, _day(before, "first_day"), _day(after, "last_day")))
+            self._gaps[modulus] = found
+        return self._gaps[modulus]
+
+
 @dataclass(frozen=True, slots=True)
 class _Told:
     """The batches of which anything is to be told: of most there is nothing."""
 
     doubtful: Sequence[Row]
     told: Sequence[Row]
-    unsettled: Mapping[str, Sequence[Row]]
-    """The numbered ones, as they came, of each source whose numbers do not simply follow one another."""
+    unsettled: Mapping[str, _Numbered]
+    """The numbered ones of each source whose numbers do not simply follow one another."""
 
 
 def _told_of(batches: Sequence[Row]) -> _Told:
@@ -272,7 +287,7 @@ def _told_of(batches: Sequence[Row]) -> _Told:
         numbers = [int(str(row["sequence"])) for row in rows]
         if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
             # Those that do lack nothing, wherever they start again. No feed is loaded for them.
-            unsettled[source] = rows
+            unsettled[source] = _Numbered(source, rows)
     return _Told(
         [row for row in batches if row["status"] == "held" or (row["status"] == "committed" and _mismatch(row))],
         [row for row in batches if row["rejected"] or row["status"] == "refused"],
