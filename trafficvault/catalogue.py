@@ -43,6 +43,11 @@ _DURABLE, _LATER = "PRAGMA synchronous=FULL", "PRAGMA synchronous=NORMAL"
 
 Tally = dict[str, tuple[int, int]]
 """Number of rows and sum of their seals, by table."""
+Sound = dict[str, dict[str, Row]]
+"""By table, the rows whose seals were right when it was last checked whole, by their seals: the same row under the same
+key is as sound the next time. The check goes on looking at every row that is stored, and at their sum."""
+_MOST_SOUND = 65_536
+"""Of how many rows of a table they are kept."""
 
 
 class Transaction:
@@ -52,7 +57,8 @@ class Transaction:
     A table or column that does not exist and a value of another type are the caller's mistake: `KeyError`, `TypeError`.
     """
 
-    def __init__(self, link: Link, mac_key: bytes, tally: tuple[int, Tally], *, writable: bool) -> None:
+    def __init__(self, link: Link, mac_key: bytes, tally: tuple[int, Tally], sound: Sound, *, writable: bool) -> None:
+        self._sound = sound
         self._connection = link.connection
         self._complete = link.complete
         self._mac_key = mac_key
@@ -78,7 +84,7 @@ class Transaction:
         """Every row by primary key, read and checked once. Raises `FaultError`."""
         target = TABLES[table]
         found = list(statements.every(self._connection, target))
-        for fault in _row_faults(found, self._mac_key, target, self._tally[table]):
+        for fault in _row_faults(found, self._mac_key, target, self._tally[table], self._sound):
             raise _changed(fault)
         self._complete[table] = self._version
         return [_bare(row) for row in found]
@@ -147,7 +153,7 @@ class Transaction:
             raise TypeError(f"changing table {table}: this is a reading of the catalogue, not a transaction")
         target = TABLES[table]
         if self._complete.get(table) != self._version:
-            for fault in _table_faults(self._connection, self._mac_key, target, self._tally[table]):
+            for fault in _table_faults(self._connection, self._mac_key, target, self._tally[table], self._sound):
                 raise _changed(fault)
             self._complete[table] = self._version
         return target
@@ -161,6 +167,7 @@ class Catalogue:
         self._mac_key = mac_key
         self._disk = disk
         self._links = Links(path)
+        self._sound: Sound = {}
         self._read: tuple[Row, Tally] | None = None
         """The tally that was read last, as it is stored and as it was understood."""
 
@@ -220,7 +227,7 @@ class Catalogue:
         """
         with self._links.one(_DURABLE if durable else _LATER) as link:
             link.connection.execute("BEGIN IMMEDIATE")
-            tx = Transaction(link, self._mac_key, self._tally(link), writable=True)
+            tx = Transaction(link, self._mac_key, self._tally(link), self._sound, writable=True)
             yield tx
             if (tally := tx.finish()) is not None:
                 self._disk.step("before commit")
@@ -234,7 +241,7 @@ class Catalogue:
     def reading(self) -> Iterator[Transaction]:
         """A consistent view that changes nothing and holds up no writer."""
         with self._links.one("BEGIN") as link:
-            yield Transaction(link, self._mac_key, self._tally(link), writable=False)
+            yield Transaction(link, self._mac_key, self._tally(link), self._sound, writable=False)
 
     def check(self) -> list[str]:
         """Every fault of the catalogue as a sentence; none when it is whole. Never raises for what it finds on disk."""
@@ -333,22 +340,35 @@ def _write_tally(connection: sqlite3.Connection, mac_key: bytes, tally: Tally) -
 
 
 def _table_faults(
-    connection: sqlite3.Connection, mac_key: bytes, table: Table, tally: tuple[int, int] | None
+    connection: sqlite3.Connection,
+    mac_key: bytes,
+    table: Table,
+    tally: tuple[int, int] | None,
+    sound: Sound | None = None,
 ) -> Iterator[str]:
     """Faults of one table: its changed rows, then whether its rows are those of `tally` (None: it can't be read)."""
-    yield from _row_faults(statements.every(connection, table), mac_key, table, tally)
+    yield from _row_faults(statements.every(connection, table), mac_key, table, tally, sound)
 
 
-def _row_faults(rows: Iterable[Row], mac_key: bytes, table: Table, tally: tuple[int, int] | None) -> Iterator[str]:
-    """As `_table_faults`, of all its `rows`."""
+def _row_faults(
+    rows: Iterable[Row], mac_key: bytes, table: Table, tally: tuple[int, int] | None, sound: Sound | None
+) -> Iterator[str]:
+    """As `_table_faults`, of all its `rows`. What they are is kept in `sound`, where that is given."""
     count, total, changed = 0, 0, 0
+    before, now = ({} if sound is None else sound.get(table.name, {})), dict[str, Row]()
     for row in rows:
-        if not tables.is_sealed(mac_key, table, row):
+        seal = row[SEAL]
+        if not tables.is_same(table, row, before.get(seal)) and not tables.is_sealed(mac_key, table, row):
             changed += 1
             yield f"{tables.row_name(table, row)}: changed"
-        elif table.name != "meta" or row["key"] != TALLY:
+            continue
+        if len(now) < _MOST_SOUND:
+            now[seal] = row
+        if table.name != "meta" or row["key"] != TALLY:
             total = (total + int(row[SEAL], 16)) % _MODULUS
             count += 1
+    if sound is not None:
+        sound[table.name] = now
     if tally is None:
         return
     if count + changed != tally[0]:

@@ -304,6 +304,46 @@ def test_a_table_is_checked_again_only_after_another_has_written(
     assert len(calls) == 4  # the tally, and the rows of that table
 
 
+def test_what_was_found_sound_is_compared(
+    catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row to the letter as before is as sound when another has written; one changed or gone is found all the same."""
+    path = tmp_path / "catalogue.db"
+    with catalogue.transaction() as tx:
+        fill(tx)
+    tamper(path, "UPDATE outbox SET seq = 1 WHERE seq = 1")
+    with catalogue.reading() as tx:
+        known = tx.whole("files")
+    sealed: list[str] = []
+    real = tables.is_sealed
+
+    def counted(mac_key: bytes, table: Table, row: Mapping[str, object]) -> bool:
+        sealed.append(table.name)
+        return real(mac_key, table, row)
+
+    monkeypatch.setattr(tables, "is_sealed", counted)
+    tamper(path, "UPDATE outbox SET seq = 1 WHERE seq = 1")
+    with catalogue.reading() as tx:
+        assert tx.get("files", id="nobody's") is None and tx.whole("files") == known
+    assert sealed == []
+    tamper(path, "UPDATE files SET rows = rows + 1 WHERE id = ?", known[0]["id"])
+    with catalogue.reading() as tx, pytest.raises(FaultError, match="changed"):
+        tx.get("files", id="nobody's")
+    tamper(path, "UPDATE files SET rows = rows - 1 WHERE id = ?", known[0]["id"])
+    tamper(path, "DELETE FROM files WHERE id = ?", known[0]["id"])
+    with catalogue.reading() as tx, pytest.raises(FaultError, match="it has 2 rows where the tally says 3"):
+        tx.get("files", id="nobody's")
+
+
+def test_a_fraction_is_not_the_integer_that_it_equals() -> None:
+    """To Python it is; no column holds one."""
+    table, row = TABLES["outbox"], {"seq": 1, "line": "x", "seal": "y"}
+
+    assert tables.is_same(table, row, dict(row))
+    assert not tables.is_same(table, row | {"seq": 1.0}, row)
+    assert not tables.is_same(table, row, None)
+
+
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0")), st.integers(-(2**63), 2**63 - 1))
 def test_seals_tell_every_two_rows_apart(text: str, number: int) -> None:
     """The seal of a row is its own: of no other value, and not of the same values in another table."""
