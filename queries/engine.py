@@ -148,7 +148,8 @@ def _answer(
     given = _withheld(records, grant)
     shape = _SHAPES.get((question.text, records.schema)) if question.kind == "stream" else None
     connection.register("records", given if shape is None else _telling(given, question))
-    connection.register("wanted", wanted)
+    if "wanted" in _named(question.text):
+        connection.register("wanted", wanted)
     answer = database.ask(connection, question, parameters, limits)
     connection.unregister("records")
     if shape is not None:
@@ -290,9 +291,13 @@ def _filled_up(answer: pa.Table, given: pa.Table, shape: pa.Schema) -> pa.Table:
     """
     there = dict(zip(answer.column_names, answer.columns, strict=True))
     at = there.pop(_POSITION, None)
-    for field in shape if at is not None else ():
-        if field.name not in there and given[field.name].null_count < given.num_rows:
-            there[field.name] = _cast(given[field.name].take(at), field.type)
+    if at is not None:
+        # Rows are mostly given in the order that they are asked for in.
+        is_as_given = len(at) == given.num_rows and np.array_equal(at.to_numpy(), np.arange(len(at)))
+        lacking = {field.name: field.type for field in shape if field.name not in there}
+        for name, column in zip(given.column_names, given.columns, strict=True):
+            if name in lacking and column.null_count < given.num_rows:
+                there[name] = _cast(column if is_as_given else column.take(at), lacking[name])
     columns = [there[field.name] if field.name in there else _nothing(answer.num_rows, field.type) for field in shape]
     return pa.table(columns, schema=shape)
 

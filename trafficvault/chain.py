@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -37,7 +38,7 @@ ENTRIES_PER_SEGMENT = 10_000
 CLOCKS = ("jumped", "back")
 VERSION = 2
 _VERSIONS = (1, VERSION)
-_TAIL_BYTES = 65536
+_NEAR_BYTES, _TAIL_BYTES = 8192, 65536
 _MOST_FAULTS = 100
 _NAME = re.compile(r"[0-9]{8}\.log")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -183,8 +184,13 @@ def ends_with(directory: Path, head: Head, size: int = ENTRIES_PER_SEGMENT) -> b
     if head.seq == 0 or not path.is_file() or (directory / _name(number + 1)).exists():
         return False
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-        whole, torn = _split(file.read())
+        end = file.seek(0, os.SEEK_END)
+        for tail in (_NEAR_BYTES, _TAIL_BYTES):
+            file.seek(max(0, end - tail))
+            whole, torn = _split(file.read())
+            if torn or len(whole) > 1:
+                # What the first of them lacks is not asked for.
+                break
     if torn or not whole:
         return False
     try:

@@ -8,6 +8,7 @@ one that never was; `verify` names it until the next entry makes it anew.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 
 from trafficvault import sealing, signing
@@ -38,8 +39,9 @@ class Memory:
         """Puts `head` in place of what was remembered, durably. The caller is the only one who writes to the log."""
         content = signing.canonical({"v": _VERSION, "seq": head.seq, "hash": head.hash})
         # Here and not when the keys are opened: that may be while another process writes its part.
-        for path in sorted(self._path.parent.glob(f"{self._path.name}{PART}*")):
-            self._disk.remove(path)
+        begun = f"{self._path.name}{PART}"
+        for name in sorted(name for name in os.listdir(self._path.parent) if name.startswith(begun)):  # noqa: PTH208  # twice in each act
+            self._disk.remove(self._path.with_name(name))
         self._disk.create(self._path, sealing.seal(self._key(), content, self._place))
 
     def recall(self) -> Head | None:
