@@ -54,6 +54,7 @@ OFFSET_CLASSES = ("mobile_usage", "roaming_notice", "bundle_notice")
 NUMBER_COLUMNS = ("a_number", "a_asserted", "b_number", "c_number")
 
 _CALL = ("source", "correlation_id")
+_NO_CALLS = pl.DataFrame(schema={**dict.fromkeys(_CALL, pl.String), ANSWER_DAY: pl.Date})
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +93,13 @@ def calls(records: pl.DataFrame, scope: Scope) -> pl.DataFrame:
     """Source, correlation id and answer day of the calls of several parts in which a target is found inside its window:
     what `call_filter` takes. The day is null where `records` has no column `answer_day`.
     """
-    frame = _checked(records, scope)
+    _require_inside(records, scope)
+    if not _has_parts(records):
+        return _NO_CALLS
+    frame = records.with_row_index("_row")
     parts = _parts(frame).rename({"_day": ANSWER_DAY})
     if parts.is_empty():
-        return parts.select(*_CALL, ANSWER_DAY)
+        return _NO_CALLS
     # Of most answers no row is a part of several, and what is looked for among none is found at once.
     found = matching.hits(frame.join(parts, on="_row", how="semi"), scope.targets).filter("inside")
     return parts.join(found, on="_row", how="semi").select(*_CALL, ANSWER_DAY).unique()
@@ -169,29 +173,39 @@ def _in_order(joined: pl.DataFrame) -> pl.DataFrame:
 
 
 def _checked(records: pl.DataFrame, scope: Scope) -> pl.DataFrame:
+    _require_inside(records, scope)
+    return records.with_row_index("_row")
+
+
+def _require_inside(records: pl.DataFrame, scope: Scope) -> None:
     if "record_class" not in records.columns:
         raise ScopeError("selecting rows: they do not tell their class; add a column record_class")
     outside = sorted(_classes(records["record_class"]) - scope.classes, key=str)
     if outside:
         raise ScopeError(f"selecting rows: class {outside[0]} is not in the scope ({', '.join(sorted(scope.classes))})")
-    return records.with_row_index("_row")
 
 
 def _classes(told: pl.Series) -> set[str | None]:
-    """The classes of the rows: mostly one, as a glance tells."""
-    if len(told) and not told.null_count() and not (told != told[0]).any():
+    """The classes of the rows: mostly one, or none at all, as a glance tells."""
+    if not len(told):
+        return set()
+    if not told.null_count() and not (told != told[0]).any():
         return {told[0]}
     return set(told.unique().to_list())
 
 
 def _parts(frame: pl.DataFrame) -> pl.DataFrame:
     """The rows that are one part of several of a call: `_row`, source, correlation id and the day they answer to."""
-    if not {*_CALL, "part"} <= set(frame.columns) or not _is_several(frame["part"]):
+    if not _has_parts(frame):
         return pl.DataFrame(schema={"_row": pl.UInt32, **dict.fromkeys(_CALL, pl.String), "_day": pl.Date})
     day = pl.col(ANSWER_DAY) if ANSWER_DAY in frame.columns else pl.lit(None, pl.Date)
     several = (pl.col("part") != "only") & pl.col("source").is_not_null() & pl.col("correlation_id").is_not_null()
     calls = (pl.col(name).cast(pl.String) for name in _CALL)
     return frame.filter(several.fill_null(False)).select("_row", *calls, _day=day)
+
+
+def _has_parts(frame: pl.DataFrame) -> bool:
+    return bool(frame.height) and {*_CALL, "part"} <= set(frame.columns) and _is_several(frame["part"])
 
 
 def _is_several(part: pl.Series) -> bool:
