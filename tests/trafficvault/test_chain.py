@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -101,3 +102,19 @@ def test_a_signature_in_capitals_is_a_change() -> None:
         chain.follow(
             chain.genesis(VAULT), Line(1, signing.canonical(line), "00000001.log"), signing.public_key_of(SIGNING_KEY)
         )
+
+
+@pytest.mark.parametrize("length", [10, 9_000, 70_000])
+def test_the_end_of_a_log_is_seen_from_its_last_bytes(tmp_path: Path, length: int) -> None:
+    """Of short lines and of long ones; a line that is longer than what is looked at can't be told."""
+    heads, lines = [chain.genesis("a vault")], []
+    for body in ("x" * 50, "y" * length, "z" * length):
+        lines.append(chain.write_line(heads[-1], "2026-11-20T09:00:00.000000Z", body, None, SIGNING_KEY))
+        heads.append(Head(heads[-1].seq + 1, json.loads(lines[-1])["hash"]))
+    path = tmp_path / "00000001.log"
+    path.write_bytes(b"".join(line + b"\n" for line in lines))
+
+    assert chain.ends_with(tmp_path, heads[-1]) is (length < 65_536)
+    assert not chain.ends_with(tmp_path, heads[-2])
+    path.write_bytes(path.read_bytes()[:-1])
+    assert not chain.ends_with(tmp_path, heads[-1])
