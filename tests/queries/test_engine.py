@@ -331,6 +331,15 @@ def test_answers_do_not_see_one_another(grant: Make) -> None:
             other().execute("FROM records")
 
 
+def test_few_databases_are_kept(grant: Make) -> None:
+    """A limit that was changed twice leaves two, and the oldest goes."""
+    engine._MADE.clear()
+    made = [engine._kept(memory, 1) for memory in ("100MB", "200MB", "300MB")]
+
+    assert list(engine._MADE.values()) == made[1:]
+    assert engine._kept("300MB", 1) is made[2]
+
+
 def test_a_database_that_failed_is_dropped(grant: Make) -> None:
     """After a question that failed, the next is answered by a database of its own."""
     put("SELECT 1 AS one", grant())

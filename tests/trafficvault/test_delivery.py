@@ -194,6 +194,15 @@ def test_fixed_and_large_addresses(tmp_path: Path) -> None:
     assert "abc" not in str(refused.value)
 
 
+def test_times_of_another_unit_or_zone(tmp_path: Path) -> None:
+    """Whatever the unit and the zone of a column, its times are told in UTC and microseconds."""
+    times = pa.array([NOON], pa.timestamp("ms", "Asia/Tokyo"))
+    write(tmp_path / "out", [pa.table({"at": times})])
+
+    assert read_csv(tmp_path / "out")[0]["at"] == "2026-06-10T12:00:00.250000Z"
+    assert pq.read_table(tmp_path / "out" / "records.parquet").schema.field("at").type == pa.timestamp("us", "UTC")
+
+
 def test_tables_of_other_columns(tmp_path: Path) -> None:
     """Tables of one package have one schema, and a broken one leaves nothing."""
     with pytest.raises(FaultError, match="other columns"):

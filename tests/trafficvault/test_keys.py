@@ -367,6 +367,15 @@ def test_tokens_go_with_the_ring(store: Store, monkeypatch: pytest.MonkeyPatch) 
         ask("where", "who")
 
 
+def test_tokens_of_two_rings_are_told_apart(tmp_path: Path) -> None:
+    """Of the same class, day and category, but of another vault."""
+    one, other = (
+        Released("mobile_usage", DAY, "who", new_store(tmp_path / name).keys) for name in ("one vault", "another")
+    )
+
+    assert one == other and keys.of_one_ring([one, one]) and not keys.of_one_ring([one, other])
+
+
 def test_without_a_directory_nothing_is_released(tmp_path: Path) -> None:
     """No signature can be checked, so none counts."""
     store, people = new_store(tmp_path), office()
