@@ -13,6 +13,14 @@ import pytest
 from trafficvault.crew import Crew, Turn
 
 
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """A shell that starts the tests in the background has their process ignore interrupts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_each_thing_is_done_once_and_its_turn_is_in_order(workers: int) -> None:
     """Whoever does it; one that takes no turn holds up nobody."""
