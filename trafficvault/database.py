@@ -136,8 +136,9 @@ class Links:
                 self._first = None
             link.connection.close()
             return
-        behind_all = not self._idle or link is self._first or self._idle[-1] is not self._first
-        self._idle.insert(len(self._idle) - (not behind_all), link)
+        # As a slice, for the same reason as in `_taken`.
+        first_waits = any(last is self._first for last in self._idle[-1:])
+        self._idle.insert(len(self._idle) - first_waits, link)
         if len(self._idle) > _MOST_IDLE:
             self._idle.pop(0).connection.close()
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trafficvault import database, statements
-from trafficvault.database import Links
+from trafficvault.database import Link, Links
 from trafficvault.errors import FaultError, VaultError
 from trafficvault.tables import TABLES
 
@@ -58,6 +58,26 @@ def test_the_first_connection_is_used_whenever_it_is_free(links: Links) -> None:
         broken.connection.close()
     with ExitStack() as stack:
         assert first not in [stack.enter_context(links.one("BEGIN")) for _ in range(4)]
+
+
+class _Taken(list[Link]):
+    """Idle connections, the last of which another thread takes right after each question whether there is any."""
+
+    def __bool__(self) -> bool:
+        found = len(self) > 0
+        if found:
+            self.pop().connection.close()
+        return found
+
+
+def test_a_connection_is_given_back_while_another_thread_takes_the_last(links: Links) -> None:
+    """Nothing that was done is reported as failed for it, and the connection is there for the next."""
+    with links.one("BEGIN"), links.one("BEGIN") as second:
+        links._idle = _Taken()
+        links._idle.append(Link(sqlite3.connect(":memory:")))
+    links._idle = list(links._idle)
+
+    assert second in links._idle
 
 
 def test_what_was_not_committed_is_rolled_back(links: Links) -> None:
