@@ -147,6 +147,9 @@ class Transaction:
         count, total = self._tally[table]
         self._tally[table] = (count + step, (total + step * int(seal, 16)) % _MODULUS)
         self._changed = True
+        if step < 0:
+            # What is deleted or replaced is not to stay in memory: the table may not be checked whole again for long.
+            self._sound.get(table, {}).pop(seal, None)
 
     def _require_complete(self, table: str, *, write: bool = False) -> Table:
         if write and not self._writable:

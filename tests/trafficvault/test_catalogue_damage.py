@@ -335,6 +335,28 @@ def test_what_was_found_sound_is_compared(
         tx.get("files", id="nobody's")
 
 
+def test_a_row_that_goes_is_not_kept_in_memory(catalogue: Catalogue, tmp_path: Path) -> None:
+    """Neither one that this process deletes or replaces, nor, once it looks at the table, one that another did."""
+    with catalogue.transaction() as tx:
+        for seq, line in enumerate(("deleted here", "replaced here", "deleted there"), 1):
+            tx.put("outbox", seq=seq, line=line)
+    tamper(tmp_path / "catalogue.db", "UPDATE outbox SET seq = 1 WHERE seq = 1")
+
+    def kept() -> set[object]:
+        return {row["line"] for row in catalogue._sound["outbox"].values()}
+
+    with catalogue.transaction() as tx:
+        assert len(tx.select("outbox")) == len(kept()) == 3
+        tx.delete("outbox", seq=1)
+        tx.put("outbox", seq=2, line="in its place")
+    assert kept() == {"deleted there"}
+    with closing(Catalogue.open(tmp_path / "catalogue.db", KEY, Disk())) as other, other.transaction() as tx:
+        tx.delete("outbox", seq=3)
+    with catalogue.reading() as tx:
+        tx.select("outbox")
+    assert kept() == {"in its place"}
+
+
 def test_a_fraction_is_not_the_integer_that_it_equals() -> None:
     """To Python it is; no column holds one."""
     table, row = TABLES["outbox"], {"seq": 1, "line": "x", "seal": "y"}
