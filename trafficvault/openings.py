@@ -56,7 +56,7 @@ class Openings:
 
         derived = released[0].derived if released else {}
         # The same keys of one ring for one file: what they derive is the same.
-        name = (file_id, *[(one.record_class, one.day, one.category) for one in released])
+        name = (file_id, *[(one.record_class, one.day, one.category, one.day_generation) for one in released])
         known = derived.get(name)
         if known is not None and of_one_ring(released):
             place, salt, seals = known

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,19 @@ def test_what_is_kept_holds_no_key(vault: Vault) -> None:
         openings.blocks(vault.layout, released(vault, admission, file, "frame", "when"), file.file_id)
     with pytest.raises(RefusedError, match="not the frame key"):
         openings.blocks(vault.layout, released(vault, admission, file, "who"), file.file_id)
+
+
+def test_what_is_kept_of_one_generation_opens_nothing_for_another(vault: Vault) -> None:
+    """Tokens for day keys of another generation are looked up as any: there are none, and two generations don't mix."""
+    openings, admission, (file, *_) = Openings(), admission_of(vault), files_of(vault)
+    keys = released(vault, admission, file, "frame", "who")
+    openings.blocks(vault.layout, keys, file.file_id)
+    others = [replace(one, day_generation=2) for one in keys]
+
+    with pytest.raises(RefusedError, match="not in the ring"):
+        openings.blocks(vault.layout, others, file.file_id)
+    with pytest.raises(RefusedError, match="others of one class and day"):
+        openings.blocks(vault.layout, [keys[0], others[1]], file.file_id)
 
 
 def test_what_is_kept_has_a_bound(vault: Vault) -> None:
