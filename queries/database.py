@@ -25,7 +25,7 @@ _CLOSED = {
 _LOCKS = ("SET GLOBAL TimeZone = 'UTC'", "SET enable_external_access = false", "SET lock_configuration = true")
 _OUR_MISTAKES = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException, duckdb.SyntaxException)
 _SELECTS: dict[str, duckdb.Statement] = {}
-"""The questions that were found to be one SELECT each, as DuckDB reads them."""
+"""The questions that were found to be one SELECT each, as DuckDB reads them: no more than there are files of them."""
 
 
 def locked(limits: Limits) -> duckdb.DuckDBPyConnection:

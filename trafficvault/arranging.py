@@ -20,9 +20,10 @@ import numpy as np
 from ingest.record import SCHEMA, category_of
 from trafficvault import ordering, partitions, sealed_parquet, seen
 from trafficvault.block_form import ROWS, order_key
+from trafficvault.block_lists import Lists
 from trafficvault.block_posting import OrderKeys, Posting
 from trafficvault.block_writing import Builder
-from trafficvault.blocks import BlockFile, Lists
+from trafficvault.blocks import BlockFile
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError, RefusedError
 from trafficvault.keys import Custody

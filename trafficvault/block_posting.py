@@ -133,7 +133,7 @@ def _numbered(
     codes, texts = rows.codes(name), rows.texts[name]
     places = np.flatnonzero(codes)
     found = texts.hashes(family).take(codes[places])
-    alike, posted = np.flatnonzero(found == order.hashes(family).take(places)), len(places)
+    alike, there = np.flatnonzero(found == order.hashes(family).take(places)), len(places)
     if len(alike):
         # Two texts of one hash need not be one text.
         those = places[alike]
@@ -141,7 +141,7 @@ def _numbered(
         kept = np.ones(len(places), np.bool_)
         kept[alike[equal]] = False
         places, found = places[kept], found[kept]
-    return postings.pairs(found, blocks.take(places)), len(places) < posted
+    return postings.pairs(found, blocks.take(places)), len(places) < there
 
 
 def _texts(

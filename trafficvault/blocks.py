@@ -26,7 +26,8 @@ from ingest.record import BY_NAME, CATEGORIES, SCHEMA, WHEN, WHO, category_of
 from trafficvault import block_directory, block_form, block_matching, postings
 from trafficvault.block_decoding import Sections
 from trafficvault.block_directory import Directory
-from trafficvault.block_form import DIRECTORY, FIRST_KEY_BYTES, MAGIC, POSTINGS, SALT_BYTES, SECTION, Seals
+from trafficvault.block_form import DIRECTORY, MAGIC, POSTINGS, SALT_BYTES, SECTION, Seals
+from trafficvault.block_lists import Lists
 from trafficvault.block_matching import CELLS, Wanted
 from trafficvault.errors import FaultError, RefusedError, UsageError
 from trafficvault.sealed_parquet import Place, polars_type
@@ -58,38 +59,6 @@ class Outline:
     def under(self, file_keys: Mapping[str, bytes]) -> BlockFile:
         """The block file, opened with these keys and not read again. Raises `RefusedError` without that of `who`."""
         return BlockFile(self, Seals.of(self.place, file_keys, self.salt))
-
-
-@dataclass(frozen=True, slots=True)
-class Lists:
-    """By what rows are found: the first key of each block, and the posting lists."""
-
-    first_keys: list[bytes] = field(repr=False)
-    prefixes: frozenset[int]
-    by_order: frozenset[str] | None
-    bits: int
-    hashes: postings.Hashes = field(repr=False)
-    blocks: postings.Hashes = field(repr=False)
-
-    @classmethod
-    def of(
-        cls, first_keys: list[bytes], prefixes: Iterable[int], by_order: Iterable[str], pairs: postings.Hashes
-    ) -> Lists:
-        """As a file has them whose blocks begin with these order keys and whose identifiers stand in `pairs`, but for
-        those of the families `by_order` that the order of rows finds.
-        """
-        bits = postings.kept_bits(len(pairs))
-        # As NumPy gives them back: without the zeros that fill them up.
-        keys = [key[:FIRST_KEY_BYTES].rstrip(b"\0") for key in first_keys]
-        return cls(keys, frozenset(prefixes), frozenset(by_order), bits, *postings.split(pairs, bits))
-
-    def differs_from(self, other: Lists) -> bool:
-        """Whether a row would be found here and not there, or the other way round."""
-        mine, its = (self.first_keys, self.prefixes, self.bits), (other.first_keys, other.prefixes, other.bits)
-        same = np.array_equal(self.hashes, other.hashes) and np.array_equal(self.blocks, other.blocks)
-        # A file of before tells no families, and is looked up in for all of them.
-        told = None not in (self.by_order, other.by_order)
-        return mine != its or not same or (told and self.by_order != other.by_order)
 
 
 class BlockFile:

@@ -15,6 +15,7 @@ from queries.scope import Target
 from tests.trafficvault import block_house as house
 from tests.trafficvault.block_house import busy, opened
 from trafficvault import block_directory, block_matching, blocks
+from trafficvault.block_lists import Lists
 from trafficvault.block_matching import Wanted
 from trafficvault.block_posting import OrderKeys, Posting
 from trafficvault.packing import Packing, Rows
@@ -82,11 +83,11 @@ def test_a_file_that_says_otherwise_is_found_out(
     rows, posting = busy(5000), Posting()
     posting.add(Rows(rows, {}), OrderKeys(Rows(rows, {})))
     keys, pairs = [key.encode() for key in rows["a_number"].gather_every(1024)], posting.pairs()
-    sound = blocks.Lists.of(keys, posting.prefixes, posting.by_order, pairs)
+    sound = Lists.of(keys, posting.prefixes, posting.by_order, pairs)
     file = opened(tmp_path / "x.blocks", rows)
 
     assert not sound.differs_from(file.lists())
-    assert blocks.Lists.of(keys, posting.prefixes, told, pairs).differs_from(file.lists())
+    assert Lists.of(keys, posting.prefixes, told, pairs).differs_from(file.lists())
 
     without("by_order", monkeypatch)
     assert not sound.differs_from(opened(tmp_path / "old.blocks", rows).lists())
