@@ -341,12 +341,17 @@ def test_few_databases_are_kept(grant: Make) -> None:
 
 
 def test_a_database_that_failed_is_dropped(grant: Make) -> None:
-    """After a question that failed, the next is answered by a database of its own."""
-    put("SELECT 1 AS one", grant())
+    """After a question that failed, the next is answered by a database of its own, of its own rows: one that the
+    database which went had read too.
+    """
+    count = "SELECT count(*) AS rows FROM records WHERE a_number IS NOT NULL"
+    put(count, grant())
     before = engine._kept(LIMITS.memory, LIMITS.threads)
     with pytest.raises(QuestionError):
         put("SELECT CAST('x' AS INTEGER)", grant())
     assert engine._kept(LIMITS.memory, LIMITS.threads) is not before
+    before.close()
+    assert put(count, grant(), pa.table({"a_number": [A, B, None]})).to_pylist() == [{"rows": 2}]
 
 
 def test_a_runaway_question_is_stopped(grant: Make) -> None:
