@@ -207,8 +207,8 @@ def _kept(memory: str, threads: int) -> duckdb.DuckDBPyConnection:
         # Here, in the thread that makes it: a process that has just started imports DuckDB beside its search.
         from queries import database
 
-        if len(_MADE) >= _MOST_MADE:
-            _MADE.pop(next(iter(_MADE)), None)
+        for oldest in list(_MADE)[: len(_MADE) + 1 - _MOST_MADE]:
+            _MADE.pop(oldest, None)
         found = _MADE[memory, threads] = database.locked(Limits(memory=memory, threads=threads))
     return found
 
