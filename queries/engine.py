@@ -10,6 +10,7 @@ while the first rows are still being looked for.
 
 from __future__ import annotations
 
+import atexit
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -41,6 +42,8 @@ _SHAPES: dict[tuple[str, pa.Schema], pa.Schema] = {}
 _MADE: dict[tuple[str, int], duckdb.DuckDBPyConnection] = {}
 """The databases of this process, by their memory and threads."""
 _MOST_MADE = 2
+# Before Python ends: DuckDB complains on stderr of what is left, as what a module kept from the collector holds is.
+atexit.register(_MADE.clear)
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,12 +95,13 @@ def test_a_question_imports_no_other_act() -> None:
     assert told.split() == []
 
 
-def test_a_process_that_asked_ends_without_a_word() -> None:
+@pytest.mark.parametrize("first", ["", "from queries import engine; "])
+def test_a_process_that_asked_ends_without_a_word(first: str) -> None:
     """What a verb imports stays out of the collector's way to the end, and DuckDB, which comes later, has nothing to
-    complain of then.
+    complain of then: also where the verb brings along, first, what keeps a database.
     """
     program = (
-        "import gc; from trafficvault.cli import _started; _started(['warrant']); "
+        f"import gc; {first}from trafficvault.cli import _started; _started(['warrant']); "
         "from queries import engine; engine._kept('1GB', 1).execute('SELECT 1').fetchall(); "
         "print(gc.get_freeze_count())"
     )
