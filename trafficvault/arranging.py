@@ -19,6 +19,7 @@ import numpy as np
 
 from ingest.record import SCHEMA, category_of
 from trafficvault import ordering, partitions, sealed_parquet, seen
+from trafficvault.block_cells import CellPosting
 from trafficvault.block_form import ROWS, order_key
 from trafficvault.block_lists import Lists
 from trafficvault.block_posting import OrderKeys, Posting
@@ -154,14 +155,16 @@ def fault(layout: Layout, custody: Custody, place: Place, row_sum: str) -> str |
         columns = [name for name in SCHEMA.names if category_of(name, place.record_class) in keys]
         rows = total = 0
         file, posting, first_keys = BlockFile.open(path, place, keys), Posting(), list[bytes]()
+        cells = CellPosting(place.record_class)
         for frame in file.every(columns):
             rows += frame.height
             total = (total + partitions.total_of(frame, columns)) % 2**64
             there = Rows(frame, {})
             order = OrderKeys(there)
             posting.add(there, order)
+            cells.add(there)
             first_keys += [key.encode() for key in order.texts().gather_every(ROWS)]
-        made = Lists.of(first_keys, posting.prefixes, posting.by_order, posting.pairs())
+        made = Lists.of(first_keys, posting.prefixes, posting.by_order, posting.pairs(), cells.pairs())
         if made.differs_from(file.lists()):
             return "its posting lists or first keys are not those of its rows, so lookups would miss some"
         found = partitions.row_sum_of(custody, place, rows, total).partition(":")

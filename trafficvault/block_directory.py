@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -13,14 +13,63 @@ from ingest.record import CATEGORIES
 from trafficvault import block_form, signing
 from trafficvault.block_form import FIRST_KEY_BYTES, ROWS
 
+_COUNTED = np.dtype([("bits", "<u4"), ("chunks", "<u4")])
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Where a posting list stands in a file, chunk by chunk."""
+
+    bits: int
+    """How many bits it keeps of a hash."""
+    firsts: npt.NDArray[np.uint64] = field(repr=False)
+    """The first hash of each chunk."""
+    ends: npt.NDArray[np.int64] = field(repr=False)
+    """Where each chunk begins in the file, and the last one's end."""
+
+    @classmethod
+    def of(cls, bits: int, firsts: npt.NDArray[np.uint64], lengths: npt.NDArray[np.uint32], begin: int) -> Index:
+        """Of a list that begins at that place, with chunks of these lengths."""
+        return cls(bits, firsts, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]) + begin)
+
+    @classmethod
+    def parse(cls, content: bytes, begin: int) -> Index:
+        """The inverse of `index`, for a list that begins at that place."""
+        bits, chunks = np.frombuffer(content, _COUNTED, 1)[0].tolist()
+        firsts = np.frombuffer(content, "<u8", chunks, _COUNTED.itemsize)
+        lengths = np.frombuffer(content, "<u4", chunks, _COUNTED.itemsize + firsts.nbytes)
+        return cls.of(bits, firsts, lengths, begin)
+
+    def spans(self, chunks: Iterable[int]) -> list[tuple[int, int]]:
+        """From where to where those chunks stand in the file."""
+        return [(int(self.ends[chunk]), int(self.ends[chunk + 1])) for chunk in chunks]
+
+    @property
+    def nbytes(self) -> int:
+        """How much memory its arrays take."""
+        return int(self.firsts.nbytes + self.ends.nbytes)
+
+    def chunks(self, hashes: Iterable[int]) -> dict[int, list[int]]:
+        """The chunks among which pairs of these 64-bit hashes would stand, each with the kept bits of those."""
+        found: dict[int, list[int]] = {}
+        for hashed in hashes:
+            kept = hashed >> (64 - self.bits)
+            low = int(self.firsts.searchsorted(np.uint64(kept), "left")) - 1
+            for chunk in range(max(low, 0), int(self.firsts.searchsorted(np.uint64(kept), "right"))):
+                found.setdefault(chunk, []).append(kept)
+        return found
+
+
+def index(bits: int, chunks: list[tuple[int, int]]) -> bytes:
+    """The content of an index that stands by itself. `chunks` are first hash and length of each."""
+    return np.array([(bits, len(chunks))], _COUNTED).tobytes() + _arrays(chunks)
+
 
 @dataclass(frozen=True, slots=True)
 class Directory:
     """What is kept of a block file that was opened. It holds the beginnings of some identifiers, so it is sealed."""
 
     rows: int
-    bits: int
-    """How many bits its posting lists keep of a hash."""
     prefixes: tuple[int, ...]
     """The lengths, in 128 bits, that its addresses were posted with."""
     by_order: frozenset[str] | None
@@ -28,15 +77,15 @@ class Directory:
     ends: npt.NDArray[np.int64]
     """Where each section begins, block by block and category by category, and the last one's end."""
     first_keys: npt.NDArray[np.bytes_]
-    chunk_firsts: npt.NDArray[np.uint64]
-    chunk_ends: npt.NDArray[np.int64]
-    """Where each chunk of the posting lists begins, and the last one's end."""
+    posted: Index
+    """Of the posting lists."""
+    cells: tuple[int, int, int] | None
+    """Where the list of cells begins, where its index does, and the index's end; None where the file has none."""
 
     @property
     def nbytes(self) -> int:
         """How much memory its arrays take."""
-        arrays = (self.ends, self.first_keys, self.chunk_firsts, self.chunk_ends)
-        return sum(int(array.nbytes) for array in arrays)
+        return int(self.ends.nbytes + self.first_keys.nbytes) + self.posted.nbytes
 
     @property
     def blocks(self) -> int:
@@ -52,11 +101,6 @@ class Directory:
         low = int(self.first_keys.searchsorted(key, "left")) - 1
         return range(max(low, 0), int(self.first_keys.searchsorted(key, "right")))
 
-    def chunks_of_hash(self, kept: int) -> range:
-        """The chunks among which the pairs of a hash, of `bits` bits, would stand."""
-        low = int(self.chunk_firsts.searchsorted(np.uint64(kept), "left")) - 1
-        return range(max(low, 0), int(self.chunk_firsts.searchsorted(np.uint64(kept), "right")))
-
 
 def dump(
     rows: int,
@@ -66,9 +110,12 @@ def dump(
     by_order: Iterable[str],
     bits: int,
     chunks: list[tuple[int, int]],
+    cells: tuple[int, int] | None,
 ) -> bytes:
-    """The content of a directory: a header line, then arrays. `chunks` are first hash and length of each."""
-    header = {
+    """The content of a directory: a header line, then arrays. `chunks` are first hash and length of each, `cells` the
+    lengths of the list of cells and of its index.
+    """
+    header: dict[str, object] = {
         "kind": "blocks",
         "form": block_form.form(),
         "rows": rows,
@@ -77,15 +124,21 @@ def dump(
         "prefixes": sorted(prefixes),
         "by_order": sorted(by_order),
     }
+    if cells is not None:
+        header["cells"] = list(cells)
     return b"".join(
         [
             signing.canonical(header) + b"\n",
             np.array(lengths, "<u4").tobytes(),
             np.array(first_keys, f"S{FIRST_KEY_BYTES}").tobytes(),
-            np.array([first for first, _ in chunks], "<u8").tobytes(),
-            np.array([length for _, length in chunks], "<u4").tobytes(),
+            _arrays(chunks),
         ]
     )
+
+
+def _arrays(chunks: list[tuple[int, int]]) -> bytes:
+    firsts, lengths = ([chunk[place] for chunk in chunks] for place in range(2))
+    return np.array(firsts, "<u8").tobytes() + np.array(lengths, "<u4").tobytes()
 
 
 def parse(content: bytes, end: int) -> Directory:
@@ -106,10 +159,12 @@ def parse(content: bytes, end: int) -> Directory:
         arrays.append(np.frombuffer(body, type_, count, at))
         at += arrays[-1].nbytes
     ends = np.concatenate([[0], np.cumsum(arrays[0], dtype=np.int64)])
-    chunk_ends = np.concatenate([[0], np.cumsum(arrays[3], dtype=np.int64)]) + ends[-1]
-    if chunk_ends[-1] != end:
+    posted = Index.of(header["bits"], arrays[2], arrays[3], int(ends[-1]))
+    behind, cells = int(posted.ends[-1]), None
+    if "cells" in header:
+        cells = behind, behind + header["cells"][0], behind + sum(header["cells"])
+        behind = cells[-1]
+    if behind != end:
         raise ValueError("the block file is longer or shorter than its directory says")
     by_order = frozenset(header["by_order"]) if "by_order" in header else None
-    return Directory(
-        header["rows"], header["bits"], tuple(header["prefixes"]), by_order, ends, arrays[1], arrays[2], chunk_ends
-    )
+    return Directory(header["rows"], tuple(header["prefixes"]), by_order, ends, arrays[1], posted, cells)

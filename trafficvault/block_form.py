@@ -19,7 +19,7 @@ import polars as pl
 import pyarrow as pa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from ingest.record import CATEGORIES, COLUMNS, SCHEMA, WHO, columns_of
+from ingest.record import CATEGORIES, COLUMNS, SCHEMA, WHEN, WHERE, WHO, columns_of
 from trafficvault import sealing
 from trafficvault.errors import RefusedError
 from trafficvault.sealed_parquet import Place
@@ -38,6 +38,11 @@ FIRST_KEY_BYTES = 24
 
 SECTION, POSTINGS, DIRECTORY = 0, 1, 2
 """Kinds of sealed things; part of the nonce and of the associated data."""
+CELLS = "cells"
+"""What the list of cells is sealed under, as if it were a category: the keys of all of `CELLS_TELL`."""
+CELLS_TELL = (WHO, WHERE, WHEN)
+CELL_COLUMNS = ("start_cell", "end_cell")
+"""The columns in which a cell is found."""
 
 HEAD = np.dtype([("rows", "<u4"), ("entries", "<u4")])
 COLUMN = np.dtype(
@@ -146,12 +151,21 @@ class Seals:
                 key = who if category == WHO else who + file_keys[category]
                 cipher = AESGCM(sealing.derive(key, "blocks", place.file_id, category, salt.hex()))
                 ciphers[category] = cipher, f"blocks {place} {category} ".encode()
+        if all(category in file_keys for category in CELLS_TELL):
+            keys = b"".join(file_keys[category] for category in CELLS_TELL)
+            cipher = AESGCM(sealing.derive(keys, "blocks", place.file_id, CELLS, salt.hex()))
+            ciphers[CELLS] = cipher, f"blocks {place} {CELLS} ".encode()
         return cls(ciphers)
 
     @property
     def categories(self) -> Collection[str]:
         """The categories that are open."""
-        return self._ciphers.keys()
+        return [name for name in CATEGORIES if name in self._ciphers]
+
+    @property
+    def cells(self) -> bool:
+        """Whether all is open that the list of cells tells of, and so that list."""
+        return CELLS in self._ciphers
 
     def seal(self, category: str, kind: int, index: int, content: bytes) -> bytes:
         """Ciphertext and tag of the thing of that kind and number."""

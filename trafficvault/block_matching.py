@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from ingest.record import BY_NAME, WHERE, WHO
 from queries.scope import Target
-from trafficvault import postings, prefixes
+from trafficvault import block_cells, postings, prefixes
 from trafficvault.block_decoding import Sections
-from trafficvault.block_form import FIRST_KEY_BYTES, Whole
+from trafficvault.block_form import CELL_COLUMNS, FIRST_KEY_BYTES, Whole
 
 Mask = npt.NDArray[np.bool_]
 
@@ -29,8 +29,6 @@ FAMILY_OF_TYPE = {
     **{name: name for name in ("imsi", "imei", "iccid", "line", "user", "session", "mac", "email")},
 }
 """The types of target that posting lists answer, and the family they are posted in."""
-CELLS = ("start_cell", "end_cell")
-"""The columns in which a cell is found."""
 MOMENTS = ("start", "end", "reported_at")
 """The columns by which a row is held against a window."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -77,7 +75,7 @@ class Wanted:
     @property
     def category(self) -> str:
         """The category whose sections tell which rows match: that of cells, as far as there are columns of them."""
-        return WHERE if self.cells and not self.columns.isdisjoint(CELLS) else WHO
+        return WHERE if self.cells and not self.columns.isdisjoint(CELL_COLUMNS) else WHO
 
     def divides(self, days: Sequence[date]) -> bool:
         """Whether the window ends within most of those days, so that some of their records lie outside."""
@@ -86,6 +84,10 @@ class Wanted:
         begins = [(datetime(day.year, day.month, day.day, tzinfo=UTC) - _EPOCH) // _INSTANT for day in days]
         first, behind = self.window
         return 2 * sum(begin < first or begin + _DAY > behind for begin in begins) > len(days)
+
+    def cell_hashes(self) -> list[int]:
+        """The 64-bit hashes to look for in the list of cells of a file."""
+        return block_cells.hashes_of(self.cells, self.window)
 
     def hashes(self, lengths: Iterable[int]) -> list[int]:
         """The 64-bit hashes to look for in a file whose addresses have these prefix lengths."""
@@ -133,7 +135,7 @@ def holding(sections: Sections, wanted: Wanted) -> Mask:
     """Which rows of the sections of `wanted.category` may hold what is wanted."""
     found = np.zeros(int(sections.rows.sum()), np.bool_)
     if wanted.cells:
-        for column in CELLS:
+        for column in CELL_COLUMNS:
             if column in wanted.columns and not sections.is_absent(column):
                 found |= sections.holds(column, wanted.cells)
         return found

@@ -16,8 +16,10 @@ import polars as pl
 
 from ingest.record import CATEGORIES, WHO
 from trafficvault import block_directory, block_form, postings
+from trafficvault.block_cells import CellPosting
 from trafficvault.block_encoding import Frame
 from trafficvault.block_form import (
+    CELLS,
     DIRECTORY,
     FIRST_KEY_BYTES,
     MAGIC,
@@ -49,6 +51,7 @@ class Builder:
         self._salt = os.urandom(SALT_BYTES)
         self._seals = Seals.of(place, file_keys, self._salt)
         self._posting = Posting()
+        self._cells = CellPosting(place.record_class) if self._seals.cells else None
         self._rest = pl.DataFrame()
         self._texts: Mapping[str, Texts] = {}
         self._rows = 0
@@ -95,9 +98,10 @@ class Builder:
         if not self._rows:
             raise FaultError(f"writing the blocks of {self._place}: there are no rows to write")
         self._settle()
-        bits, chunks = self._write_postings()
+        bits, chunks = self._write_postings(self._posting.pairs(), WHO)
+        cells = None if self._cells is None else self._write_cells(self._cells)
         told = self._posting.prefixes, self._posting.by_order
-        content = block_directory.dump(self._rows, self._lengths, self._first_keys, *told, bits, chunks)
+        content = block_directory.dump(self._rows, self._lengths, self._first_keys, *told, bits, chunks, cells)
         sealed = self._seals.seal(WHO, DIRECTORY, 0, content)
         self._file.write(sealed + self._salt + len(sealed).to_bytes(4, "little") + MAGIC)
         self._file.close()
@@ -120,6 +124,8 @@ class Builder:
         self._first_keys += [key.encode()[:FIRST_KEY_BYTES] for key in keys[:-1]]
         self._rows += frame.height
         self._posting.add(rows, order)
+        if self._cells is not None:
+            self._cells.add(rows)
 
     def _put(self, sections: list[list[bytes | None]], first: int) -> None:
         """Seals and writes blocks from the `first` on, given category by category, while the next are encoded."""
@@ -136,13 +142,22 @@ class Builder:
             self._sealing.result()
             self._sealing = None
 
-    def _write_postings(self) -> tuple[int, list[tuple[int, int]]]:
-        """How many bits a hash keeps, and first hash and length of each chunk."""
-        joined = self._posting.pairs()
+    def _write_cells(self, cells: CellPosting) -> tuple[int, int]:
+        """The lengths of the list of cells and of its index; nothing is written where there are none."""
+        joined = cells.pairs()
+        if not len(joined):
+            return 0, 0
+        bits, chunks = self._write_postings(joined, CELLS)
+        index = self._seals.seal(CELLS, DIRECTORY, 0, block_directory.index(bits, chunks))
+        self._file.write(index)
+        return sum(length for _, length in chunks), len(index)
+
+    def _write_postings(self, joined: postings.Hashes, category: str) -> tuple[int, list[tuple[int, int]]]:
+        """Writes pairs. How many bits a hash keeps, and first hash and length of each chunk."""
         bits, chunks = postings.kept_bits(len(joined)), []
         for index, start in enumerate(range(0, len(joined), postings.CHUNK)):
             hashed, blocks = postings.split(joined[start : start + postings.CHUNK], bits)
-            sealed = self._seals.seal(WHO, POSTINGS, index, postings.pack(hashed, blocks))
+            sealed = self._seals.seal(category, POSTINGS, index, postings.pack(hashed, blocks))
             self._file.write(sealed)
             chunks.append((int(hashed[0]), len(sealed)))
         return bits, chunks

@@ -12,7 +12,6 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
@@ -25,10 +24,10 @@ from cryptography.exceptions import InvalidTag
 from ingest.record import BY_NAME, CATEGORIES, SCHEMA, WHEN, WHO, category_of
 from trafficvault import block_directory, block_form, block_matching, postings
 from trafficvault.block_decoding import Sections
-from trafficvault.block_directory import Directory
-from trafficvault.block_form import DIRECTORY, MAGIC, POSTINGS, SALT_BYTES, SECTION, Seals
+from trafficvault.block_directory import Directory, Index
+from trafficvault.block_form import CELL_COLUMNS, CELLS, DIRECTORY, MAGIC, POSTINGS, SALT_BYTES, SECTION, Seals
 from trafficvault.block_lists import Lists
-from trafficvault.block_matching import CELLS, Wanted
+from trafficvault.block_matching import Wanted
 from trafficvault.errors import FaultError, RefusedError, UsageError
 from trafficvault.sealed_parquet import Place, polars_type
 
@@ -117,54 +116,74 @@ class BlockFile:
     def lists(self) -> Lists:
         """Everything by which it finds rows, to be compared with what its rows give."""
         directory = self._directory
+        told = frozenset(directory.prefixes), directory.by_order, directory.posted.bits
+        try:
+            index = self._cells()
+            cells = None if index is None else self._list(CELLS, index)
+            return Lists(directory.first_keys.tolist(), *told, *self._list(WHO, directory.posted), cells)
+        except (OSError, ValueError, InvalidTag) as problem:
+            raise _fault(self.place) from problem
+
+    def _list(self, category: str, index: Index) -> tuple[postings.Hashes, postings.Hashes]:
+        """All hashes of a posting list, and their blocks."""
         found = [(np.zeros(0, np.uint64), np.zeros(0, np.uint64))]
-        try:
-            sealed = _read(self._path, list(pairwise(directory.chunk_ends.tolist())))
-            for chunk, content in enumerate(sealed):
-                unsealed = self.seals.unseal(WHO, POSTINGS, chunk, content)
-                found.append(postings.unpack(unsealed, int(directory.chunk_firsts[chunk])))
-        except (OSError, InvalidTag) as problem:
-            raise _fault(self.place) from problem
+        for chunk, content in enumerate(_read(self._path, index.spans(range(len(index.firsts))))):
+            unsealed = self.seals.unseal(category, POSTINGS, chunk, content)
+            found.append(postings.unpack(unsealed, int(index.firsts[chunk])))
         hashed, blocks = (np.concatenate(part) for part in zip(*found, strict=True))
-        told = frozenset(directory.prefixes), directory.by_order, directory.bits
-        return Lists(directory.first_keys.tolist(), *told, hashed, blocks)
+        return hashed, blocks
 
-    def _chunks(self, wanted: Wanted) -> tuple[set[int], list[tuple[bytes, int, list[int]]]]:
-        """The blocks that the order of rows names, and the chunks of the posting lists that may name others."""
-        directory = self._directory
-        found: set[int] = set()
-        for family, keys in wanted.keys.items():
-            if directory.by_order is None or family in directory.by_order:
-                for key in keys:
-                    found.update(directory.blocks_of_key(key))
-        hashes: dict[int, list[int]] = {}
-        for hashed in wanted.hashes(directory.prefixes):
-            kept = hashed >> (64 - directory.bits)
-            for chunk in directory.chunks_of_hash(kept):
-                hashes.setdefault(chunk, []).append(kept)
-        spans = [(int(directory.chunk_ends[chunk]), int(directory.chunk_ends[chunk + 1])) for chunk in hashes]
+    def _cells(self) -> Index | None:
+        """Of the list of cells; None where the file has none, or was opened without something that it tells."""
+        told = self._directory.cells
+        if told is None or not self.seals.cells:
+            return None
+        begin, at, end = told
+        if at == end:
+            return Index.of(0, np.zeros(0, np.uint64), np.zeros(0, np.uint32), begin)
+        (sealed,) = _read(self._path, [(at, end)])
+        return Index.parse(self.seals.unseal(CELLS, DIRECTORY, 0, sealed), begin)
+
+    def _named(self, wanted: Wanted) -> tuple[set[int], list[_Chunk]]:
+        """The blocks that are known to be looked into, and the chunks of a posting list that may name others."""
         try:
-            sealed = _read(self._path, spans) if spans else []
-            return found, [
-                (self.seals.unseal(WHO, POSTINGS, chunk, content), int(directory.chunk_firsts[chunk]), hashes[chunk])
-                for chunk, content in zip(hashes, sealed, strict=True)
-            ]
-        except (OSError, InvalidTag) as problem:
+            if wanted.cells:
+                return self._of_cells(wanted)
+            directory, found = self._directory, set[int]()
+            for family, keys in wanted.keys.items():
+                if directory.by_order is None or family in directory.by_order:
+                    for key in keys:
+                        found.update(directory.blocks_of_key(key))
+            return found, self._chunks(WHO, directory.posted, wanted.hashes(directory.prefixes))
+        except (OSError, ValueError, InvalidTag) as problem:
             raise _fault(self.place) from problem
 
-    def _blocks_holding(self, wanted: Wanted) -> list[int]:
-        """The blocks that hold a wanted cell, by the sections of all blocks that tell it, which are short."""
-        if wanted.columns.isdisjoint(CELLS):
-            return []
+    def _of_cells(self, wanted: Wanted) -> tuple[set[int], list[_Chunk]]:
+        """As `_named`, of cells: without a list of them, by the sections of all blocks."""
+        if wanted.columns.isdisjoint(CELL_COLUMNS):
+            return set(), []
         _require_open(self, {wanted.category})
-        at, ends, found = CATEGORIES.index(wanted.category), self._directory.ends, list[int]()
+        index = self._cells()
+        if index is None:
+            return self._blocks_holding(wanted), []
+        return set(), self._chunks(CELLS, index, wanted.cell_hashes())
+
+    def _chunks(self, category: str, index: Index, hashes: Iterable[int]) -> list[_Chunk]:
+        """Those chunks of a posting list that may have one of `hashes`."""
+        asked = index.chunks(hashes)
+        sealed = _read(self._path, index.spans(asked)) if asked else []
+        return [
+            (self.seals.unseal(category, POSTINGS, chunk, content), int(index.firsts[chunk]), asked[chunk])
+            for chunk, content in zip(asked, sealed, strict=True)
+        ]
+
+    def _blocks_holding(self, wanted: Wanted) -> set[int]:
+        """The blocks that hold a wanted cell, by the sections of all blocks that tell it, which are short."""
+        at, ends, found = CATEGORIES.index(wanted.category), self._directory.ends, set[int]()
         for start in range(0, self._directory.blocks, _BATCH):
             places = range(start, min(start + _BATCH, self._directory.blocks))
             spans = [ends[block * len(CATEGORIES) + at :][:2].tolist() for block in places]
-            try:
-                contents = _read(self._path, [(begin, end) for begin, end in spans])
-            except OSError as problem:
-                raise _fault(self.place) from problem
+            contents = _read(self._path, [(begin, end) for begin, end in spans])
             # As if nothing stood before the section: nothing of the block but it was read.
             loaded = [
                 (0, self, block, memoryview(content), begin, [begin] * (at + 1) + [end])
@@ -172,7 +191,7 @@ class BlockFile:
             ]
             sections, _ = _Unpacking(loaded).sections(wanted.category)
             within, _ = sections.of(np.flatnonzero(block_matching.holding(sections, wanted)))
-            found += [start + number for number in np.unique(within).tolist()]
+            found.update(start + number for number in np.unique(within).tolist())
         return found
 
     def _load(self, number: int, blocks: Sequence[int], last: str) -> list[_Loaded]:
@@ -207,6 +226,9 @@ _Loaded = tuple[int, BlockFile, int, memoryview, int, list[int]]
 """Number of the file among those asked, the file, the block, what was read with it, where that began in the file, and
 where the block's sealed sections begin."""
 
+_Chunk = tuple[bytes, int, list[int]]
+"""A chunk of a posting list, unsealed; its first hash; and what is looked for in it."""
+
 _Places = tuple[block_form.Whole, block_form.Whole]
 """Section and place of some rows."""
 
@@ -216,11 +238,9 @@ def find(files: Sequence[BlockFile], wanted: Wanted) -> list[list[int]]:
 
     Raises `FaultError` when a file was damaged or replaced.
     """
-    if wanted.cells:
-        return [file._blocks_holding(wanted) for file in files]
     found, chunks, of = [], [], []
     for number, file in enumerate(files):
-        blocks, those = file._chunks(wanted)
+        blocks, those = file._named(wanted)
         found.append(blocks)
         chunks += those
         of += [number] * len(those)

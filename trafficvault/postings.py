@@ -17,7 +17,7 @@ import pyarrow as pa
 
 Hashes = npt.NDArray[np.uint64]
 
-FAMILIES = ("number", "imsi", "imei", "iccid", "line", "user", "session", "mac", "email", "ip", "correlation")
+FAMILIES = ("number", "imsi", "imei", "iccid", "line", "user", "session", "mac", "email", "ip", "correlation", "cell")
 """What is hashed together; the order is part of the hash."""
 FAMILY_OF = {
     **dict.fromkeys(("a_number", "a_asserted", "b_number", "c_number", "other_parties"), "number"),
@@ -94,6 +94,11 @@ def address_hashes(high: Hashes, low: Hashes, bits: npt.NDArray[np.int64]) -> Ha
     """The hashes of addresses of which the leading `bits` count, whose others are 0."""
     seed = _seed("ip")
     return _mixed(_mixed(high + seed) + low + bits.astype(np.uint64) * np.uint64(0xD1B54A32D192ED03))
+
+
+def hourly(cells: Hashes, hours: npt.NDArray[np.int64]) -> Hashes:
+    """The hashes of cells, of which these are hashes, each together with an hour."""
+    return _mixed(cells + (hours + 1).astype(np.uint64) * _GOLDEN)
 
 
 def pairs(found: Hashes, blocks: Hashes) -> Hashes:

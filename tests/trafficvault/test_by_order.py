@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -20,6 +21,7 @@ from trafficvault.block_matching import Wanted
 from trafficvault.block_posting import OrderKeys, Posting
 from trafficvault.packing import Packing, Rows
 
+NO_CELLS = np.zeros(0, np.uint64)
 FROM, TO = datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)
 
 
@@ -83,11 +85,11 @@ def test_a_file_that_says_otherwise_is_found_out(
     rows, posting = busy(5000), Posting()
     posting.add(Rows(rows, {}), OrderKeys(Rows(rows, {})))
     keys, pairs = [key.encode() for key in rows["a_number"].gather_every(1024)], posting.pairs()
-    sound = Lists.of(keys, posting.prefixes, posting.by_order, pairs)
+    sound = Lists.of(keys, posting.prefixes, posting.by_order, pairs, NO_CELLS)
     file = opened(tmp_path / "x.blocks", rows)
 
     assert not sound.differs_from(file.lists())
-    assert Lists.of(keys, posting.prefixes, told, pairs).differs_from(file.lists())
+    assert Lists.of(keys, posting.prefixes, told, pairs, NO_CELLS).differs_from(file.lists())
 
     without("by_order", monkeypatch)
     assert not sound.differs_from(opened(tmp_path / "old.blocks", rows).lists())

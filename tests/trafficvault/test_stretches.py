@@ -20,7 +20,7 @@ from tests.support import NOW, OTHER, SUBSCRIBER, Order, Usage, approved, ingest
 from tests.thorough import as_many
 from tests.trafficvault.block_vault import give_blocks
 from trafficvault import docket, expire, partitions, reading, search, warrants
-from trafficvault.block_matching import CELLS
+from trafficvault.block_form import CELL_COLUMNS
 from trafficvault.errors import RefusedError
 from trafficvault.keys import KeyStore
 from trafficvault.progress import Progress, Watch
@@ -59,7 +59,7 @@ def calls(seed: int, count: int) -> str:
         if not session:
             row |= {"b_number": chance.choice(numbers), "part": chance.choice(["only", "first", "next", "last"])}
             row |= {"correlation_id": chance.choice([None, f"c{chance.randrange(12)}"])}
-            row |= {name: chance.choice([None, "204-99-0001-0001", "204-99-0001-0002"]) for name in CELLS}
+            row |= {name: chance.choice([None, "204-99-0001-0001", "204-99-0001-0002"]) for name in CELL_COLUMNS}
         else:
             low = chance.choice([None, 1024, 2048])
             row |= {"public_ip": "192.0.2.7", "port_from": low, "port_to": low and low + 1023}
