@@ -160,7 +160,7 @@ def fault(layout: Layout, custody: Custody, place: Place, row_sum: str) -> str |
             rows += frame.height
             total = (total + partitions.total_of(frame, columns)) % 2**64
             there = Rows(frame, {})
-            order = OrderKeys(there)
+            order = OrderKeys(there, by_served=file.by_served)
             posting.add(there, order)
             cells.add(there)
             first_keys += [key.encode() for key in order.texts().gather_every(ROWS)]

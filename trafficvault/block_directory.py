@@ -13,6 +13,7 @@ from ingest.record import CATEGORIES
 from trafficvault import block_form, signing
 from trafficvault.block_form import FIRST_KEY_BYTES, ROWS
 
+_SERVED = "served"
 _COUNTED = np.dtype([("bits", "<u4"), ("chunks", "<u4")])
 
 
@@ -72,6 +73,8 @@ class Directory:
     rows: int
     prefixes: tuple[int, ...]
     """The lengths, in 128 bits, that its addresses were posted with."""
+    by_served: bool
+    """Whether the order of its rows is that of whose records they are."""
     by_order: frozenset[str] | None
     """The families of which the order of rows finds something that was not posted; None where none was told."""
     ends: npt.NDArray[np.int64]
@@ -123,6 +126,7 @@ def dump(
         "chunks": len(chunks),
         "prefixes": sorted(prefixes),
         "by_order": sorted(by_order),
+        "order": _SERVED,
     }
     if cells is not None:
         header["cells"] = list(cells)
@@ -167,4 +171,5 @@ def parse(content: bytes, end: int) -> Directory:
     if behind != end:
         raise ValueError("the block file is longer or shorter than its directory says")
     by_order = frozenset(header["by_order"]) if "by_order" in header else None
-    return Directory(header["rows"], tuple(header["prefixes"]), by_order, ends, arrays[1], posted, cells)
+    by_served = header.get("order") == _SERVED
+    return Directory(header["rows"], tuple(header["prefixes"]), by_served, by_order, ends, arrays[1], posted, cells)

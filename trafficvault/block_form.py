@@ -82,17 +82,28 @@ ORDER = (
     *("a_number", "b_number", "imsi", "user_name", "line", "mail_from", "public_ip", "access_ip", "subscriber"),
     *("session_id", "mac", "correlation_id"),
 )
-"""The columns whose first that is not null is the order key."""
+"""The columns whose first that is not null is the order key, where the next say no other."""
+SERVED = {"b": "b_number", "c": "c_number"}
+"""By whose record it is: the column that is the order key where it is not null, so that all records of one subscriber
+stand together.
+"""
 
 
-def order_key(columns: Collection[str]) -> pl.Expr:
-    """What the rows of a block file are ordered by, before `start`: text, never null, from the `columns` there are."""
+def order_key(columns: Collection[str], *, by_served: bool = True) -> pl.Expr:
+    """What the rows of a block file are ordered by, before `start`: text, never null, from the `columns` there are. In
+    files of before it is not `by_served`.
+    """
     there = [
         pl.col(name).bin.encode("hex") if kind_of(name) == ADDRESS else pl.col(name)
         for name in ORDER
         if name in columns
     ]
-    return pl.coalesce([*there, pl.repeat("", pl.len())])
+    served = [
+        pl.when(pl.col("served") == party).then(pl.col(name))
+        for party, name in SERVED.items()
+        if by_served and name in columns and "served" in columns
+    ]
+    return pl.coalesce([*served, *there, pl.repeat("", pl.len())])
 
 
 @cache

@@ -12,26 +12,50 @@ import numpy.typing as npt
 import polars as pl
 
 from trafficvault import block_form, postings, prefixes
-from trafficvault.block_form import ORDER, ROWS
+from trafficvault.block_form import ORDER, ROWS, SERVED
 from trafficvault.packing import Rows, Texts
 
 
 class OrderKeys:
-    """The order key of each row: mostly a packed column, whose texts are looked at only once each."""
+    """The order key of each row: mostly of a packed column, whose texts are looked at only once each."""
 
-    def __init__(self, rows: Rows) -> None:
-        there = [name for name in ORDER if name in rows.frame.columns]
-        self.column = there[0] if there and there[0] in rows.texts else None
-        """The column that is the order key wherever it is not null, if that is packed."""
-        self._texts = Texts(pl.Series([], dtype=pl.String)) if self.column is None else rows.texts[self.column]
-        height = rows.frame.height
-        self._codes = np.zeros(height, np.uint8) if self.column is None else rows.codes(self.column)
+    def __init__(self, rows: Rows, *, by_served: bool = True) -> None:
+        """`by_served` as in `block_form.order_key`."""
+        frame = rows.frame
+        there = [name for name in ORDER if name in frame.columns]
+        open_ = np.ones(frame.height, np.bool_)
+        """Of which no column is known yet that is their key."""
+        self._of: dict[str, npt.NDArray[np.bool_]] = {}
+        """By packed column: of which rows it is the order key."""
+        served = [(party, name) for party, name in SERVED.items() if by_served and name in there]
+        for party, name in served if "served" in frame.columns else ():
+            its = _equal(rows, "served", party)
+            if name in rows.texts:
+                self._of[name] = its & (rows.codes(name) != 0)
+                open_ &= ~self._of[name]
+            else:
+                open_ &= ~(its & frame[name].is_not_null().to_numpy())
+        if there and there[0] in rows.texts:
+            self._of[there[0]] = self._of.get(there[0], np.False_) | (open_ & (rows.codes(there[0]) != 0))
+        self._texts = Texts(pl.Series([], dtype=pl.String))
+        if self._of:
+            first, *others = (rows.texts[name] for name in self._of)
+            self._texts = first.beside(*others)
+        self._codes, begin = np.zeros(frame.height, np.uint32), 0
+        for name, its in self._of.items():
+            self._codes[its] = rows.codes(name)[its] + np.uint32(begin)
+            begin += len(rows.texts[name]) - 1
         self._others = np.flatnonzero(self._codes == 0)
-        # A row number keeps the height where there is no column.
-        left = Rows(rows.frame.select(pl.int_range(pl.len()).alias("_"), *there)[self._others], rows.texts)
-        columns = left.frame.with_columns(left.column(name) for name in there)
-        self._other = columns.select(key=block_form.order_key(there)).to_series()
         """Those that are of another column."""
+        needed = [*there, *(("served",) if "served" in frame.columns else ())]
+        # A row number keeps the height where there is no column.
+        left = Rows(frame.select(pl.int_range(pl.len()).alias("_"), *needed)[self._others], rows.texts)
+        columns = left.frame.with_columns(left.column(name) for name in needed)
+        self._other = columns.select(key=block_form.order_key(needed, by_served=by_served)).to_series()
+
+    def of(self, column: str) -> npt.NDArray[np.bool_] | None:
+        """The rows of which a packed column is known to be the order key."""
+        return self._of.get(column)
 
     def texts(self) -> pl.Series:
         """All of them as texts."""
@@ -103,9 +127,7 @@ class Posting:
             if family == "ip":
                 yield self._addresses(rows.frame, name, blocks)
                 continue
-            if name == order.column:
-                left_out = bool(rows.codes(name).any())
-            elif name in rows.texts:
+            if name in rows.texts:
                 posted, left_out = _numbered(family, rows, name, order, blocks)
                 yield posted
             else:
@@ -126,14 +148,23 @@ class Posting:
         return postings.pairs(postings.address_hashes(high & first, low & second, bits), blocks[there.to_numpy()])
 
 
+def _equal(rows: Rows, name: str, value: str) -> npt.NDArray[np.bool_]:
+    """The rows that have that text in that column."""
+    if name not in rows.texts:
+        return (rows.frame[name] == value).fill_null(False).to_numpy()
+    places = (rows.texts[name].values == value).arg_true()
+    return rows.codes(name) == places[0] + 1 if len(places) else np.zeros(rows.frame.height, np.bool_)
+
+
 def _numbered(
     family: str, rows: Rows, name: str, order: OrderKeys, blocks: postings.Hashes
 ) -> tuple[postings.Hashes, bool]:
     """The pairs of a packed column, each text of which is hashed once, and whether any was left out."""
-    codes, texts = rows.codes(name), rows.texts[name]
-    places = np.flatnonzero(codes)
+    codes, texts, keys = rows.codes(name), rows.texts[name], order.of(name)
+    there = int(np.count_nonzero(codes))
+    places = np.flatnonzero(codes if keys is None else (codes != 0) & ~keys)
     found = texts.hashes(family).take(codes[places])
-    alike, there = np.flatnonzero(found == order.hashes(family).take(places)), len(places)
+    alike = np.flatnonzero(found == order.hashes(family).take(places))
     if len(alike):
         # Two texts of one hash need not be one text.
         those = places[alike]

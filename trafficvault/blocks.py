@@ -98,6 +98,11 @@ class BlockFile:
         return self._directory.rows
 
     @property
+    def by_served(self) -> bool:
+        """Whether its rows stand in the order of whose they are, as in all that are written now."""
+        return self._directory.by_served
+
+    @property
     def categories(self) -> Collection[str]:
         """The categories that it was opened with."""
         return self.seals.categories

@@ -38,6 +38,7 @@ class Texts:
     def __init__(self, values: pl.Series) -> None:
         self.values = values
         self._hashes: dict[str, postings.Hashes] = {}
+        self._beside: tuple[tuple[Texts, ...], Texts] | None = None
 
     def __len__(self) -> int:
         return len(self.values) + 1
@@ -49,9 +50,9 @@ class Texts:
 
     @cached_property
     def ranks(self) -> npt.NDArray[np.int64]:
-        """Where each stands among all, by its bytes."""
+        """Where each stands among all, by its bytes; equal ones stand in one place."""
         found = np.zeros(len(self), np.int64)
-        found[self.values.arg_sort().to_numpy() + 1] = np.arange(1, len(self))
+        found[1:] = self.values.rank("dense").to_numpy()
         return found
 
     @cached_property
@@ -70,6 +71,14 @@ class Texts:
         if family not in self._hashes:
             self._hashes[family] = np.append(np.uint64(0), postings.hashes(family, _arrow(self.values)))
         return self._hashes[family]
+
+    def beside(self, *others: Texts) -> Texts:
+        """These, and behind them those of `others`; one that is of several of them is there as often."""
+        if not others:
+            return self
+        if self._beside is None or self._beside[0] != others:
+            self._beside = others, Texts(pl.concat([self.values, *(other.values for other in others)]))
+        return self._beside[1]
 
     def of(self, codes: Codes) -> pl.Series:
         """The text of each code."""

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pytest
 from hypothesis import strategies as st
 
 from ingest.record import CATEGORIES, COLUMNS, SCHEMA
 from tests.trafficvault.sealed_store import DAY
-from trafficvault import block_form
+from trafficvault import block_directory, block_form, block_writing, packed_rows
+from trafficvault.block_posting import OrderKeys
 from trafficvault.block_writing import Builder
 from trafficvault.blocks import BlockFile
 from trafficvault.packing import Rows
@@ -42,6 +46,8 @@ TEXTS = st.sampled_from((*NUMBERS, *DIGITS, *WORDS)) | st.text(max_size=8)
 def value(column: str) -> st.SearchStrategy[Any]:
     """Any value of a column, null among them."""
     kind = block_form.kind_of(column)
+    if column == "served":
+        return st.sampled_from((None, "a", "b", "b", "c", "none"))
     if column == "other_parties":
         party = st.fixed_dictionaries({"role": st.none() | TEXTS, "number": st.none() | st.sampled_from(NUMBERS)})
         found: st.SearchStrategy[Any] = st.lists(party, max_size=3)
@@ -110,6 +116,33 @@ def write(path: Path, *rows: pl.DataFrame | Rows, place: Place = PLACE, keys: Ma
             builder.add(frame)
         builder.finish()
     return path
+
+
+def without(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Directories that are written from here on have no member `name`."""
+    dump = block_directory.dump
+
+    def dumped(*told: object) -> bytes:
+        head, _, body = dump(*told).partition(b"\n")  # type: ignore[arg-type]  # passed on as they came
+        header = {key: value for key, value in json.loads(head).items() if key != name}
+        return json.dumps(header).encode() + b"\n" + body
+
+    monkeypatch.setattr(block_directory, "dump", dumped)
+
+
+def as_before(monkeypatch: pytest.MonkeyPatch, *, tells: bool = False) -> None:
+    """Block files that are written from here on are in the order of before, by caller; if one `tells`, of another."""
+    for module in (block_writing, packed_rows):
+        monkeypatch.setattr(module, "OrderKeys", partial(OrderKeys, by_served=False))
+    if not tells:
+        without(monkeypatch, "order")
+
+
+def write_of_before(path: Path, rows: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A block file in the order of before."""
+    with monkeypatch.context() as before:
+        as_before(before)
+        return write(path, rows.sort(block_form.order_key(rows.columns, by_served=False), "start"))
 
 
 def opened(path: Path, *rows: pl.DataFrame | Rows, place: Place = PLACE, keys: Mapping[str, bytes] = KEYS) -> BlockFile:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,10 +14,11 @@ from queries import matching
 from queries.scope import Target
 from tests.trafficvault import block_house as house
 from tests.trafficvault.block_house import busy, opened
-from trafficvault import block_directory, block_matching, blocks
+from trafficvault import block_matching, blocks
 from trafficvault.block_lists import Lists
 from trafficvault.block_matching import Wanted
 from trafficvault.block_posting import OrderKeys, Posting
+from trafficvault.blocks import BlockFile
 from trafficvault.packing import Packing, Rows
 
 NO_CELLS = np.zeros(0, np.uint64)
@@ -30,18 +30,6 @@ def wanted(kind: str, value: str, rows: pl.DataFrame) -> Wanted:
     found = block_matching.wanted([Target(kind, value, FROM, TO)], rows.columns)
     assert found is not None
     return found
-
-
-def without(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Directories that are written from here on have no member `name`."""
-    dump = block_directory.dump
-
-    def dumped(*told: object) -> bytes:
-        head, _, body = dump(*told).partition(b"\n")  # type: ignore[arg-type]  # passed on as they came
-        header = {key: value for key, value in json.loads(head).items() if key != name}
-        return json.dumps(header).encode() + b"\n" + body
-
-    monkeypatch.setattr(block_directory, "dump", dumped)
 
 
 @pytest.mark.parametrize(("kind", "value"), [("imsi", "999990000000000"), ("imei", "35000000000001")])
@@ -69,7 +57,7 @@ def test_rows_without_a_number_are_found_by_what_they_are_ordered_by(tmp_path: P
 
 def test_a_file_that_does_not_say_is_looked_up_in_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files of before say nothing of it: a block is opened in vain, and what is there is found."""
-    without("by_order", monkeypatch)
+    house.without(monkeypatch, "by_order")
     rows = busy(5000)
     file = opened(tmp_path / "x.blocks", rows)
 
@@ -91,8 +79,34 @@ def test_a_file_that_says_otherwise_is_found_out(
     assert not sound.differs_from(file.lists())
     assert Lists.of(keys, posting.prefixes, told, pairs, NO_CELLS).differs_from(file.lists())
 
-    without("by_order", monkeypatch)
+    house.without(monkeypatch, "by_order")
     assert not sound.differs_from(opened(tmp_path / "old.blocks", rows).lists())
+
+
+def test_all_records_of_a_subscriber_stand_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of calls that he received too: one block or two, where the order by caller has them all over the file."""
+    number = pl.col("row")
+    own = pl.format("+316{}", 10_000_000 + number % 501)
+    peer = pl.format("+3120{}", 1_000_000 + number * number % 90_001)
+    rows = busy(8000).with_columns(
+        a_number=pl.when(number % 2 == 0).then(peer).otherwise(own),
+        b_number=pl.when(number % 2 == 0).then(own).otherwise(peer),
+        served=pl.when(number % 2 == 0).then(pl.lit("b")).otherwise(pl.lit("a")),
+        imsi=pl.format("204990000{}", 100_000 + number % 501),
+    )
+    imsi = "204990000100010"
+    file = opened(tmp_path / "x.blocks", house.ordered(rows))
+    old = BlockFile.open(house.write_of_before(tmp_path / "old.blocks", rows, monkeypatch), house.PLACE, house.KEYS)
+    asked = wanted("imsi", imsi, rows)
+
+    assert file.by_served and not old.by_served
+    assert len(blocks.find([file], asked)[0]) <= 2 < len(blocks.find([old], asked)[0])
+    assert sorted(file.rows(asked, ["row"])["row"]) == sorted(rows.filter(pl.col("imsi") == imsi)["row"])
+    for number in (rows["a_number"][17], rows["b_number"].drop_nulls()[17]):
+        asked = wanted("msisdn", number, rows)
+        its = rows.filter((pl.col("a_number") == number) | (pl.col("b_number") == number))["row"].sort()
+        for one in (file, old):
+            assert one.rows(asked, ["row"])["row"].sort().equals(its)
 
 
 def test_numbered_texts_say_the_same() -> None:

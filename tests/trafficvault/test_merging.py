@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from ingest.record import CATEGORIES, SCHEMA
 from tests.thorough import as_many
+from tests.trafficvault import block_house as house
 from tests.trafficvault.sealed_store import DAY, NOON, Store, full_table, new_store, records
 from trafficvault import arranging, duplicates, merging, ordering, partitions, postings, sealed_parquet
 from trafficvault.durable import Disk
@@ -263,3 +264,19 @@ def test_posting_lists_that_miss_a_row_are_named(store: Store, monkeypatch: pyte
     whole = merge(store, files)
     place = Place(CLASS, DAY, whole.file_id)
     assert arranging.fault(store.layout.staging, custody, place, whole.row_sum) is None
+
+
+@pytest.mark.parametrize("tells", [False, True])
+def test_a_block_file_of_before_is_sound(store: Store, monkeypatch: pytest.MonkeyPatch, tells: bool) -> None:
+    """One in the order of callers is held against that order; one that says it has another is named."""
+    calls = [{"a_number": f"+31600000{n}", "b_number": f"+31700000{n * 7 % 10}", "served": "b"} for n in range(10)]
+    file = write(store, records(calls))
+    with monkeypatch.context() as before:
+        house.as_before(before, tells=tells)
+        done = merge(store, [file])
+
+    found = arranging.fault(
+        store.layout.staging, store.keys.custody("verify"), Place(CLASS, DAY, done.file_id), done.row_sum
+    )
+
+    assert (found is not None) == tells

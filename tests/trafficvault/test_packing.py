@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trafficvault import block_house as house
+from trafficvault.block_form import order_key
 from trafficvault.block_posting import OrderKeys, Posting
 from trafficvault.packed_rows import PackedRows
 from trafficvault.packing import Packing, Rows, dictionary_of
@@ -51,13 +52,15 @@ def test_what_hardly_repeats_is_left_as_it_is() -> None:
     assert how.pack(rows).schema == {"a": pl.String, "b": pl.UInt8, "c": pl.String}
 
 
-@given(house.frames(), st.data())
-def test_order_and_posts_are_those_of_the_texts(rows: pl.DataFrame, data: st.DataObject) -> None:
+@given(house.frames(), st.booleans(), st.data())
+def test_order_and_posts_are_those_of_the_texts(rows: pl.DataFrame, by_served: bool, data: st.DataObject) -> None:
     """Whatever is packed and in whatever frames it came, order keys and pairs are those of rows that are not."""
     cut = data.draw(st.integers(0, rows.height - 1))
     there = packed([rows[:cut], rows[cut:]] if cut else [rows])
     plain = Rows(rows, {})
-    keys, expected = OrderKeys(there), OrderKeys(plain)
+    keys, expected = OrderKeys(there, by_served=by_served), OrderKeys(plain, by_served=by_served)
+
+    assert keys.texts().to_list() == rows.select(order_key(rows.columns, by_served=by_served)).to_series().to_list()
 
     assert keys.texts().to_list() == expected.texts().to_list()
     assert keys.ranks().argsort(kind="stable").tolist() == expected.ranks().argsort(kind="stable").tolist()
