@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from queries.matching import OPEN_CLASS
@@ -38,21 +39,24 @@ class CellPosting:
         """The rows that come next; all but the last that are added are whole blocks."""
         before, height = self._rows, rows.frame.height
         self._rows += height
-        columns = [name for name in CELL_COLUMNS if name in rows.frame.columns]
+        columns = [_hashed(rows, name) for name in CELL_COLUMNS if name in rows.frame.columns]
         if not columns:
             return
         first, count = _hours(rows.frame, is_open=self._is_open)
-        found = [np.zeros(0, np.uint64)]
-        for name in columns:
-            places, cells = _hashed(rows, name)
-            times = count[places]
-            # One by one: the hours that each row touches, in each of which it is found.
-            each = np.repeat(np.arange(len(places)), times)
-            nth = np.arange(len(each)) - np.repeat(np.cumsum(times) - times, times)
-            hours = np.where(first[places][each] == ANY, ANY, (first[places][each] + nth) % ANY)
-            blocks = ((before + places) // ROWS).astype(np.uint64)
-            found.append(postings.pairs(postings.hourly(cells[each], hours), blocks[each]))
-        self._pairs.append(postings.distinct(np.concatenate(found)))
+        if len(columns) > 1:
+            # Mostly the last cell is the first one.
+            (one, its), (there, found) = columns
+            columns[1] = there & ~(one & (found == its)), found
+        places = np.concatenate([np.flatnonzero(there) for there, _ in columns])
+        cells = np.concatenate([found[there] for there, found in columns])
+        times = count[places]
+        # One by one: the hours that each row touches, in each of which it is found.
+        each = np.repeat(np.arange(len(places)), times)
+        nth = np.arange(len(each)) - np.repeat(np.cumsum(times) - times, times)
+        begin = first[places][each]
+        hours = np.where(begin == ANY, ANY, (begin + nth) % ANY)
+        blocks = ((before + places[each]) // ROWS).astype(np.uint64)
+        self._pairs.append(postings.pairs(postings.hourly(cells[each], hours), blocks))
 
     def pairs(self) -> postings.Hashes:
         """All pairs, sorted; they are not held any longer."""
@@ -82,15 +86,16 @@ def _touched(window: tuple[int, int] | None) -> Whole:
     return np.arange(first, min(last, first + ANY - 1) + 1) % ANY
 
 
-def _hashed(rows: Rows, name: str) -> tuple[Whole, postings.Hashes]:
-    """The rows that have a cell in that column, and the hash of each."""
+def _hashed(rows: Rows, name: str) -> tuple[npt.NDArray[np.bool_], postings.Hashes]:
+    """Which rows have a cell in that column, and the hash of each."""
     if name in rows.texts:
         codes = rows.codes(name)
-        places = np.flatnonzero(codes)
-        return places, rows.texts[name].hashes("cell").take(codes[places])
+        return codes != 0, rows.texts[name].hashes("cell").take(codes)
     values = rows.frame[name]
-    places = np.flatnonzero(values.is_not_null().to_numpy())
-    return places, postings.hashes("cell", values.drop_nulls().to_arrow(compat_level=pl.CompatLevel.oldest()))
+    there = values.is_not_null().to_numpy()
+    found = np.zeros(len(values), np.uint64)
+    found[there] = postings.hashes("cell", values.drop_nulls().to_arrow(compat_level=pl.CompatLevel.oldest()))
+    return there, found
 
 
 def _hours(rows: pl.DataFrame, *, is_open: bool) -> tuple[Whole, Whole]:

@@ -6,6 +6,7 @@ The writer makes the posting lists of it, and `verify` makes them again of the r
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,9 @@ from trafficvault import block_form, postings, prefixes
 from trafficvault.block_form import ORDER, ROWS, SERVED
 from trafficvault.packing import Rows, Texts
 
+ALIKE = "number"
+"""The family by whose hashes texts are held against order keys."""
+
 
 class OrderKeys:
     """The order key of each row: mostly of a packed column, whose texts are looked at only once each."""
@@ -23,8 +27,7 @@ class OrderKeys:
         """`by_served` as in `block_form.order_key`."""
         frame = rows.frame
         there = [name for name in ORDER if name in frame.columns]
-        open_ = np.ones(frame.height, np.bool_)
-        """Of which no column is known yet that is their key."""
+        left_open = np.ones(frame.height, np.bool_)
         self._of: dict[str, npt.NDArray[np.bool_]] = {}
         """By packed column: of which rows it is the order key."""
         served = [(party, name) for party, name in SERVED.items() if by_served and name in there]
@@ -32,11 +35,11 @@ class OrderKeys:
             its = _equal(rows, "served", party)
             if name in rows.texts:
                 self._of[name] = its & (rows.codes(name) != 0)
-                open_ &= ~self._of[name]
+                left_open &= ~self._of[name]
             else:
-                open_ &= ~(its & frame[name].is_not_null().to_numpy())
+                left_open &= ~(its & frame[name].is_not_null().to_numpy())
         if there and there[0] in rows.texts:
-            self._of[there[0]] = self._of.get(there[0], np.False_) | (open_ & (rows.codes(there[0]) != 0))
+            self._of[there[0]] = self._of.get(there[0], np.False_) | (left_open & (rows.codes(there[0]) != 0))
         self._texts = Texts(pl.Series([], dtype=pl.String))
         if self._of:
             first, *others = (rows.texts[name] for name in self._of)
@@ -72,13 +75,19 @@ class OrderKeys:
         """Whether none is before the one of the row before it."""
         if len(self._others):
             return self.texts().is_sorted()
-        ranks = self.ranks()
-        return bool((ranks[1:] >= ranks[:-1]).all())
+        begins = np.flatnonzero(np.append(np.True_, self._codes[1:] != self._codes[:-1]))
+        return self._texts.of(self._codes[begins]).is_sorted()
 
     def ranks(self) -> npt.NDArray[np.int64]:
         """Where each stands among all, by its bytes."""
         if not len(self._others):
-            return self._texts.ranks.take(self._codes)
+            # Few of the texts are keys where most are of those who were called.
+            there = np.zeros(len(self._texts), np.bool_)
+            there[self._codes] = True
+            used = np.flatnonzero(there)
+            of_text = np.zeros(len(there), np.int64)
+            of_text[used] = self._texts.values.gather(used - 1).rank("dense").to_numpy()
+            return of_text.take(self._codes)
         kinds = self._other.unique()
         ranks = pl.concat([self._texts.values, kinds]).rank("dense").cast(pl.Int64).to_numpy()
         found = np.append(np.int64(0), ranks).take(self._codes)
@@ -86,10 +95,11 @@ class OrderKeys:
         found[self._others] = self._other.to_frame().join(places, on="key", how="left", maintain_order="left")["rank"]
         return found
 
-    def hashes(self, family: str) -> postings.Hashes:
-        """The hash of each, as an identifier of that family."""
-        found = self._texts.hashes(family).take(self._codes)
-        found[self._others] = postings.hashes(family, self._other.to_arrow(compat_level=pl.CompatLevel.oldest()))
+    @cached_property
+    def hashes(self) -> postings.Hashes:
+        """The hash of each, as an identifier of the family `ALIKE`."""
+        found = self._texts.hashes(ALIKE).take(self._codes)
+        found[self._others] = postings.hashes(ALIKE, self._other.to_arrow(compat_level=pl.CompatLevel.oldest()))
         return found
 
 
@@ -164,7 +174,8 @@ def _numbered(
     there = int(np.count_nonzero(codes))
     places = np.flatnonzero(codes if keys is None else (codes != 0) & ~keys)
     found = texts.hashes(family).take(codes[places])
-    alike = np.flatnonzero(found == order.hashes(family).take(places))
+    # Of one family for all columns, so that there are hashes of order keys in one alone.
+    alike = np.flatnonzero(texts.hashes(ALIKE).take(codes[places]) == order.hashes.take(places))
     if len(alike):
         # Two texts of one hash need not be one text.
         those = places[alike]
