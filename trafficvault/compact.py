@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from ingest.record import CATEGORIES
-from trafficvault import allocating, compaction, locks, merging, partitions, retention, superseded, wording
+from trafficvault import allocating, compaction, disk_errors, locks, merging, partitions, retention, superseded, wording
 from trafficvault.catalogue import Row, Transaction
 from trafficvault.compaction import EVERYTHING, Holding, Item, Selection, Stored
 from trafficvault.errors import BusyError, FaultError, SpaceError
@@ -106,8 +106,8 @@ def compact(vault: Vault, selection: Selection = EVERYTHING, watch: Watch = lamb
     """Carries out `plan`. The caller does not hold the writer's lock.
 
     Raises `BusyError` when another process compacts, or keeps the writer's lock; `SpaceError` when there is no room for
-    the next partition's copy above `min_free`. What was committed before stays. A partition that has a fault is left as
-    it is and named in the result.
+    the next partition's copy above `min_free`. What was committed before stays, and what failed before is noted with
+    it. A partition that has a fault, or a file that can't be read or written, is left as it is and named in the result.
     """
     compacted: list[Compacted] = []
     left: list[Item] = []
@@ -120,13 +120,15 @@ def compact(vault: Vault, selection: Selection = EVERYTHING, watch: Watch = lamb
         items = plan(vault, selection)
         for number, item in enumerate(items, start=1):
             try:
-                done = _one(vault, item, f"{number} of {len(items)} partitions", watch)
+                done = _tried(vault, item, f"{number} of {len(items)} partitions", watch)
             except FaultError as fault:
                 clear_staging(vault)
                 faults.append(str(fault))
                 continue
-            except BaseException:
+            except BaseException as problem:
                 clear_staging(vault)
+                for fault in faults:
+                    problem.add_note(f"beside it: {fault}")
                 raise
             if isinstance(done, Item):
                 left.append(done)
@@ -137,6 +139,15 @@ def compact(vault: Vault, selection: Selection = EVERYTHING, watch: Watch = lamb
             _forget_seen(vault)
             retired = superseded.retire(vault)
     return Compaction(tuple(compacted), tuple(left), tuple(faults), retired)
+
+
+def _tried(vault: Vault, item: Item, place: str, watch: Watch) -> Compacted | Item:
+    """As `_one`; what the disk refused is a `FaultError`, and a `SpaceError` where it was full."""
+    try:
+        return _one(vault, item, place, watch)
+    except OSError as problem:
+        found = disk_errors.told(f"compacting {item.record_class}/{item.day.isoformat()}", problem)
+        raise (found if isinstance(found, SpaceError) else FaultError(str(found))) from problem
 
 
 def _one(vault: Vault, item: Item, place: str, watch: Watch) -> Compacted | Item:

@@ -12,7 +12,6 @@ Called by the command line (`warrant run`).
 
 from __future__ import annotations
 
-import re
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from trafficvault import (
     completeness,
     confirming,
     delivery,
+    disk_errors,
     docket,
     locks,
     refusals,
@@ -129,12 +129,10 @@ def run(
 
 def _told(vault: Vault, out: Path, problem: OSError) -> VaultError:
     """What could not be read or written: a file of the vault, by its name, or the package."""
-    reason = problem.strerror or type(problem).__name__
+    reason = disk_errors.reason_of(problem)
     # Libraries tell the path in their text alone.
-    words = str(problem.filename or problem)
-    if str(vault.layout.vault) in words:
-        found = re.search(r"[0-9a-f]{32}[0-9a-z.]*", words)
-        name = found[0] if found else "a file of the vault"
+    if str(vault.layout.vault) in str(problem.filename or problem):
+        name = disk_errors.own_name(problem) or "a file of the vault"
         return FaultError(f"reading {name} for the answer: {reason}; no package was made", hint=RESTORE)
     return UsageError(f"writing the package {out.name}: {reason}; name another directory")
 

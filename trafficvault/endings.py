@@ -312,12 +312,13 @@ def _of_class(
         return rewrite.remove(vault, days, Going(ended.COLUMNS, going), why, note).certificates
 
     issued, left = tuple[dict[str, Any], ...](), days
-    with attempts.one():
+    doing = "removing records of ended services from"
+    with attempts.one(f"{doing} {record_class}"):
         issued, left = removed(days, note), []
     # Some day can't be written anew. The others are, each by itself, and the class is not done with.
-    for day in left:
-        with attempts.one():
-            issued += removed([day], rewrite.no_note)
+    for _, day in left:
+        with attempts.one(f"{doing} {record_class}/{day.isoformat()}"):
+            issued += removed([(record_class, day)], rewrite.no_note)
     return issued
 
 

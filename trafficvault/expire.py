@@ -162,7 +162,7 @@ def expire(
     attempts = Attempts()
     issued += trimming.carry_out(vault, attempts)
     issued += endings.carry_out(vault, attempts)
-    with attempts.one():
+    with attempts.one("carving what holds cover ahead of the days to come"):
         coming = plan(vault)
         ahead.carve(vault, coming, {(item.record_class, item.day): _name(item) for item in coming if item.ends_day})
     attempts.require_done()

@@ -23,7 +23,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
-from trafficvault import canary, compact, expire, locks, publishing, runs, verify
+from trafficvault import canary, compact, disk_errors, expire, locks, publishing, runs, verify
 from trafficvault.errors import BusyError, VaultError
 from trafficvault.layout import Layout
 from trafficvault.runs import Run, Waiting
@@ -171,6 +171,8 @@ def _outcome(house: House, job: Job) -> tuple[bool, str]:
     except VaultError as problem:
         # With what failed beside it (`trafficvault.steadfast`).
         told = "; ".join([str(problem), *getattr(problem, "__notes__", ())])
+    except OSError as problem:
+        told = str(disk_errors.told(job.name, problem))
     except Exception as problem:  # a fault of ours; its text may hold a value of a record, so its kind alone is told
         told = f"internal error: {type(problem).__name__}"
     _LOG.error("job %s: %s", job.name, told)
@@ -198,7 +200,7 @@ def _checkpoint(house: House) -> str:
     with _writing(house) as vault:
         done = publishing.publish(vault)
     if done.problems:
-        raise VaultError(done.problems[0])
+        raise VaultError("; ".join(done.problems))
     return f"{done.row['size']} entries signed, sent to {len(done.sent)} place{'s' * (len(done.sent) != 1)}"
 
 

@@ -80,7 +80,7 @@ def carry_out(vault: Vault, attempts: Attempts) -> tuple[dict[str, Any], ...]:
     now = vault.clock.now()
     issued: tuple[dict[str, Any], ...] = ()
     for one in due(vault, now):
-        with attempts.one():
+        with attempts.one(f"removing what is past its term from {one.record_class}/{one.day.isoformat()}"):
             issued += _trim(vault, one, now)
     return issued
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -140,6 +142,37 @@ def test_a_damaged_file_keeps_its_day_as_it_is_and_no_other(busy: Vault) -> None
     with pytest.raises(FaultError, match=r"1 partitions were left as they are; the first: .*bytes are not those"):
         done.require_clean()
     assert len(rows_of(busy)) == 2
+
+
+class Refusing(Disk):
+    """Gives no new record file below a directory of that name; what is given after it is refused as `then`."""
+
+    def __init__(self, day: str, number: int, then: int | None = None) -> None:
+        self.day, self.number, self.then = day, number, then
+
+    def create_by(self, path: Path, write: Callable[[Path], object], mode: int = 0o600) -> None:
+        """Refuses with the system's number."""
+        number = self.number if self.day in path.parts else self.then
+        if number is not None and path.suffix == ".parquet":
+            raise OSError(number, os.strerror(number), str(path))
+        super().create_by(path, write, mode)
+
+
+def test_a_day_that_the_disk_refuses_is_left_and_no_other(busy: Vault) -> None:
+    """What the system said is told in a sentence that names class and day, as any other fault is."""
+    done = compact.compact(opened(busy, disk=Refusing("2026-11-10", errno.EIO)))
+    assert [item.day.day for item in done.compacted] == [11, 12]
+    (fault,) = done.faults
+    assert fault.startswith(f"compacting {CLASS}/2026-11-10: ")
+    assert "could not be read or written: Input/output error" in fault
+
+
+def test_what_failed_before_the_disk_was_full_is_told(busy: Vault) -> None:
+    """The run ends at the full disk, with exit code 7, and a note of the day that it had left."""
+    with pytest.raises(SpaceError, match=f"^compacting {CLASS}/2026-11-11: the disk is full") as told:
+        compact.compact(opened(busy, disk=Refusing("2026-11-10", errno.EIO, errno.ENOSPC)))
+    (note,) = told.value.__notes__
+    assert note.startswith(f"beside it: compacting {CLASS}/2026-11-10: ")
 
 
 class Meddling(Disk):
@@ -285,7 +318,9 @@ def test_a_disk_that_fills_up_changes_nothing(busy: Vault, at: int) -> None:
     small = replace(late, **full)
     try:
         compact.compact(small)
-    except OSError as problem:
+    except SpaceError as problem:
+        assert "the disk is full" in str(problem)
+    except OSError as problem:  # before the first partition
         assert problem.errno == errno.ENOSPC
     after = opened(busy)
     sweep.sweep(after)

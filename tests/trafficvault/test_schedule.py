@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -114,14 +115,18 @@ def test_a_failure_stops_no_other_job(
     def ours(house: schedule.House) -> str:
         raise ValueError("+31612345678")
 
+    def full(house: schedule.House) -> str:
+        raise OSError(errno.ENOSPC, "+31612345678")
+
     third = Job("third", HOUR, lambda house: "fine")
-    wanted = [Job("first", HOUR, broken), Job("second", HOUR, ours), third]
+    wanted = [Job("first", HOUR, broken), Job("second", HOUR, ours), third, Job("fourth", HOUR, full)]
     monkeypatch.setattr(schedule, "jobs", lambda settings: wanted)
     with caplog.at_level(logging.ERROR):
         done = by_name(schedule.run_due(doorway))
     assert [done[name].state for name in ("first", "second", "third")] == ["failed", "failed", "done"]
     assert done["first"].told == "opening the ring: it is damaged"
     assert done["second"].told == "internal error: ValueError"
+    assert done["fourth"].told == "fourth: the disk is full; nothing is half done: free space and do it again"
     assert "31612345678" not in caplog.text
 
 
@@ -131,7 +136,7 @@ def test_what_failed_beside_is_told_of_a_run(doorway: Doorway, monkeypatch: pyte
     def broken(house: schedule.House) -> str:
         attempts = Attempts()
         for day in ("one day", "another day"):
-            with attempts.one():
+            with attempts.one("expiring"):
                 raise FaultError(day)
         attempts.require_done()
         return "fine"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -11,7 +14,8 @@ import pytest
 from tests.scenarios.prepared import with_service
 from tests.support import NOW, ingest, new_vault, opened, signed_in
 from trafficvault import ahead, endings, expire, proposals, signing
-from trafficvault.errors import FaultError
+from trafficvault.durable import Disk
+from trafficvault.errors import FaultError, SpaceError, VaultError
 from trafficvault.steadfast import Attempts
 from trafficvault.vault import Vault
 
@@ -94,17 +98,59 @@ def test_a_damaged_file_keeps_no_other_day_of_a_service(tmp_path: Path, day: str
 
 
 def test_the_first_failure_is_raised_and_tells_of_the_others() -> None:
-    """Each part is tried. Of what the disk says the kind alone is told; a fault of ours ends the act at once."""
+    """Each part is tried, and told once. A fault of ours ends the act at once."""
     attempts, done = Attempts(), list[int]()
-    for number, problem in enumerate((FaultError("one"), None, OSError("a name"), FaultError("two"))):
-        with attempts.one():
+    bad = OSError(errno.EIO, "a name", "/home/jansen/file")
+    problems = (FaultError("one"), None, bad, FaultError("two"), FaultError("one"), FaultError("two"))
+    for number, problem in enumerate(problems):
+        with attempts.one("doing this"):
             done.append(number)
             if problem is not None:
                 raise problem
-    assert done == [0, 1, 2, 3]
+    assert done == [0, 1, 2, 3, 4, 5]
     with pytest.raises(FaultError, match="one") as told:
         attempts.require_done()
-    assert told.value.__notes__ == ["beside it: OSError", "beside it: two"]
-    with pytest.raises(KeyError), attempts.one():
+    assert told.value.__notes__ == [
+        "beside it: doing this: a file could not be read or written: Input/output error; see that its disk is sound "
+        "and its rights are the vault's, and do it again",
+        "beside it: two",
+    ]
+    with pytest.raises(KeyError), attempts.one("doing this"):
         raise KeyError
     Attempts().require_done()
+
+
+@pytest.mark.parametrize(("number", "error"), [(errno.EIO, VaultError), (errno.ENOSPC, SpaceError)])
+def test_a_first_failure_of_the_disk_is_a_sentence_too(number: int, error: type[VaultError]) -> None:
+    """It says what was being done and has the exit code of its kind; the system's own error is behind it."""
+    attempts, bad = Attempts(), OSError(number, os.strerror(number))
+    with attempts.one("trimming a day"):
+        raise bad
+    with attempts.one("trimming another"):
+        raise FaultError("two")
+    with pytest.raises(VaultError, match=r"^trimming a day: ") as told:
+        attempts.require_done()
+    assert (type(told.value), told.value.__cause__) == (error, bad)
+    assert told.value.__notes__ == ["beside it: two"]
+
+
+class Refusing(Disk):
+    """Writes no record file of one class any more."""
+
+    def __init__(self, record_class: str) -> None:
+        self.record_class = record_class
+
+    def create_by(self, path: Path, write: Callable[[Path], object], mode: int = 0o600) -> None:
+        """Refuses a file below the class's directory."""
+        if self.record_class in path.parts:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        super().create_by(path, write, mode)
+
+
+def test_a_disk_that_refuses_a_day_is_told_by_the_day(tmp_path: Path) -> None:
+    """An expiry whose first failure is the disk's says which day is left, and does the others."""
+    vault = opened(of_two_months(tmp_path), LEAVES, Refusing("internet"))
+    with pytest.raises(VaultError, match=r"^removing what is past its term from internet/2027-02-28: [0-9a-f]{32}"):
+        expire.expire(vault)
+    left = {name.partition("/")[0]: count for name, count in rows(vault).items()}
+    assert left == {"internet": 2, "mobile_usage": 1, "telephony": 1}

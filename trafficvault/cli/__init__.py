@@ -17,9 +17,8 @@ from typing import Annotated
 
 import typer
 
-from trafficvault import __version__
-from trafficvault.durable import NO_SPACE
-from trafficvault.errors import SpaceError, VaultError
+from trafficvault import __version__, disk_errors
+from trafficvault.errors import VaultError
 
 _PR_SET_DUMPABLE = 4
 _INTERRUPTED = 130
@@ -139,10 +138,9 @@ def told(error: BaseException) -> int:
         if error.hint:
             print(f"hint: {error.hint}", file=sys.stderr)
         return error.exit_code
+    if isinstance(error, OSError):
+        return told(disk_errors.told(f"carrying out the command ({_place(error)})", error))
     # An error's own text may hold a record's value, so only its kind and place are told.
-    if isinstance(error, OSError) and error.errno in NO_SPACE:
-        print("trafficvault: the disk is full; nothing is half done: free space and do it again", file=sys.stderr)
-        return SpaceError.exit_code
     print(f"trafficvault: internal error: {type(error).__name__} at {_place(error)}", file=sys.stderr)
     return 1
 

@@ -238,7 +238,8 @@ def test_a_reader_that_goes_away_is_no_failure(line: CommandLine, monkeypatch: p
     [
         (KeyboardInterrupt(), 130, ""),
         (OSError(errno.ENOSPC, "no space"), 7, "the disk is full; nothing is half done: free space and do it again"),
-        (OSError(errno.EIO, SUBSCRIBER), 1, "internal error: OSError at test_cli_main.py:"),
+        (OSError(errno.EIO, SUBSCRIBER), 1, "read or written: Input/output error; see that its disk is sound"),
+        (OSError(SUBSCRIBER), 1, "carrying out the command (test_cli_main.py:"),
     ],
 )
 def test_what_stops_a_verb_from_outside(
@@ -262,14 +263,16 @@ def test_what_failed_beside_an_error_is_told(line: CommandLine, monkeypatch: pyt
     def failed(vault: object) -> None:
         attempts = Attempts()
         for problem in (FaultError("one", hint="look"), FaultError("two"), OSError(errno.EIO, SUBSCRIBER)):
-            with attempts.one():
+            with attempts.one("trimming a day"):
                 raise problem
         attempts.require_done()
 
     monkeypatch.setattr(intake, "batches", failed)
     done = line("batch", "list")
     assert (done.code, done.out) == (FaultError.exit_code, "")
-    assert done.err == "trafficvault: one\nbeside it: two\nbeside it: OSError\nhint: look\n"
+    first, *beside, hint = done.err.splitlines()
+    assert (first, beside[0], hint) == ("trafficvault: one", "beside it: two", "hint: look")
+    assert beside[1].startswith("beside it: trimming a day: a file could not be read or written: Input/output error;")
 
 
 def test_a_pipe_that_breaks_at_the_end_is_no_failure(line: CommandLine) -> None:
