@@ -183,8 +183,10 @@ class KeyStore(LivingRing):
             raise _unreleased(record_class, day, "/".join(categories), refused) from refused
         names, tokens = self._tokens(record_class, day, tuple(categories), day_generation)
         if not names <= self._living.keys.keys():
-            for name in names:
-                self._key(name)  # refused now rather than at first use
+            # Refused now rather than at first use.
+            first, *others = sorted(names - self._living.keys.keys())
+            which = f"{first} and {len(others)} more of that day: they are" if others else f"{first}: it is"
+            raise RefusedError(f"taking the key {which} not in the ring: destroyed, or never made")
         return list(tokens)
 
     def release_held(self, warrant: SignedWarrant, hold_id: str) -> bytes:

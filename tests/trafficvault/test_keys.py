@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import copy
 from datetime import date
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -365,6 +366,11 @@ def test_tokens_go_with_the_ring(store: Store, monkeypatch: pytest.MonkeyPatch) 
         ask("who")
     with pytest.raises(RefusedError, match="not in the ring"):
         ask("where", "who")
+    store.destroy(WHERE)
+    admission = store.keys.admit(people.warrant(categories=["who", "where"]))
+    for both in permutations(("where", "who")):
+        with pytest.raises(RefusedError, match=f"^taking the key {WHERE} and 1 more of that day: they are not in the"):
+            ask(*both)
 
 
 def test_tokens_of_two_rings_are_told_apart(tmp_path: Path) -> None:
