@@ -22,7 +22,7 @@ from ingest.sound import EVENT_ANCHOR, INTERVAL_ANCHOR, anchor
 from trafficvault import blocks, ended, partitions, retention
 from trafficvault.block_matching import Wanted
 from trafficvault.blocks import BlockFile
-from trafficvault.errors import FaultError
+from trafficvault.errors import FaultError, RefusedError
 from trafficvault.holdings import StoredFile
 from trafficvault.keys import Admission, Released
 from trafficvault.policy import DISCLOSING, Policy
@@ -213,6 +213,8 @@ class Reader:
         """
         if not opened:
             return
+        # All were opened under one ring: a release under another is refused.
+        ring = self._open[opened[0][0].file_id][1]
         try:
             files = [block for _, block in opened]
             # One that was made anew since has another salt, and maybe its rows elsewhere.
@@ -223,6 +225,7 @@ class Reader:
             frames, days = [], [file.day for file, _ in opened]
             for batch in _batches(places):
                 rows, counts = blocks.rows_of(files, wanted, columns, batch)
+                self._require_alive(ring)
                 frames.append(_dated(rows, days, counts))
                 if most is not None and sum(frame.height for frame in frames) > most:
                     raise CrowdError
@@ -246,12 +249,17 @@ class Reader:
         asked = only(columns)
         if not set(asked.meta.root_names()) <= set(columns):
             return
-        self._vault.keys.require_unrenewed()
+        ring = self._vault.keys.require_unrenewed()
         released = self._release(file, self._needed(file.record_class, columns))
         groups = partitions.read_released(self._vault.layout, released, file.file_id, columns, asked, among)
         for number, rows in groups:
+            self._require_alive(ring)
             yield number, _dated(rows, [file.day], [rows.height])
-            self._vault.keys.require_unrenewed()
+
+    def _require_alive(self, ring: Ring) -> None:
+        """Raises `RefusedError` when keys of `ring` were destroyed since, by whomever: what was read is not shown."""
+        if self._vault.keys.require_unrenewed().generation != ring.generation:
+            raise RefusedError("reading records: keys were destroyed meanwhile; do it again")
 
     def _granted_of(self, file: StoredFile) -> tuple[str, ...]:
         key = file.record_class, file.columns, file.lost

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
-from tests.support import Order, Usage, approved, ingest, new_vault, usage
+from tests.support import Order, Usage, approved, ingest, new_vault, opened, usage
 from tests.trafficvault.block_vault import give_blocks
-from trafficvault import docket
+from trafficvault import blocks, docket, partitions, warrants
 from trafficvault.coverage import SignedWarrant
 from trafficvault.errors import FaultError, RefusedError
 from trafficvault.holdings import StoredFile
 from trafficvault.keys import Admission, Released
 from trafficvault.openings import Openings
+from trafficvault.search import Search
 from trafficvault.vault import Vault
 
 
@@ -110,15 +113,42 @@ def test_a_renewal_empties_it(vault: Vault) -> None:
     """With the next generation of the ring nothing is left of what was kept under the one before."""
     openings, (file, other, *_) = Openings(), files_of(vault)
     openings.blocks(vault.layout, released(vault, admission_of(vault), file, "frame", "who"), file.file_id)
-
-    def commit(generation: int) -> None:
-        with vault.catalogue.transaction() as tx:
-            tx.set_meta("generation", str(generation))
-
-    vault.keys.renew((), commit)
+    vault.keys.renew((), lambda generation: _to_generation(vault, generation))
     admission = vault.keys.admit(_signed(vault))
     openings.blocks(vault.layout, released(vault, admission, other, "frame", "who"), other.file_id)
     assert len(openings) == 1
+
+
+@pytest.mark.parametrize("by", ["another process", "this process"])
+@pytest.mark.parametrize(("module", "act"), [(blocks, "rows_of"), (partitions, "read_released")])
+def test_what_was_open_when_keys_died_answers_nothing(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch, module: ModuleType, act: str, by: str
+) -> None:
+    """Files that are open, with blocks or without, do not outlive their keys: what is read after is not shown."""
+    if module is partitions:
+        for path in vault.layout.records.rglob("*.blocks"):
+            path.unlink()
+    found, real = docket.load(vault, approved(vault, Order())), getattr(module, act)
+    assert found.signed is not None
+    search = Search(vault, found.signed, warrants.scope_of(found.document), vault.clock.now())
+    dying = opened(vault) if by == "another process" else vault
+    destroyed = list[str]()
+
+    def late(*arguments: Any) -> Any:
+        if not destroyed:
+            destroyed.extend(name for name in dying.keys.key_ids() if "2026-11-11" in name)
+            dying.keys.renew(destroyed, lambda generation: _to_generation(dying, generation))
+        return real(*arguments)
+
+    monkeypatch.setattr(module, act, late)
+    with pytest.raises(RefusedError, match=r"keys were destroyed meanwhile|destroyed keys meanwhile"):
+        list(search.stretches(lambda step: None, with_neighbours=False))
+    assert len(destroyed) == 5
+
+
+def _to_generation(vault: Vault, generation: int) -> None:
+    with vault.catalogue.transaction() as tx:
+        tx.set_meta("generation", str(generation))
 
 
 def _signed(vault: Vault) -> SignedWarrant:
