@@ -57,25 +57,25 @@ class PlannedParty:
 
 @dataclass(slots=True)
 class Odd:
-    """What the texts of one file that are no plain numbers mean, by number plan; it lives no longer than the file's
-    reading. For many threads. Its repr shows no text.
+    """What the texts of one file that are no plain numbers mean, by all that decides how they are read; it lives
+    no longer than the file's reading. For many threads. Its repr shows no text.
     """
 
-    _known: dict[NumberPlan, pl.DataFrame] = field(default_factory=dict, repr=False)
+    _known: dict[tuple[NumberPlan, str, str], pl.DataFrame] = field(default_factory=dict, repr=False)
     _lock: Lock = field(default_factory=Lock, repr=False)
 
     def of(self, texts: pl.Series, party: PlannedParty) -> pl.DataFrame:
         """The parties that `texts` name, as `ingest.numbers.parties` gives them."""
         asked = texts.alias("text").to_frame()
         with self._lock:
-            known = self._known.get(party.plan, _NOTHING)
+            known = self._known.get(party.numbered, _NOTHING)
         found = asked.join(known, on="text", how="left", maintain_order="left")
         if found["withheld"].null_count():
             new = found.filter(pl.col("withheld").is_null()).select("text").unique()
             new = new.hstack(parties(new["text"], party.plan, party.region, party.owner))
             known = pl.concat([known, new])
             with self._lock:
-                self._known[party.plan] = known if known.height <= _KNOWN else _NOTHING
+                self._known[party.numbered] = known if known.height <= _KNOWN else _NOTHING
             found = asked.join(known, on="text", how="left", maintain_order="left")
         return found.drop("text")
 

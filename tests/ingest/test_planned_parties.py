@@ -100,6 +100,14 @@ def test_what_is_known_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
         same(list(texts), PLANS[0], odd)
 
 
+def test_what_is_known_of_one_source_answers_for_no_other() -> None:
+    """Sources of one number plan may have other customers, and an extension is its own customer's."""
+    odd, text = Odd(), pl.Series("raw", ["1001"])
+    for owner in ("acme", "bakker", "acme"):
+        party = PlannedParty("a", "~a", PLANS[5], "NL", owner)
+        assert read([party], [text], odd)[0]["=a_number"].to_list() == [f"1001@{owner}"]
+
+
 def test_what_first_digits_do_not_settle() -> None:
     """Few digits, more than E.164 has, an access digit and long prefixes leave it open."""
     assert e164_heads(NumberPlan(), "NL", 8, plus=True) is None
