@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from trafficvault import refusals, signing
+from trafficvault import disk_errors, refusals, signing
 from trafficvault.catalogue import Transaction
 from trafficvault.durable import PART, Disk
 from trafficvault.errors import FaultError, RefusedError, SpaceError, UsageError
@@ -87,21 +87,44 @@ def set_(vault: Vault, person: Person, key: Path, to: Path) -> Escrow:
     return _renew(vault, wanted)
 
 
-def end(vault: Vault, person: Person) -> None:
-    """Takes the escrow off and removes its copies. The caller holds the writer's lock."""
+def end(vault: Vault, person: Person, *, forget: bool = False) -> list[Path]:
+    """Takes the escrow off and removes its copies. The caller holds the writer's lock.
+
+    Raises `RefusedError` for who is no administrator, without an escrow, and where a copy is out of reach, unless such
+    a one is to be forgotten: nothing tells of it any more then but the log. Returns the places that were forgotten.
+    """
     with refusals.logged(vault, "escrow", person.name, {}):
         require_role(person, "administrator")
-    with vault.catalogue.transaction() as tx:
-        before = current(tx)
+        with vault.catalogue.reading() as tx:
+            before = current(tx)
         if before is None:
             raise RefusedError("ending the escrow: none is set")
-        vault.audit.enter(tx, "escrow", person.name, {"key": None, "to": str(before.to)})
-    vault.audit.flush()
-    # Before it is forgotten where they are: a run that is cut short is done again.
-    for place in (*before.leaves, before.to):
-        _remove(vault, place, keep=None)
+        places = (*before.leaves, before.to)
+        away = [place for place in places if not place.is_dir()]
+        if away and not forget:
+            raise _out_of_reach(away[0], "is not there, and has a copy")
+        # Before it is forgotten where they are: a run that is cut short is done again.
+        for place in (one for one in places if one not in away):
+            try:
+                _remove(vault, place, keep=None)
+            except OSError as problem:
+                if not forget:
+                    reason = disk_errors.reason_of(problem)
+                    raise _out_of_reach(place, f"is there, and its copy can't be removed ({reason})") from problem
+                away.append(place)
     with vault.catalogue.transaction() as tx:
+        told = {"forgotten": [str(place) for place in away]} if away else {}
+        vault.audit.enter(tx, "escrow", person.name, {"key": None, "to": str(before.to), **told})
         tx.set_meta(_META, "null")
+    vault.audit.flush()
+    return away
+
+
+def _out_of_reach(place: Path, why: str) -> RefusedError:
+    return RefusedError(
+        f"ending the escrow: {place} {why}; bring it back and do it again, or, where the copy is destroyed or will be, "
+        "add --forget: nothing reminds of it then"
+    )
 
 
 def forget(tx: Transaction) -> bool:
@@ -146,7 +169,7 @@ def problems(vault: Vault) -> list[str]:
         else:
             told.append(
                 f"{place}, where the escrow was before, is not there, and has a copy; bring it back for the next "
-                "expire, or, where it was destroyed, take the escrow off and set it again"
+                "expire, or, where it was destroyed, take the escrow off with --forget and set it again"
             )
     return told
 

@@ -73,6 +73,19 @@ def vault(tmp_path: Path, pem: Path, to: Path) -> Vault:
     return vault
 
 
+class ReadOnly(Disk):
+    """Removes nothing in one place."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def remove(self, path: Path) -> None:
+        """Fails as a file system that is mounted to be read."""
+        if path.parent == self.place:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        super().remove(path)
+
+
 def names(to: Path) -> list[str]:
     """The copies, without the vault's id."""
     return sorted(path.name.rpartition("-")[2] for path in to.iterdir())
@@ -140,6 +153,37 @@ def test_the_escrow_moves_and_ends(vault: Vault, pem: Path, to: Path, tmp_path: 
     assert [entry["detail"]["to"] for entry in vault.audit.show(3)] == [str(to), str(other), str(other)]
     with pytest.raises(RefusedError, match="none is set"):
         escrow.end(vault, ada)
+
+
+def test_a_copy_out_of_reach_is_not_forgotten_unasked(vault: Vault, pem: Path, to: Path, tmp_path: Path) -> None:
+    """The escrow ends when the place of each of its copies is there, or when an administrator forgets those that are
+    not; the log says which. One that was refused took nothing off.
+    """
+    other, away = tmp_path / "other safe", to.with_name("unmounted")
+    other.mkdir()
+    ada = signed_in(vault, "ada")
+    shutil.move(to, away)
+    found = escrow.set_(vault, ada, pem, other)
+    with pytest.raises(RefusedError, match=f"^ending the escrow: {to} is not there, and .* add --forget"):
+        escrow.end(vault, ada)
+    assert names(other) == ["1.json"]
+    with vault.catalogue.reading() as tx:
+        assert escrow.current(tx) == replace(found, leaves=(to,))
+
+    assert escrow.end(vault, ada, forget=True) == [to]
+    assert (names(other), names(away), escrow.problems(vault)) == ([], ["1.json"], [])
+    told = [entry["detail"] for entry in vault.audit.show(1)]
+    assert told == [{"key": None, "to": str(other), "forgotten": [str(to)]}]
+
+
+def test_a_copy_that_can_not_be_removed_is_not_forgotten_unasked(vault: Vault, to: Path) -> None:
+    """A place that can be read alone is as far as one that is not there."""
+    ada, fixed = signed_in(vault, "ada"), replace(vault, disk=ReadOnly(to))
+    with pytest.raises(RefusedError, match=r"its copy can't be removed \(Read-only file system\)"):
+        escrow.end(fixed, ada)
+    assert escrow.problems(vault) == []
+    assert escrow.end(fixed, ada, forget=True) == [to]
+    assert escrow.problems(vault) == []
 
 
 def test_who_may_not_and_what_can_not_be(vault: Vault, pem: Path, to: Path, tmp_path: Path) -> None:
@@ -298,18 +342,8 @@ def test_a_place_that_can_only_be_read_is_told_until_it_was_cleared(
     vault: Vault, pem: Path, to: Path, tmp_path: Path
 ) -> None:
     """It stops no change: the copy in the new place counts, and the old one goes as soon as it can be removed."""
-
-    class ReadOnly(Disk):
-        """Removes nothing where the escrow was."""
-
-        def remove(self, path: Path) -> None:
-            """Fails as a file system that is mounted to be read."""
-            if path.parent == to:
-                raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-            super().remove(path)
-
     (place := tmp_path / "other safe").mkdir()
-    found = escrow.set_(replace(vault, disk=ReadOnly()), signed_in(vault, "ada"), pem, place)
+    found = escrow.set_(replace(vault, disk=ReadOnly(to)), signed_in(vault, "ada"), pem, place)
     assert (found.made, found.leaves) == (True, (to,))
     (told,) = escrow.problems(vault)
     assert "where the escrow was before, still has a copy; see that it can be written" in told

@@ -58,14 +58,21 @@ def escrow_show(context: typer.Context, as_json: AsJson = False) -> None:
 
 
 @escrow_verbs.command("off")
-def escrow_off(context: typer.Context, as_json: AsJson = False) -> None:
+def escrow_off(
+    context: typer.Context,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Also where a copy is out of reach; it is told once.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Remove the escrow's copy and make no more (role administrator)."""
     with door(context).writing() as vault:
-        escrow.end(vault, door(context).person(vault))
+        forgotten = [str(place) for place in escrow.end(vault, door(context).person(vault), forget=forget)]
     if as_json:
-        print_object({"escrow": None})
+        print_object({"escrow": None, "forgotten": forgotten})
     else:
-        print_lines(["no escrow is set"])
+        told = [f"forgotten: the copy in {place}; see that it is destroyed" for place in forgotten]
+        print_lines(["no escrow is set", *told])
 
 
 @escrow_verbs.command("open")

@@ -229,7 +229,26 @@ def test_the_life_of_an_escrow(line: CommandLine, tmp_path: Path) -> None:
     assert line("escrow", "off", user="ada").code == 0
     assert list(safe.iterdir()) == []
     line(*words, user="ada")
-    assert line("escrow", "off", "--json", user="ada").object == {"escrow": None}
+    assert line("escrow", "off", "--json", user="ada").object == {"escrow": None, "forgotten": []}
+
+
+def test_an_escrow_that_is_away_is_taken_off_by_who_says_so(line: CommandLine, tmp_path: Path) -> None:
+    """A place that is not there is a refusal that names the flag; with it the place is told a last time."""
+    public = X25519PrivateKey.generate().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    for form in ((), ("--json",)):
+        safe = tmp_path / f"safe{len(form)}"
+        safe.mkdir()
+        line("escrow", "set", "--key", line.file("safe.pem", public), "--to", safe, user="ada")
+        safe.rename(tmp_path / f"unmounted{len(form)}")
+        refused = line("escrow", "off", *form, user="ada")
+        assert (refused.code, refused.out) == (3, "")
+        assert "add --forget" in refused.err
+        done = line("escrow", "off", "--forget", *form, user="ada")
+        assert done.code == 0
+        if form:
+            assert done.object == {"escrow": None, "forgotten": [str(safe)]}
+        else:
+            assert done.out == f"no escrow is set\nforgotten: the copy in {safe}; see that it is destroyed\n"
 
 
 def test_a_locked_vault_forgets_and_says_what_is_pending(nowhere: CommandLine) -> None:
