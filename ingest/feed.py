@@ -128,7 +128,6 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -276,12 +275,6 @@ def load_feed(path: Path, zone: str = "Europe/Amsterdam", region: str = "NL") ->
     for example in feed.examples:
         check(feed, example, zone=zone, region=region)
     return feed
-
-
-def load_feeds(*directories: Path, load: Callable[[Path], Feed] = load_feed) -> dict[str, Feed]:
-    """The feeds of all `directories` by name; one of a later directory takes the place of an earlier one."""
-    found = {path.stem: path for directory in directories for path in sorted(directory.glob("*.toml"))}
-    return {name: load(path) for name, path in sorted(found.items())}
 
 
 def _feed(table: Table, digest: str, name: str) -> Feed:

@@ -11,8 +11,8 @@ import pytest
 
 from benchmarks import feedfiles, native
 from benchmarks.network import DEVICES, Network
-from ingest.feed import SHIPPED, load_feeds
 from ingest.read import Reading, read
+from tests.ingest.shipped_feeds import FEEDS
 from trafficvault import policy_file
 from trafficvault.sources import implicit
 
@@ -29,7 +29,7 @@ MAKERS = {
 
 def reading_of(path: Path, feed_name: str) -> Reading:
     """What the shipped feed reads in the file at `path`."""
-    feed = load_feeds(SHIPPED)[feed_name]
+    feed = FEEDS[feed_name]
     source = implicit(feed, policy_file.parse(policy_file.preset_text("telecom")))
     return read(path.read_bytes(), feed, source, datetime(2026, 11, 20, tzinfo=UTC), path.name)
 

@@ -10,8 +10,8 @@ import polars as pl
 
 from benchmarks.network import Network
 from benchmarks.traffic import FIELDS, file_name, traffic, write_days, write_file
-from ingest.feed import SHIPPED, load_feeds
 from ingest.read import read
+from tests.ingest.shipped_feeds import FEEDS
 from trafficvault import policy_file
 from trafficvault.sources import implicit
 
@@ -32,7 +32,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_every_row_is_a_record(tmp_path: Path) -> None:
     """The feed `mvno_pipe` reads every row, and no two are the same record."""
     path = write_file(tmp_path / file_name(123), ROWS, DAY)
-    feed = load_feeds(SHIPPED)["mvno_pipe"]
+    feed = FEEDS["mvno_pipe"]
     source = implicit(feed, policy_file.parse(policy_file.preset_text("telecom")))
     reading = read(path.read_bytes(), feed, source, datetime(2026, 11, 20, tzinfo=UTC), path.name)
 

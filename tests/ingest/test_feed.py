@@ -12,7 +12,7 @@ import pytest
 import ingest.feed
 from ingest import conditions, definition, examples, rules, totals
 from ingest.errors import FeedError
-from ingest.feed import SHIPPED, load_feed, load_feeds, parse_feed
+from ingest.feed import SHIPPED, load_feed, parse_feed
 from ingest.rules import KINDS
 
 NAMES = ("asterisk_csv", "kamailio_flatstore", "mvno_pipe", "native_csv", "native_ndjson", "wlr_fixed")
@@ -288,19 +288,6 @@ def test_bytes_that_are_no_text_are_refused() -> None:
     """A definition must be UTF-8."""
     with pytest.raises(FeedError, match="is not TOML"):
         parse_feed(b"\xff", "small")
-
-
-def test_a_later_directory_wins(tmp_path: Path) -> None:
-    """A feed of the operator takes the place of the one shipped under its name."""
-    one, two = tmp_path / "one", tmp_path / "two"
-    one.mkdir()
-    two.mkdir()
-    written(one, SMALL)
-    written(two, SMALL.replace("two columns", "three columns"))
-
-    assert load_feeds(one, two)["small"].title == "three columns"
-    assert load_feeds(two, one)["small"].title == "two columns"
-    assert load_feeds(tmp_path) == {}
 
 
 FIXED = """

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ingest.feed import SHIPPED, Feed, load_feeds
+from ingest.feed import Feed
 from ingest.read import Reading, read
+from tests.ingest.shipped_feeds import FEEDS
 from trafficvault import policy_file
 from trafficvault.sources import implicit
 
@@ -28,12 +29,6 @@ CASES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def feeds() -> dict[str, Feed]:
-    """The feeds that ship."""
-    return load_feeds(SHIPPED)
-
-
 def reading_of(feed: Feed, file: str) -> Reading:
     """The demonstration's file, read as its feed's implicit source would deliver it."""
     source = implicit(feed, policy_file.parse(policy_file.preset_text("telecom")))
@@ -44,7 +39,6 @@ def reading_of(feed: Feed, file: str) -> Reading:
     ("feed", "file", "units", "records", "joined", "rejected", "mismatches"), CASES, ids=[case[1] for case in CASES]
 )
 def test_every_unit_of_a_file_is_accounted_for(
-    feeds: dict[str, Feed],
     feed: str,
     file: str,
     units: int,
@@ -54,7 +48,7 @@ def test_every_unit_of_a_file_is_accounted_for(
     mismatches: int,
 ) -> None:
     """A file of the demonstration gives exactly what its story needs."""
-    reading = reading_of(feeds[feed], file)
+    reading = reading_of(FEEDS[feed], file)
 
     assert reading.units == units
     assert sum(frame.height for frame in reading.records.values()) == records
@@ -70,12 +64,12 @@ def test_no_file_is_left_out_of_the_cases() -> None:
 
 
 @pytest.mark.parametrize("file", [case[1] for case in CASES if not case[1].startswith("S4PGWM000125")])
-def test_the_subscriber_of_the_warrant_is_in_each_file(feeds: dict[str, Feed], file: str) -> None:
+def test_the_subscriber_of_the_warrant_is_in_each_file(file: str) -> None:
     """The demonstration's answer draws on every source."""
     feed = next(case[0] for case in CASES if case[1] == file)
     found = {
         value
-        for frame in reading_of(feeds[feed], file).records.values()
+        for frame in reading_of(FEEDS[feed], file).records.values()
         for column in ("a_number", "b_number")
         if column in frame.columns
         for value in frame[column]
@@ -84,23 +78,23 @@ def test_the_subscriber_of_the_warrant_is_in_each_file(feeds: dict[str, Feed], f
     assert SUBSCRIBER in found
 
 
-def test_the_doubled_hour_is_told_apart(feeds: dict[str, Feed]) -> None:
+def test_the_doubled_hour_is_told_apart() -> None:
     """Two calls of one local time in the doubled hour are an hour apart, by the epoch in their ids."""
-    starts = reading_of(feeds["asterisk_csv"], "Master.csv").records["voip"]["start"].to_list()
+    starts = reading_of(FEEDS["asterisk_csv"], "Master.csv").records["voip"]["start"].to_list()
     night = [start for start in starts if start.date().isoformat() == "2026-10-25"]
 
     assert [start.hour for start in night] == [0, 1]
 
 
-def test_two_equal_sms_are_two_records(feeds: dict[str, Feed]) -> None:
+def test_two_equal_sms_are_two_records() -> None:
     """Equal rows of one file without an identity are numbered, not dropped."""
-    records = reading_of(feeds["mvno_pipe"], "S4PGWM000123").records["mobile_usage"]
+    records = reading_of(FEEDS["mvno_pipe"], "S4PGWM000123").records["mobile_usage"]
 
     assert records["occurrence"].max() == 1
 
 
-def test_a_file_is_missing_between_the_two_that_came(feeds: dict[str, Feed]) -> None:
+def test_a_file_is_missing_between_the_two_that_came() -> None:
     """The sequence of the mobile files has a gap for `sources gaps` to name."""
-    numbers = [reading_of(feeds["mvno_pipe"], name).sequence for name in ("S4PGWM000123", "S4PGWM000125")]
+    numbers = [reading_of(FEEDS["mvno_pipe"], name).sequence for name in ("S4PGWM000123", "S4PGWM000125")]
 
     assert numbers == [123, 125]

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ingest.feed import SHIPPED, load_feeds
 from ingest.read import Reading, read
+from tests.ingest.shipped_feeds import FEEDS
 from tests.trafficvault.test_demo_files import CASES, FILES
 from trafficvault import policy_file
 from trafficvault.period import Period
@@ -20,7 +20,6 @@ from trafficvault.zones import day_start
 
 TERM = Period.parse("P6M")
 POLICY = policy_file.parse(policy_file.preset_text("telecom"))
-FEEDS = load_feeds(SHIPPED)
 # Of each file with a term of six months: how many records have reached it, and on how many days (UTC) records lie.
 AGED = {
     "Master.csv": (4, 13),
