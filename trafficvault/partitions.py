@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import secrets
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -21,9 +20,8 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
-from ingest.record import BY_NAME, CATEGORIES, FRAME, HOW_MUCH, INTERVAL_CLASSES, SCHEMA, WHEN, WHO, category_of
+from ingest.record import CATEGORIES, FRAME, HOW_MUCH, INTERVAL_CLASSES, WHEN, WHO, category_of
 from trafficvault import sealed_parquet, sealing, seen, signing
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError, RefusedError
@@ -97,70 +95,12 @@ class Measured:
         return mine[0] == theirs[0] and mine[2] != theirs[2]
 
 
-def keyed_digest(custody: Custody, content: bytes) -> str:
-    """HMAC-SHA256 of a file's ciphertext under the catalogue's key, as hex."""
-    return hmac.new(custody.key("catalogue"), content, hashlib.sha256).hexdigest()
-
-
 def keyed_digest_of(custody: Custody, path: Path) -> str:
-    """As `keyed_digest`, of the file at `path`, which is never whole in memory. Raises `OSError` when it can't be
-    read.
+    """HMAC-SHA256 of the ciphertext of the file at `path` under the catalogue's key, as hex; it is never whole in
+    memory. Raises `OSError` when it can't be read.
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hmac.new(custody.key("catalogue"), digestmod="sha256")).hexdigest()
-
-
-def canonical(table: pa.Table) -> pa.Table:
-    """`table` with the record's own columns, types and order, and without columns that are null throughout.
-
-    Raises `FaultError` for a column that is not of the record, or whose values are not of its type.
-    """
-    strangers = [name for name in table.column_names if name not in BY_NAME]
-    if strangers or len(set(table.column_names)) != table.num_columns:
-        which = ", ".join(strangers) or "a column that occurs twice"
-        raise FaultError(f"making records canonical: {which} is not of the record")
-    names = [name for name in SCHEMA.names if name in table.column_names and table[name].null_count < table.num_rows]
-    try:
-        return table.select(names).cast(pa.schema([SCHEMA.field(name) for name in names]))
-    except (pa.ArrowException, ValueError):
-        # Without its cause: pyarrow's message may quote a value.
-        raise FaultError("making records canonical: a column's values are not of the record's type") from None
-
-
-def write_file(
-    disk: Disk, layout: Layout, custody: Custody, record_class: str, day: date, table: pa.Table, generation: int = 1
-) -> WrittenFile:
-    """Writes `table` as a new file of that class and day, and its seen block, under day keys of `generation`, which
-    must be in the ring.
-
-    The commit is the catalogue's: a file that it never names is swept. Raises `FaultError` when there are no rows, a
-    row belongs to another day, or a column has no category.
-    """
-    rows = _frame(canonical(table))
-    if rows.is_empty():
-        raise FaultError(f"writing {record_class} {day.isoformat()}: there are no records to write")
-    require_day(rows, record_class, day)
-    if "start" in rows.columns:
-        rows = rows.sort("start", nulls_last=True, maintain_order=True)
-    place = Place(record_class, day, secrets.token_hex(16), generation)
-    keys = file_keys(custody, place)
-    path = layout.record_file(record_class, day, place.file_id)
-    sealed = canonical(rows.to_arrow())
-    digest = ""
-
-    def fill(part: Path) -> None:
-        nonlocal digest
-        sealed_parquet.write(part, sealed, place, keys)
-        digest = keyed_digest(custody, part.read_bytes())
-
-    disk.make_directory(path.parent)
-    disk.create_by(path, fill)
-    write_seen(disk, layout, custody, place, seen.row_hashes(rows, seen.hashed_columns(record_class)))
-    row_sum = row_sum_of(custody, place, rows.height, total_of(rows, rows.columns))
-    size, (first, last), columns = path.stat().st_size, reach_of(rows, record_class, day), tuple(rows.columns)
-    return WrittenFile(
-        record_class, day, place.file_id, rows.height, size, digest, row_sum, first, last, columns, generation
-    )
 
 
 def read_released(
@@ -334,12 +274,6 @@ def row_sum_of(custody: Custody, place: Place, rows: int, total: int) -> str:
     key = sealing.derive(days, "row-sum", place.file_id)
     keyed = hmac.new(key, f"{rows}/{total:016x}".encode(), hashlib.sha256).hexdigest()
     return f"{seen.algorithm()}:{keyed}"
-
-
-def _frame(table: pa.Table) -> pl.DataFrame:
-    rows = pl.from_arrow(table)
-    assert isinstance(rows, pl.DataFrame)  # noqa: S101  # for the type checker: a table becomes a frame
-    return rows
 
 
 def require_day(rows: pl.DataFrame, record_class: str, day: date) -> None:

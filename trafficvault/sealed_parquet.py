@@ -203,17 +203,6 @@ class Writer:
             self._writer.close()
 
 
-def write(path: Path, table: pa.Table, place: Place, file_keys: Mapping[str, bytes]) -> None:
-    """Writes `table` encrypted to `path`, whole. As `Writer`, of which it is the short form."""
-    writer = Writer(path, table.schema, place, file_keys)
-    try:
-        writer.append(table)
-    except BaseException:
-        writer.abandon()
-        raise
-    writer.close()
-
-
 def unwrap(path: Path, place: Place, file_keys: Mapping[str, bytes], columns: Iterable[str]) -> DataKeys:
     """The data keys of `columns`, as far as the file has them, under the keys of their categories.
 

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from tests.trafficvault.record_file import canonical, write_file
 from tests.trafficvault.sealed_store import DAY, Store
 from trafficvault import duplicates, partitions
 from trafficvault.durable import Disk
@@ -16,7 +17,7 @@ CLASS = "mobile_usage"
 
 def write(store: Store, table: pa.Table, record_class: str = CLASS) -> WrittenFile:
     """A file of `table`."""
-    return partitions.write_file(store.disk, store.layout, store.custody, record_class, DAY, table)
+    return write_file(store.disk, store.layout, store.custody, record_class, DAY, table)
 
 
 def measured(store: Store, file: WrittenFile) -> partitions.Measured:
@@ -27,7 +28,7 @@ def measured(store: Store, file: WrittenFile) -> partitions.Measured:
 
 def doubles(store: Store, table: pa.Table, files: list[WrittenFile], disk: Disk | None = None) -> list[bool]:
     """Which rows of `table` are duplicates."""
-    rows = pl.DataFrame(pl.from_arrow(partitions.canonical(table)))
+    rows = pl.DataFrame(pl.from_arrow(canonical(table)))
     ids = [file.file_id for file in files]
     mask = duplicates.duplicates(store.layout, store.custody, CLASS, DAY, rows, ids, disk)
     assert mask.dtype == np.bool_

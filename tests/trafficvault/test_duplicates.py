@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from ingest.record import SCHEMA
 from tests.thorough import as_many
 from tests.trafficvault.measured_store import CLASS, doubles, measured, write
+from tests.trafficvault.record_file import canonical
 from tests.trafficvault.sealed_store import DAY, NOON, Store, full_table, new_store, records
 from trafficvault import duplicates, partitions, seen
 from trafficvault.durable import Disk
@@ -242,7 +243,7 @@ def test_a_file_of_duplicates_is_found_out_quickly(store: Store) -> None:
     )
     file = write(store, table)
     began = time.process_time()
-    rows_ = pl.DataFrame(pl.from_arrow(partitions.canonical(table)))
+    rows_ = pl.DataFrame(pl.from_arrow(canonical(table)))
     mask = duplicates.duplicates(store.layout, store.custody, CLASS, DAY, rows_, [file.file_id])
 
     assert mask.all()

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from ingest.record import CATEGORIES, SCHEMA
 from tests.thorough import as_many
 from tests.trafficvault import block_house as house
+from tests.trafficvault.record_file import canonical, write_file
 from tests.trafficvault.sealed_store import DAY, NOON, Store, full_table, new_store, records
 from trafficvault import arranging, duplicates, merging, ordering, partitions, postings, sealed_parquet
 from trafficvault.durable import Disk
@@ -35,7 +36,7 @@ def store(tmp_path: Path) -> Store:
 
 def write(store: Store, table: pa.Table, record_class: str = CLASS) -> WrittenFile:
     """A file as receive leaves it."""
-    return partitions.write_file(store.disk, store.layout, store.custody, record_class, DAY, table)
+    return write_file(store.disk, store.layout, store.custody, record_class, DAY, table)
 
 
 def sources(files: list[WrittenFile]) -> list[Source]:
@@ -81,7 +82,7 @@ def test_every_column_comes_through(store: Store, record_class: str) -> None:
     assert after.equals(before.sort("start", nulls_last=True, maintain_order=True))
     path = store.layout.staging.record_file(record_class, DAY, done.file_id)
     assert (done.rows, done.bytes) == (12, path.stat().st_size)
-    assert done.digest == partitions.keyed_digest(store.custody, path.read_bytes())
+    assert done.digest == partitions.keyed_digest_of(store.custody, path)
     assert done.reach_from == min(file.reach_from for file in files)
     assert done.reach_to == max(file.reach_to for file in files)
     assert set(done.columns) == {name for file in files for name in file.columns}
@@ -192,12 +193,12 @@ def test_a_merged_file_of_other_records_is_not_taken(store: Store, honest: bool)
         (path,) = store.layout.staging.records.rglob("*.parquet")
         place = Place(CLASS, DAY, path.stem)
         opened = sealed_parquet.unwrap(path, place, keys(store.custody, place), ())
-        rows = partitions.canonical(
+        rows = canonical(
             partitions.read_in_custody(
                 store.layout.staging, store.custody, CLASS, DAY, path.stem, SCHEMA.names
             ).to_arrow()
         ).slice(1)
-        rows = partitions.canonical(rows)
+        rows = canonical(rows)
         total = partitions.total_of(pl.DataFrame(pl.from_arrow(rows)), rows.column_names)
         told = partitions.row_sum_of(store.custody, place, rows.num_rows, total)
         writer = sealed_parquet.Writer(path, rows.schema, place, keys(store.custody, place))

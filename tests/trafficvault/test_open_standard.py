@@ -13,8 +13,8 @@ import pytest
 
 from ingest.record import CLASSES, COLUMNS
 from tests.trafficvault.read_by_format import plain
+from tests.trafficvault.record_file import write_file
 from tests.trafficvault.sealed_store import DAY, VAULT_ID, Store, full_table, new_store
-from trafficvault import partitions
 from trafficvault.layout import day_key_id
 from trafficvault.ring import UNDATED
 
@@ -53,7 +53,7 @@ def test_the_script_imports_nothing_of_ours() -> None:
 def test_a_stranger_reads_a_partition_by_the_format_alone(tmp_path: Path, record_class: str) -> None:
     """From the root key to the rows, through Polars and through pyarrow, after a renewal too."""
     store, table = new_store(tmp_path, (record_class,)), full_table(ROWS)
-    file = partitions.write_file(store.disk, store.layout, store.custody, record_class, DAY, table)
+    file = write_file(store.disk, store.layout, store.custody, record_class, DAY, table)
     store.destroy("telephony/2020-01-01/who")
     done = run(store, record_class, file.file_id)
 
@@ -65,7 +65,7 @@ def test_a_stranger_reads_a_partition_by_the_format_alone(tmp_path: Path, record
 def test_a_stranger_with_todays_keys_reads_no_expired_day(tmp_path: Path) -> None:
     """A copy of the file from before the expiry is of no use."""
     store = new_store(tmp_path)
-    file = partitions.write_file(store.disk, store.layout, store.custody, "mobile_usage", DAY, full_table(2))
+    file = write_file(store.disk, store.layout, store.custody, "mobile_usage", DAY, full_table(2))
     store.destroy(*(name for name in store.keys.key_ids() if name.startswith("mobile_usage/")))
     done = run(store, "mobile_usage", file.file_id)
 

@@ -14,6 +14,7 @@ import pytest
 
 from ingest.record import SCHEMA
 from tests.support import NOW, Order, Usage, answer, approved, ingest, layout_at, new_vault, opened, signed_in, usage
+from tests.trafficvault.record_file import write_file
 from trafficvault import app, committing, compact, expire, locks, partitions, rewrite, signing
 from trafficvault.catalogue import Transaction
 from trafficvault.clock import SetClock
@@ -280,7 +281,7 @@ def test_a_batch_that_lands_under_dead_keys_is_not_committed(vault: Vault) -> No
         },
         schema_overrides={"occurrence": pl.Int32},
     ).to_arrow(compat_level=pl.CompatLevel.oldest())
-    file = partitions.write_file(vault.disk, vault.layout, custody, CLASS, FIRST, table)
+    file = write_file(vault.disk, vault.layout, custody, CLASS, FIRST, table)
     rewrite.remove(vault, [(CLASS, FIRST)], at_second(1), WHY)
     with pytest.raises(RefusedError, match="ingest the file again"), vault.catalogue.transaction() as tx:
         committing._put_file(tx, file, "b", NOW)

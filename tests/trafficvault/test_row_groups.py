@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ingest.record import SCHEMA
 from tests.trafficvault import block_house as house
+from tests.trafficvault.record_file import write_file
 from tests.trafficvault.sealed_store import DAY, full_table, new_store
 from trafficvault import partitions, sealed_parquet, seen
 from trafficvault.errors import FaultError, RefusedError
@@ -63,7 +64,7 @@ def test_a_column_that_comes_in_pieces(texts: list[str | None]) -> None:
 def test_whole_files_come_as_row_groups(tmp_path: Path) -> None:
     """All columns of a file; a column without its key is refused, and a page that was changed is named."""
     store = new_store(tmp_path)
-    file = partitions.write_file(store.disk, store.layout, store.custody, "mobile_usage", DAY, full_table(9))
+    file = write_file(store.disk, store.layout, store.custody, "mobile_usage", DAY, full_table(9))
     place = Place("mobile_usage", DAY, file.file_id)
     path, keys = store.layout.record_file("mobile_usage", DAY, file.file_id), partitions.file_keys(store.custody, place)
     expected = partitions.read_in_custody(store.layout, store.custody, "mobile_usage", DAY, file.file_id, file.columns)

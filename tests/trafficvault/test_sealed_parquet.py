@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,22 @@ KEYS = {category: bytes([number]) * 32 for number, category in enumerate(CATEGOR
 MARKS = 3
 
 
+def write(path: Path, table: pa.Table, place: Place, file_keys: Mapping[str, bytes]) -> None:
+    """A whole file of `table`."""
+    writer = sealed_parquet.Writer(path, table.schema, place, file_keys)
+    try:
+        writer.append(table)
+    except BaseException:
+        writer.abandon()
+        raise
+    writer.close()
+
+
 @pytest.fixture(scope="module")
 def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file with a value in every column, written once."""
     path = tmp_path_factory.mktemp("sealed") / "file.parquet"
-    sealed_parquet.write(path, full_table(MARKS), PLACE, KEYS)
+    write(path, full_table(MARKS), PLACE, KEYS)
     return path
 
 
@@ -82,7 +93,7 @@ def test_no_value_of_any_column_stands_in_the_file(tmp_path: Path) -> None:
     table = full_table(1)
     plain, path = tmp_path / "plain.parquet", tmp_path / "sealed.parquet"
     pq.write_table(table, plain, compression="none", use_dictionary=False)
-    sealed_parquet.write(path, table, PLACE, KEYS)
+    write(path, table, PLACE, KEYS)
     in_plain, in_sealed = plain.read_bytes(), path.read_bytes()
 
     for name in MARKED:
@@ -97,7 +108,7 @@ def test_no_value_of_any_column_stands_in_the_file(tmp_path: Path) -> None:
 def test_every_column_of_every_class_reads_back(tmp_path: Path, record_class: str) -> None:
     """All columns, nested ones too, with the values they were written with."""
     place, table = Place(record_class, DAY, FILE), full_table()
-    sealed_parquet.write(tmp_path / "f", table, place, KEYS)
+    write(tmp_path / "f", table, place, KEYS)
     read = rows_of(tmp_path / "f", SCHEMA.names, KEYS, place)
 
     assert read.to_arrow().cast(SCHEMA).equals(table)
@@ -108,7 +119,7 @@ def test_every_column_of_every_class_reads_back(tmp_path: Path, record_class: st
 def test_a_category_opens_without_the_others(tmp_path: Path, category: str, record_class: str) -> None:
     """With the frame key and its own, its columns read; asking for one more is refused by name."""
     place, table = Place(record_class, DAY, FILE), full_table()
-    sealed_parquet.write(tmp_path / "f", table, place, KEYS)
+    write(tmp_path / "f", table, place, KEYS)
     keys = {name: KEYS[name] for name in ("frame", category)}
     columns = columns_of(category, record_class)
 
@@ -182,7 +193,7 @@ def test_two_files_that_were_swapped_are_both_refused(tmp_path: Path) -> None:
     one, other = Place("mobile_usage", DAY, "01" * 16), Place("mobile_usage", DAY, "02" * 16)
     paths = {place: tmp_path / place.file_id for place in (one, other)}
     for place, path in paths.items():
-        sealed_parquet.write(path, full_table(), place, KEYS)
+        write(path, full_table(), place, KEYS)
     shutil.copy(paths[one], tmp_path / "aside")
     shutil.copy(paths[other], paths[one])
     shutil.copy(tmp_path / "aside", paths[other])
@@ -194,7 +205,7 @@ def test_two_files_that_were_swapped_are_both_refused(tmp_path: Path) -> None:
 
 def test_a_footer_id_of_another_form_is_refused(tmp_path: Path) -> None:
     """The id stands in clear at the end of the file: whatever somebody wrote there is not repeated in the sentence."""
-    sealed_parquet.write(tmp_path / "f", full_table(), PLACE, KEYS)
+    write(tmp_path / "f", full_table(), PLACE, KEYS)
     blob = (tmp_path / "f").read_bytes()
     assert blob.count(PLACE.footer_id().encode()) == 1
     (tmp_path / "f").write_bytes(blob.replace(b"mobile_usage/2026-03-01", b"+31612345678:2026:03:01"))
@@ -229,7 +240,7 @@ def test_key_ids_hold_nothing_that_pyarrow_or_a_person_trips_over(sealed: Path) 
 def test_a_column_without_a_category_is_refused(tmp_path: Path, table: pa.Table) -> None:
     """It would be written in plaintext, silently; nothing is written instead."""
     with pytest.raises(FaultError, match="not a column of the record, or is not of its type"):
-        sealed_parquet.write(tmp_path / "f", table, PLACE, KEYS)
+        write(tmp_path / "f", table, PLACE, KEYS)
     assert not (tmp_path / "f").exists()
 
 
@@ -238,7 +249,7 @@ def test_a_leaf_path_that_parquet_names_otherwise_is_refused(tmp_path: Path, mon
     monkeypatch.setattr(sealed_parquet, "leaf_paths", lambda field: (field.name,))
 
     with pytest.raises(FaultError, match="have no category and would lie open"):
-        sealed_parquet.write(tmp_path / "f", full_table(), PLACE, KEYS)
+        write(tmp_path / "f", full_table(), PLACE, KEYS)
     assert not (tmp_path / "f").exists()
 
 
@@ -254,20 +265,20 @@ def test_a_column_that_took_no_key_is_noticed(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(sealed_parquet, "_FileKms", Deaf)
     with pytest.raises(FaultError, match="did not take a key for every column"):
-        sealed_parquet.write(tmp_path / "f", full_table(), PLACE, KEYS)
+        write(tmp_path / "f", full_table(), PLACE, KEYS)
 
 
 def test_a_category_without_a_key_is_not_written(tmp_path: Path) -> None:
     """With the `where` key gone, a table that has such a column is refused."""
     with pytest.raises(RefusedError, match="category where was not opened"):
-        sealed_parquet.write(tmp_path / "f", full_table(), PLACE, without("where"))
+        write(tmp_path / "f", full_table(), PLACE, without("where"))
 
 
 def test_the_data_keys_are_new_for_every_file_and_column(tmp_path: Path) -> None:
     """The same table twice: no data key in common."""
     keys: list[bytes] = []
     for name in ("f", "g"):
-        sealed_parquet.write(tmp_path / name, full_table(), PLACE, KEYS)
+        write(tmp_path / name, full_table(), PLACE, KEYS)
         opened = sealed_parquet.unwrap(tmp_path / name, PLACE, KEYS, SCHEMA.names)
         keys += [opened.footer, *opened.columns.values()]
 
@@ -278,7 +289,7 @@ def test_the_data_keys_are_new_for_every_file_and_column(tmp_path: Path) -> None
 def test_absent_columns_read_as_null_of_their_type(tmp_path: Path) -> None:
     """A file without IMSI, addresses, lists: they are null, and a filter may use them."""
     table = full_table().select(["a_number", "start"])
-    sealed_parquet.write(tmp_path / "f", table, PLACE, KEYS)
+    write(tmp_path / "f", table, PLACE, KEYS)
     columns = ["a_number", "imsi", "public_ip", "other_parties", "mail_to", "end", "emergency", "row"]
     opened = sealed_parquet.unwrap(tmp_path / "f", PLACE, KEYS, columns)
     lazy = sealed_parquet.scan(tmp_path / "f", opened, columns)
@@ -325,7 +336,7 @@ def test_a_file_of_other_columns_under_the_right_keys_is_a_fault(
     with monkeypatch.context() as patched:
         patched.setattr(sealed_parquet, "_key_ids", lambda schema, place: {"a_number": place.key_id("who", "a_number")})
         table = pa.table({"a_number": pa.array([7], pa.int64())})
-        sealed_parquet.write(tmp_path / "f", table, PLACE, KEYS)
+        write(tmp_path / "f", table, PLACE, KEYS)
 
     with pytest.raises(FaultError, match="a_number is not a column of the record, or is not of its type"):
         sealed_parquet.unwrap(tmp_path / "f", PLACE, KEYS, [])
@@ -336,18 +347,18 @@ def test_text_of_another_arrow_type_is_the_same_in_the_file(tmp_path: Path, kind
     """Views and dictionaries are written as text, and read as text; another value type is refused."""
     texts = ["+31612345678", None, "a text that is too long to lie within a view", "+31612345678"]
     table = pa.table({"a_number": pa.array(texts, pa.string()).cast(kind)})
-    sealed_parquet.write(tmp_path / "f", table, PLACE, KEYS)
+    write(tmp_path / "f", table, PLACE, KEYS)
     assert rows_of(tmp_path / "f", ["a_number"], KEYS)["a_number"].to_list() == texts
     with pytest.raises(FaultError, match="is not of its type"):
         wrong = pa.table({"a_number": pa.array([1, 2]).dictionary_encode()})
-        sealed_parquet.write(tmp_path / "g", wrong, PLACE, KEYS)
+        write(tmp_path / "g", wrong, PLACE, KEYS)
 
 
 def test_a_column_sealed_under_another_category_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cell under the `who` key would open with the numbers."""
     with monkeypatch.context() as patched:
         patched.setattr(sealed_parquet, "category_of", lambda column, record_class: "who")
-        sealed_parquet.write(tmp_path / "f", full_table().select(["start_cell"]), PLACE, KEYS)
+        write(tmp_path / "f", full_table().select(["start_cell"]), PLACE, KEYS)
 
     with pytest.raises(FaultError, match="damaged, or not a file of this vault"):
         sealed_parquet.unwrap(tmp_path / "f", PLACE, KEYS, ["start_cell"])

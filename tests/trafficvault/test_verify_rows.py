@@ -59,7 +59,7 @@ def test_bytes_that_are_no_records_are_named(stored: Vault) -> None:
     """A file with the digest that the catalogue has, which does not open as records."""
     path = next((stored.layout.records / "mobile_usage" / DAY).glob("*.parquet"))
     path.write_bytes(b"PARE not a file PARE")
-    digest = partitions.keyed_digest(stored.keys.custody("verify"), path.read_bytes())
+    digest = partitions.keyed_digest_of(stored.keys.custody("verify"), path)
     change(stored, "files", {"digest": digest, "bytes": 20}, day=DAY)
     assert "unreadable" in {fault.kind for fault in faults(stored)}
 
