@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import re
 import tomllib
 from dataclasses import fields
@@ -18,6 +20,7 @@ from trafficvault import errors, policy_file, settings
 DOCUMENTS = sorted(
     path for pattern in ("*.md", "docs/**/*.md", "trafficvault/*.md", "benchmarks/*.md") for path in ROOT.glob(pattern)
 )
+CALL = re.compile(r"`((?:trafficvault|ingest|queries)(?:\.[a-z_]+)*)\.([a-z_]+)\(([a-z_, ]*)\)`")
 LINK = re.compile(r"\]\((?!https?://|mailto:|#)([^)#\s]+)")
 
 
@@ -40,6 +43,24 @@ def configuration_keys() -> list[str]:
     entries = {key for entry in rules.pop("entry") for key in entry}
     named = {item.name for item in fields(Source)} - {"name", "record_class"} | {"class"}
     return sorted({*vault, *rules, *entries, *named})
+
+
+def named_functions() -> list[tuple[str, str, str]]:
+    """Every Python function that a document calls by its whole name: its module, its name and its parameters."""
+    found = {one for path in DOCUMENTS for one in CALL.findall(path.read_text(encoding="utf-8"))}
+    return sorted(found)
+
+
+def test_python_functions_are_named_somewhere() -> None:
+    """What a package's receiver calls is among them."""
+    assert ("trafficvault.delivery", "verify_package", "directory, public_key") in named_functions()
+
+
+@pytest.mark.parametrize(("module", "name", "parameters"), named_functions())
+def test_a_python_function_that_is_documented_is_there(module: str, name: str, parameters: str) -> None:
+    """With the parameters that the document tells, in their order."""
+    there = inspect.signature(getattr(importlib.import_module(module), name)).parameters
+    assert ", ".join(there) == parameters
 
 
 @pytest.mark.parametrize("verb", verbs())

@@ -90,6 +90,7 @@ def write_package(
 def verify_package(directory: Path, public_key: str) -> dict[str, Any]:
     """The manifest of the package `directory`, when it is signed by `public_key` and every file is as it says.
 
+    For who receives packages: nothing of the vault is needed, and no act of it calls this. It is part of the format.
     Raises `FaultError` naming what is missing, changed or there in excess.
     """
     manifest = _read_manifest(directory / MANIFEST)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ingest.record import CLASSES
-from trafficvault import attestation, certificates, publishing, timestamps, wording
+from trafficvault import attestation, certificates, notes, publishing, timestamps, wording
 from trafficvault import inventory as taking
 from trafficvault.cli.door import AsJson, door
 from trafficvault.cli.files import given, read_text, write
@@ -113,6 +113,7 @@ def audit_checkpoint(
     """Sign how far the audit log has come, have it time-stamped, and send it to the second places."""
     with door(context).writing() as vault:
         done = publishing.publish(vault)
+        verifier_key = notes.verifier_key(notes.origin_of(vault.settings.id), vault.settings.public_key)
     row, problems = done.row, list(done.problems)
     if out is not None:
         write(out, str(row["note"]).encode())
@@ -120,7 +121,7 @@ def audit_checkpoint(
             write(out.with_name(f"{out.name}.tsr"), bytes.fromhex(row["stamp"]))
     if as_json:
         told = {name: row[name] for name in ("size", "root", "note")}
-        print_object(told | {"sent": list(done.sent), "problems": problems})
+        print_object(told | {"verifier_key": verifier_key, "sent": list(done.sent), "problems": problems})
     else:
         print_lines([str(row["note"]).rstrip("\n"), *problems])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from tests.trafficvault.cli.commandline import CommandLine
 from tests.trafficvault.proof_house import LATE, authority
+from trafficvault import notes
 
 
 @pytest.fixture
@@ -102,6 +104,9 @@ def test_checkpoints_go_to_second_places_and_are_stamped(line: CommandLine) -> N
     assert done.object["sent"] == [f"file://{there}"]
     assert "false ended with exit code 1" in done.object["problems"][0]
     assert (line.directory / "note.tsr").exists()
+    name, _, rest = done.object["verifier_key"].partition("+")
+    public = base64.b64decode(rest.partition("+")[2])[1:].hex()
+    assert notes.open_note(out.read_text(), name, public).split("\n")[1] == str(done.object["size"])
     assert "has not reached command:/bin/false" in " ".join(line("status", "--json").object["attention"])
     checks = line("doctor", "--json").object["checks"]
     assert {one["state"] for one in checks if one["check"] == "second place"} == {"warn"}
