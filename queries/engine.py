@@ -91,7 +91,10 @@ def answers(
     """The answer to `question` over `stretches` (rows in scope, in time order, a day never divided): one table per
     stretch of a `stream`, else one.
 
-    There is always at least one table, so that an empty answer has its columns too. Raises as `run`.
+    There is always at least one table, so that an empty answer has its columns too. Columns that `grant` does not cover
+    are null to the question, whatever a stretch holds, and left out of the answer. Raises `QuestionError` when the
+    question needs more categories than `grant` has, lacks a parameter, takes longer than its limit, or needs more
+    memory than its limit.
     """
     bound = _bound(question, grant, parameters)
     # A slice is too small to be divided, and to plan for two threads costs more than one takes for it.
@@ -107,25 +110,6 @@ def answers(
             yield _of_stretch(database, question, rows, wanted, grant, bound, limits, schema)
         if not given:
             yield _of_stretch(database, question, pa.table({}), wanted, grant, bound, limits, schema)
-
-
-def run(
-    question: Question,
-    records: pa.Table,
-    wanted: pa.Table,
-    grant: Grant,
-    parameters: Mapping[str, object],
-    limits: Limits,
-) -> pa.Table:
-    """The answer to `question` over `records` (the full record and `TARGET_SCHEMA`, see `complete`) and `wanted`.
-
-    Columns that `grant` does not cover are null to the question, whatever `records` holds, and left out of the answer.
-    Raises `QuestionError` when the question needs more categories than `grant` has, lacks a parameter, takes longer
-    than its limit, or needs more memory than its limit.
-    """
-    bound = _bound(question, grant, parameters)
-    with _databases(limits) as database:
-        return _answer(database(), question, records, wanted, grant, bound, limits)
 
 
 def _bound(question: Question, grant: Grant, parameters: Mapping[str, object]) -> dict[str, object]:

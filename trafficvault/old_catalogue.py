@@ -25,10 +25,6 @@ NAMES: Final = "batches"
 """The table whose sealed values are names of delivered files."""
 ENTRIES: Final = "outbox"
 """The table of audit entries that were not in their segment yet."""
-TABLES: Final = (*row_keys.TABLES, NAMES, ENTRIES)
-"""Every table with sealed values that a key of the ring opens."""
-BY_PASSWORD: Final = ("people",)
-"""The tables with sealed values that no key of the ring opens."""
 
 
 @dataclass(frozen=True, slots=True)

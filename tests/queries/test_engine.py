@@ -36,10 +36,16 @@ def question_of(sql: str, name: str = "asked", header: str = HEADER) -> Question
     )
 
 
+def run(question: Question, records: pa.Table, *asked: Any) -> pa.Table:
+    """The answer over one stretch."""
+    (answer,) = engine.answers(question, [records], *asked, SCHEMA)
+    return answer
+
+
 def put(sql: str, grant: engine.Grant, records: pa.Table | None = None, limits: engine.Limits = LIMITS) -> pa.Table:
     """Runs SQL as a question."""
     table = engine.complete(pa.table({"a_number": [A], "imsi": ["1"]}) if records is None else records, SCHEMA)
-    return engine.run(question_of(sql), table, pa.table({"index": [1]}), grant, {}, limits)
+    return run(question_of(sql), table, pa.table({"index": [1]}), grant, {}, limits)
 
 
 def test_a_new_question_is_a_new_file(tmp_path: Path, rows: Make, target: Make, scope: Make, grant: Make) -> None:
@@ -89,7 +95,7 @@ def test_a_stream_says_the_same_at_first_and_later(
 
     def ask(records: pa.Table) -> pa.Table:
         whole = engine.complete(records, SCHEMA)
-        return engine.run(question, whole, targets_table(wanted), grant(), {"max_matches": 1}, LIMITS)
+        return run(question, whole, targets_table(wanted), grant(), {"max_matches": 1}, LIMITS)
 
     def ask_first(records: pa.Table) -> pa.Table:
         monkeypatch.setattr(engine, "_SHAPES", {})
@@ -122,7 +128,7 @@ def test_what_a_stream_passes_on_stays_with_its_row(rows: Make, target: Make, sc
     records = engine.complete(select(rows(*made), wanted).to_arrow().take(list(range(59, -1, -1))), SCHEMA)
 
     def ask() -> pa.Table:
-        return engine.run(question, records, targets_table(wanted), grant(), {"max_matches": 1}, LIMITS)
+        return run(question, records, targets_table(wanted), grant(), {"max_matches": 1}, LIMITS)
 
     engine._SHAPES.clear()
     first, later = ask(), ask()
@@ -146,7 +152,7 @@ def test_a_stream_that_compares_whole_rows_is_given_them(rows: Make, target: Mak
     same = records.set_column(index, "row", pa.array([1] * 3, pa.int64()))
 
     def ask() -> pa.Table:
-        return engine.run(question, same, targets_table(wanted), grant(), {"max_matches": 1}, LIMITS)
+        return run(question, same, targets_table(wanted), grant(), {"max_matches": 1}, LIMITS)
 
     first, later = ask(), ask()
 
@@ -203,7 +209,7 @@ def test_what_is_not_covered_is_not_shown(rows: Make, target: Make, scope: Make,
 def test_needs_that_are_not_covered(grant: Make) -> None:
     """A question that needs a category outside the warrant is refused, and says which."""
     with pytest.raises(QuestionError, match="cell: it needs where, and the warrant covers when, who"):
-        engine.run(
+        run(
             questions()["cell"],
             engine.complete(pa.table({}), SCHEMA),
             pa.table({}),
@@ -216,7 +222,7 @@ def test_needs_that_are_not_covered(grant: Make) -> None:
 def test_a_missing_parameter(grant: Make) -> None:
     """A question without its parameter is not asked."""
     with pytest.raises(QuestionError, match="needs the parameter max_matches"):
-        engine.run(questions()["holder"], engine.complete(pa.table({}), SCHEMA), pa.table({}), grant(), {}, LIMITS)
+        run(questions()["holder"], engine.complete(pa.table({}), SCHEMA), pa.table({}), grant(), {}, LIMITS)
 
 
 SECRET = "/etc/passwd"
@@ -349,7 +355,7 @@ sql = "SELECT a.a_number FROM records a JOIN records b USING (a_number) ORDER BY
 ask = Question("hungry", sql, "", "aggregate", frozenset(), frozenset(), frozenset(), (), {}, "all")
 grant = engine.Grant(frozenset(), frozenset({"a_number"}))
 try:
-    engine.run(ask, rows, pa.table({"index": [1]}), grant, {}, engine.Limits(60.0, "48MB"))
+    list(engine.answers(ask, [rows], pa.table({"index": [1]}), grant, {}, engine.Limits(60.0, "48MB"), rows.schema))
 except QuestionError as stopped:
     print(stopped)
 found = [os.path.join(at, name) for at, _, names in os.walk(".") for name in names]
