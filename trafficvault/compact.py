@@ -127,8 +127,8 @@ def compact(vault: Vault, selection: Selection = EVERYTHING, watch: Watch = lamb
                 continue
             except BaseException as problem:
                 clear_staging(vault)
-                for fault in faults:
-                    problem.add_note(f"beside it: {fault}")
+                for told in faults:
+                    problem.add_note(f"beside it: {told}")
                 raise
             if isinstance(done, Item):
                 left.append(done)

@@ -18,7 +18,7 @@ import pytest
 
 from ingest.record import SCHEMA
 from queries import database, engine
-from queries.questions import Question, QuestionError, load, questions
+from queries.questions import Limits, Question, QuestionError, load, questions
 from queries.scope import select, targets_table
 
 Make = Callable[..., Any]
@@ -26,7 +26,7 @@ Make = Callable[..., Any]
 A, B = "+31612345678", "+31201234567"
 NOON = datetime(2026, 6, 10, 12, tzinfo=UTC)
 HEADER = "-- kind: aggregate\n-- needs: who, when\n-- describes: what a test asks\n--\n"
-LIMITS = engine.Limits(100.0)
+LIMITS = Limits(100.0)
 
 
 def question_of(sql: str, name: str = "asked", header: str = HEADER) -> Question:
@@ -36,9 +36,11 @@ def question_of(sql: str, name: str = "asked", header: str = HEADER) -> Question
     )
 
 
-def run(question: Question, records: pa.Table, *asked: Any) -> pa.Table:
+def run(
+    question: Question, records: pa.Table, wanted: pa.Table, grant: engine.Grant, told: dict[str, Any], limits: Limits
+) -> pa.Table:
     """The answer over one stretch."""
-    (answer,) = engine.answers(question, [records], *asked, SCHEMA)
+    (answer,) = engine.answers(question, [records], wanted, grant, told, limits, SCHEMA)
     return answer
 
 

@@ -124,10 +124,9 @@ def test_the_first_failure_is_raised_and_tells_of_the_others() -> None:
 def test_a_first_failure_of_the_disk_is_a_sentence_too(number: int, error: type[VaultError]) -> None:
     """It says what was being done and has the exit code of its kind; the system's own error is behind it."""
     attempts, bad = Attempts(), OSError(number, os.strerror(number))
-    with attempts.one("trimming a day"):
-        raise bad
-    with attempts.one("trimming another"):
-        raise FaultError("two")
+    for problem in (bad, FaultError("two")):
+        with attempts.one("trimming a day"):
+            raise problem
     with pytest.raises(VaultError, match=r"^trimming a day: ") as told:
         attempts.require_done()
     assert (type(told.value), told.value.__cause__) == (error, bad)
