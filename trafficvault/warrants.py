@@ -28,7 +28,10 @@ KINDS = ("produce", "preserve", "standing")
 """What a warrant can order: records that are there, to keep them, records still to come. The last is not handled."""
 PRODUCE, PRESERVE = KINDS[:2]
 MOST_HOLD = {"126ni": Period(days=90), "126ne": Period(days=28), "epoc-pr": Period(days=60)}
-"""How long an order to preserve may bind at a time: art. 126ni Sv, 126ne Sv, Regulation (EU) 2023/1543 art. 11."""
+"""How long an order to preserve may bind at a time: art. 126ni Sv, 126ne Sv, Regulation (EU) 2023/1543 art. 11.
+
+What art. 11 says of extensions is not built in: refused wrongly, one would cost records that the law wants kept.
+"""
 _EPOC_PR_BY = "2023/1543"
 """The number of the regulation under which every order to preserve is an EPOC-PR, also where that word is left out."""
 MOST_HOLD_ELSE = Period(days=90)
