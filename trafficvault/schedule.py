@@ -160,8 +160,9 @@ def _run(house: House, job: Job) -> None:
         failed, told = _outcome(house, job)
         with _looking(house) as vault, vault.catalogue.transaction() as tx:
             runs.end(tx, job.name, vault.clock.now(), told, failed=failed)
-    except VaultError as problem:
-        _LOG.error("job %s: its run can't be noted: %s", job.name, problem)
+    except (VaultError, OSError) as problem:
+        why = disk_errors.told("noting the run", problem) if isinstance(problem, OSError) else problem
+        _LOG.error("job %s: its run can't be noted: %s", job.name, why)
 
 
 def _outcome(house: House, job: Job) -> tuple[bool, str]:

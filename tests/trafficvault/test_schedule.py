@@ -155,8 +155,19 @@ def test_one_process_keeps_it(doorway: Doorway) -> None:
         schedule.run_due(doorway)
 
 
+@pytest.mark.parametrize(
+    ("problem", "told"),
+    [
+        (FaultError("opening the vault: its ring is missing"), "opening the vault: its ring is missing"),
+        (OSError(errno.EIO, "31612345678"), "noting the run: a file could not be read or written: Input/output error"),
+    ],
+)
 def test_a_vault_that_can_not_be_opened_is_told(
-    doorway: Doorway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    doorway: Doorway,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    problem: Exception,
+    told: str,
 ) -> None:
     """When not even the run can be noted, the log says it, and the schedule lives on."""
     real = Doorway.open
@@ -164,14 +175,15 @@ def test_a_vault_that_can_not_be_opened_is_told(
     def breaks(self: Doorway) -> Vault:
         if self.opened == 1:
             self.opened += 1
-            raise FaultError("opening the vault: its ring is missing")
+            raise problem
         return real(self)
 
     monkeypatch.setattr(Doorway, "open", breaks)
     monkeypatch.setattr(schedule, "jobs", lambda settings: [Job("only", HOUR, lambda house: "fine")])
     with caplog.at_level(logging.ERROR):
         assert schedule.run_due(doorway) == []
-    assert "job only: its run can't be noted: opening the vault: its ring is missing" in caplog.text
+    assert f"job only: its run can't be noted: {told}" in caplog.text
+    assert "31612345678" not in caplog.text
 
 
 def test_it_keeps_time_until_it_is_ended(doorway: Doorway, monkeypatch: pytest.MonkeyPatch) -> None:
