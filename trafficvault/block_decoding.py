@@ -29,7 +29,8 @@ _FEW = 4
 _LONG = 6
 """Characters of a text that is looked for by its bytes."""
 _PLAIN = re.compile(r"[0-9A-Za-z@.+_-]+")
-_NO_SEPARATOR = pa.scalar("", pa.large_string())
+_MOST_SHORT = 2**31
+"""Content of as many bytes needs places of 64 bits."""
 _V4_LOW = np.uint64(0xFFFF_0000_0000)
 
 
@@ -43,12 +44,12 @@ class Sections:
         self._buffer = np.frombuffer(self._content, np.uint8)
         sizes = np.array(lengths, np.int64)
         begins = np.cumsum(sizes) - sizes
-        width = HEAD.itemsize + len(names) * COLUMN.itemsize
-        heads = self._buffer[begins[:, None] + np.arange(width)]
-        first = np.ascontiguousarray(heads[:, : HEAD.itemsize]).view(HEAD).reshape(-1)
-        self._heads = np.ascontiguousarray(heads[:, HEAD.itemsize :]).view(COLUMN)
-        self.rows: Whole = first["rows"].astype(np.int64)
-        self._entries: Whole = first["entries"].astype(np.int64)
+        form = np.dtype([("all", HEAD), ("columns", COLUMN, (len(names),))])
+        width = form.itemsize
+        heads = np.frombuffer(b"".join([self._content[at : at + width] for at in begins.tolist()]), form)
+        self._heads = heads["columns"]
+        self.rows: Whole = heads["all"]["rows"].astype(np.int64)
+        self._entries: Whole = heads["all"]["entries"].astype(np.int64)
         self._tag_width = self._heads["tag_width"].astype(np.int64)
         self._absent: Mask = ~np.logical_or(self._tag_width.any(axis=0), self._heads["least"].any(axis=0))
         self._width = self._heads["width"].astype(np.int64)
@@ -205,18 +206,26 @@ class Sections:
         if self._rows_of_all is not None and row is self._rows_of_all[1]:
             return self._whole_stream(at, widths)
         values = np.zeros(len(row), np.uint64)
-        for width in np.unique(widths).tolist():
-            if not width:
-                continue
-            mine = widths == width
-            if mine.all():
-                self._planes(values, at[section], width, self.rows[section], row)
+        if not widths.any():
+            return values
+        width, begin, rows = widths[section], at[section], self.rows[section]
+        if (rest := width & 7).any():
+            bit = row * rest
+            octets = self._buffer[np.where(rest, begin + (width >> 3) * rows + (bit >> 3), 0)] >> (bit & 7)
+            values = (octets & (1 << rest) - 1).astype(np.uint64) << (width & ~7).astype(np.uint64)
+        place, there = begin + row, None
+        for plane in range(int(width.max(initial=0)) >> 3):
+            wide = width >= 8 * plane + 8
+            if not wide.all():
+                those = np.flatnonzero(wide)
+                there = those if there is None else there[those]
+                width, place, rows = width[those], place[those], rows[those]
+            octets = self._buffer[place].astype(np.uint64) << np.uint64(8 * plane)
+            if there is None:
+                values |= octets
             else:
-                these = np.flatnonzero(mine[section])
-                part = np.zeros(len(these), np.uint64)
-                of = section[these]
-                self._planes(part, at[of], width, self.rows[of], row[these])
-                values[these] = part
+                values[there] |= octets
+            place = place + rows
         return values
 
     def _whole_stream(self, at: Whole, widths: Whole) -> Bits:
@@ -236,16 +245,6 @@ class Sections:
                     parts.append(bytes(count))
             values |= np.frombuffer(b"".join(parts), np.uint8).astype(np.uint64) << np.uint64(8 * plane)
         return values
-
-    def _planes(self, values: Bits, at: Whole, width: int, rows: Whole, row: Whole) -> None:
-        whole, rest = divmod(width, 8)
-        for index in range(whole):
-            values |= self._buffer[at + row].astype(np.uint64) << np.uint64(8 * index)
-            at = at + rows
-        if rest:
-            bit = row * rest
-            octets = self._buffer[at + (bit >> 3)] >> (bit & 7).astype(np.uint8)
-            values |= (octets & np.uint8((1 << rest) - 1)).astype(np.uint64) << np.uint64(8 * whole)
 
     def _tags(self, column: str, section: Whole, row: Whole) -> Bits:
         index = self._names[column]
@@ -274,18 +273,22 @@ class Sections:
         """The pool entries of all sections, one after the other, each after one that is none."""
         if self._texts is None:
             places = list(zip(self._pool_at.tolist(), self._entries.tolist(), strict=True))
-            lengths = np.zeros(int(self._entries.sum()) + len(places), np.int64)
-            for index in range(4):
-                plane = b"".join([b"\0" + self._content[at + index * n : at + index * n + n] for at, n in places])
-                octets = np.frombuffer(plane, np.uint8)
-                if octets.any():
-                    lengths |= octets.astype(np.int64) << (8 * index)
+            content, index = self._content, np.int32 if len(self._content) < _MOST_SHORT else np.int64
+            ends = np.zeros(int(self._entries.sum()) + len(places) + 1, index)
+            lengths = ends[1:]
+            lengths += np.frombuffer(b"\0" + b"\0".join([content[at : at + n] for at, n in places]), np.uint8)
+            if np.frombuffer(b"".join([content[at + n : at + 4 * n] for at, n in places]), np.uint8).max(initial=0):
+                for plane in range(1, 4):
+                    parts = [content[at + plane * n : at + plane * n + n] for at, n in places]
+                    octets = np.frombuffer(b"\0" + b"\0".join(parts), np.uint8)
+                    lengths |= octets.astype(index) << (8 * plane)
             # The texts stay where they are: what lies between those of two sections is an entry that nothing names.
             texts_at = self._pool_at + 4 * self._entries
             lengths[self._pool_begin - 1] = texts_at - np.append(np.int64(0), self._end[:-1])
-            ends = np.append(np.int64(0), np.cumsum(lengths))
-            buffers = [None, pa.py_buffer(ends), pa.py_buffer(self._content)]
-            self._texts = pa.LargeStringArray.from_buffers(len(lengths), buffers[1], buffers[2]), ends
+            np.cumsum(lengths, out=lengths)
+            type_ = pa.StringArray if index is np.int32 else pa.LargeStringArray
+            texts = type_.from_buffers(len(lengths), pa.py_buffer(ends), pa.py_buffer(content))
+            self._texts = texts, ends
         return self._texts[0]
 
     def _holding(self, value: str) -> tuple[Whole, Mask]:
@@ -309,8 +312,8 @@ class Sections:
         numbered = (tags == 1) & (self._heads["flags"][:, index][section] & NUMBERS != 0)
         if not numbered.any():
             return text
-        digits = pa.array(self._numbers(column, section, row)).cast(pa.large_string())
-        joined = pc.binary_join_element_wise(text, digits, _NO_SEPARATOR)
+        digits = pa.array(self._numbers(column, section, row)).cast(text.type)
+        joined = pc.binary_join_element_wise(text, digits, pa.scalar("", text.type))
         return joined if numbered.all() else pc.if_else(pa.array(numbered), joined, text)
 
     def _halves(self, column: str, section: Whole, row: Whole, tags: Bits) -> tuple[Bits, Bits]:
@@ -331,6 +334,11 @@ class Sections:
 
     def _entries_with(self, column: str, values: Collection[str]) -> Mask:
         """Which entries of the pool hold one of `values`; those of other columns are not asked about."""
+        index = self._names[column]
+        heads = self._heads[:, index]
+        if not (heads["entries"] > (heads["flags"] & NUMBERS)).any():
+            # Nothing but beginnings of numbers.
+            return np.zeros(0, np.bool_)
         texts = self._pool()
         found = np.zeros(len(texts), np.bool_)
         # A short text stands everywhere; and each is looked for by itself.
@@ -342,8 +350,7 @@ class Sections:
                 entries, alone = self._holding(value)
                 found[entries[alone]] = True
             return found
-        index = self._names[column]
-        counts = self._heads["entries"][:, index].astype(np.int64)
+        counts = heads["entries"].astype(np.int64)
         base = np.repeat(self._pool_base(index), counts)
         mine = base + np.arange(len(base)) - np.repeat(np.cumsum(counts) - counts, counts)
         if by_bytes and all(_PLAIN.fullmatch(value) for value in values):
