@@ -219,12 +219,10 @@ class BlockFile:
             for block in range(start, stop)
         ]
 
-    def _section(self, category: str, block: int, content: memoryview) -> bytes:
-        """A section, open but packed."""
-        if not content:
-            columns = len(block_form.names(category, self.place.record_class))
-            return block_form.of_nulls(self._directory.rows_of(block), columns)
-        return self.seals.unseal(category, SECTION, block, content)
+    def _of_nulls(self, category: str, block: int) -> bytes:
+        """What stands for a section that was not written."""
+        columns = len(block_form.names(category, self.place.record_class))
+        return block_form.of_nulls(self._directory.rows_of(block), columns)
 
 
 _Loaded = tuple[int, BlockFile, int, memoryview, int, list[int]]
@@ -382,11 +380,12 @@ class _Unpacking:
 
 
 def _open(loaded: Sequence[_Loaded], category: str) -> list[bytes]:
-    at = CATEGORIES.index(category)
-    contents = []
+    at, contents = CATEGORIES.index(category), []
     for _, file, block, content, begin, bounds in loaded:
         try:
-            contents.append(file._section(category, block, content[bounds[at] - begin : bounds[at + 1] - begin]))
+            sealed = content[bounds[at] - begin : bounds[at + 1] - begin]
+            opened = file.seals.unseal(category, SECTION, block, sealed) if sealed else file._of_nulls(category, block)
+            contents.append(opened)
         except InvalidTag as problem:
             raise _fault(file.place) from problem
     return contents

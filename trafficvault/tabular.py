@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import lru_cache
 from ipaddress import IPv6Address
@@ -97,9 +97,10 @@ class RecordFiles:
             self._add_header(readable)
         self._open_parquet("zstd")
         self._workers = self._workers or ThreadPoolExecutor(2, "package")
+        whole = [_as_text(readable)] if readable.num_rows <= _TEXT_ROWS else None
         self._pending = [
-            self._workers.submit(self._add_jsons, readable, begun),
-            self._workers.submit(self._add_csvs, readable),
+            self._workers.submit(self._add_jsons, whole or _texts(readable), begun),
+            self._workers.submit(self._add_csvs, whole or _texts(readable)),
             self._workers.submit(self._parquet.write_table, readable),
         ]
 
@@ -144,12 +145,12 @@ class RecordFiles:
             self._parquet.write_table(self._alone)
             self._alone = None
 
-    def _add_csvs(self, table: pa.Table) -> None:
-        for rows in _texts(table):
+    def _add_csvs(self, texts: Iterable[pl.DataFrame]) -> None:
+        for rows in texts:
             self._add_csv(rows)
 
-    def _add_jsons(self, table: pa.Table, begun: bool) -> None:
-        for rows in _texts(table):
+    def _add_jsons(self, texts: Iterable[pl.DataFrame], begun: bool) -> None:
+        for rows in texts:
             self._add_json(rows, begun)
             begun = True
 
@@ -232,12 +233,24 @@ def _csv_cell(rows: pl.DataFrame, name: str, type_: pl.DataType) -> pl.Expr | No
         return (
             pl.when(cell.is_not_null()).then(encoded.str.slice(start, encoded.str.len_chars() - start - 1)).alias(name)
         )
-    # Of few texts Python knows before Polars has planned to look.
-    if isinstance(type_, pl.String) and (rows.height > _FEW_ROWS or any(map(_is_formula, rows[name].to_list()))):
+    if isinstance(type_, pl.String) and _may_be_formula(rows[name]):
         cell = pl.col(name)
         is_formula = cell.str.contains(_FORMULA) & ~cell.str.contains(_NUMBER)
         return pl.when(is_formula).then(pl.lit("'") + cell).otherwise(cell).alias(name)
     return None
+
+
+def _may_be_formula(texts: pl.Series) -> bool:
+    """Whether one of `texts` may be taken for a formula: what a spreadsheet looks for stands before the digits, or
+    between them and the letters.
+    """
+    if len(texts) <= _FEW_ROWS:
+        # Of few texts Python knows before Polars has planned to look.
+        return any(map(_is_formula, texts.to_list()))
+    least, most = texts.min(), texts.max()
+    if not isinstance(least, str) or not isinstance(most, str):
+        return False
+    return least < "0" or (least < "A" and most >= "=")
 
 
 def _is_formula(text: str | None) -> bool:
