@@ -97,7 +97,7 @@ class RecordFiles:
             self._add_header(readable)
         self._open_parquet("zstd")
         self._workers = self._workers or ThreadPoolExecutor(2, "package")
-        whole = [_as_text(readable)] if readable.num_rows <= _TEXT_ROWS else None
+        whole = [_as_text(readable)] if 0 < readable.num_rows <= _TEXT_ROWS else None
         self._pending = [
             self._workers.submit(self._add_jsons, whole or _texts(readable), begun),
             self._workers.submit(self._add_csvs, whole or _texts(readable)),
@@ -140,7 +140,10 @@ class RecordFiles:
         """Begins the Parquet file where it is not begun, with the first table where that waits."""
         if self._parquet is None:
             marked = self._schema.with_metadata({MARK: "true"})
-            self._parquet = pq.ParquetWriter(self._directory / PARQUET, marked, compression=compression)
+            # What is compressed is smaller, and sooner written, without dictionaries.
+            self._parquet = pq.ParquetWriter(
+                self._directory / PARQUET, marked, compression=compression, use_dictionary=compression == "none"
+            )
         if self._alone is not None:
             self._parquet.write_table(self._alone)
             self._alone = None

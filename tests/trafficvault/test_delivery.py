@@ -10,6 +10,7 @@ from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -150,17 +151,37 @@ def test_few_rows_are_written_as_many_are(rows: int, tmp_path: Path, monkeypatch
             assert pq.read_table(few / tabular.PARQUET).equals(pq.read_table(many / tabular.PARQUET))
 
 
+@given(texts=st.lists(st.sampled_from([value for value, _ in SPREADSHEET]) | st.text(max_size=3), min_size=1))
+def test_a_column_with_a_formula_is_looked_through(texts: list[str]) -> None:
+    """However many texts there are: none that a spreadsheet would compute is passed over."""
+    few, many = tabular._may_be_formula(pl.Series(texts)), tabular._may_be_formula(pl.Series(texts * 600))
+
+    assert many or not few
+
+
+@pytest.mark.parametrize(
+    "text", ["204990000000001", "7e", "2026-11-25T10:00:00.000000Z", "mvno_pipe", "K300", "\u00e9"]
+)
+def test_plain_columns_are_not_looked_through(text: str) -> None:
+    """What begins with a digit, or with a letter, is no formula, nor is nothing."""
+    assert not tabular._may_be_formula(pl.Series([text] * 600))
+    assert not tabular._may_be_formula(pl.Series([None] * 600, dtype=pl.String))
+
+
 def test_a_tiny_answer_is_not_compressed(tmp_path: Path) -> None:
-    """Of a few rows Parquet is smaller without; of more, and of several tables, it is compressed."""
+    """Of a few rows Parquet is smaller without; of more, and of several tables, it is compressed, and then smaller
+    without dictionaries.
+    """
     tiny, more = pa.table({"x": ["a"] * 64}), pa.table({"x": ["a"] * 65})
     for name, tables in (("tiny", [tiny]), ("more", [more]), ("several", [tiny, tiny])):
         write(tmp_path / name, tables)
-    codecs = {
-        name: pq.ParquetFile(tmp_path / name / tabular.PARQUET).metadata.row_group(0).column(0).compression
+    columns = {
+        name: pq.ParquetFile(tmp_path / name / tabular.PARQUET).metadata.row_group(0).column(0)
         for name in ("tiny", "more", "several")
     }
+    written = {name: (column.compression, column.has_dictionary_page) for name, column in columns.items()}
 
-    assert codecs == {"tiny": "UNCOMPRESSED", "more": "ZSTD", "several": "ZSTD"}
+    assert written == {"tiny": ("UNCOMPRESSED", True), "more": ("ZSTD", False), "several": ("ZSTD", False)}
 
 
 _MANIFESTS = st.recursive(
