@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.record import SCHEMA
-from trafficvault import block_form, prefixes
+from trafficvault import block_form, block_pools, prefixes
 from trafficvault.block_form import COLUMN, HEAD, NUMBERS, RELATIVE, SCALES, Bits, Whole
 from trafficvault.sealed_parquet import polars_type
 
@@ -29,8 +29,6 @@ _FEW = 4
 _LONG = 6
 """Characters of a text that is looked for by its bytes."""
 _PLAIN = re.compile(r"[0-9A-Za-z@.+_-]+")
-_MOST_SHORT = 2**31
-"""Content of as many bytes needs places of 64 bits."""
 _V4_LOW = np.uint64(0xFFFF_0000_0000)
 
 
@@ -62,7 +60,7 @@ class Sections:
         # Before the entries of each section there is one more, which holds all that is no text.
         self._pool_begin = np.cumsum(self._entries + 1) - self._entries
         self._first = np.cumsum(self.rows) - self.rows
-        self._texts: tuple[pa.Array, Whole] | None = None
+        self._texts: tuple[pa.Array, block_pools.Ends] | None = None
         self._found: dict[str, tuple[Whole, Mask]] = {}
         self._rows_of_all: tuple[Whole, Whole] | None = None
 
@@ -272,23 +270,7 @@ class Sections:
     def _pool(self) -> pa.Array:
         """The pool entries of all sections, one after the other, each after one that is none."""
         if self._texts is None:
-            places = list(zip(self._pool_at.tolist(), self._entries.tolist(), strict=True))
-            content, index = self._content, np.int32 if len(self._content) < _MOST_SHORT else np.int64
-            ends = np.zeros(int(self._entries.sum()) + len(places) + 1, index)
-            lengths = ends[1:]
-            lengths += np.frombuffer(b"\0" + b"\0".join([content[at : at + n] for at, n in places]), np.uint8)
-            if np.frombuffer(b"".join([content[at + n : at + 4 * n] for at, n in places]), np.uint8).max(initial=0):
-                for plane in range(1, 4):
-                    parts = [content[at + plane * n : at + plane * n + n] for at, n in places]
-                    octets = np.frombuffer(b"\0" + b"\0".join(parts), np.uint8)
-                    lengths |= octets.astype(index) << (8 * plane)
-            # The texts stay where they are: what lies between those of two sections is an entry that nothing names.
-            texts_at = self._pool_at + 4 * self._entries
-            lengths[self._pool_begin - 1] = texts_at - np.append(np.int64(0), self._end[:-1])
-            np.cumsum(lengths, out=lengths)
-            type_ = pa.StringArray if index is np.int32 else pa.LargeStringArray
-            texts = type_.from_buffers(len(lengths), pa.py_buffer(ends), pa.py_buffer(content))
-            self._texts = texts, ends
+            self._texts = block_pools.texts_of(self._content, self._pool_at, self._entries, self._end)
         return self._texts[0]
 
     def _holding(self, value: str) -> tuple[Whole, Mask]:

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from queries import matching
 from queries.scope import Target
 from tests.trafficvault import block_house as house
-from trafficvault import block_decoding, block_matching, blocks
+from trafficvault import block_matching, block_pools, blocks
 from trafficvault.block_matching import Wanted
 from trafficvault.blocks import BlockFile
+from trafficvault.sealed_parquet import polars_type
 
 IMSIS = ("204990000000001", "204990000000002", "imsi")
 FROM, TO = datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)
@@ -28,7 +29,7 @@ def records(columns: dict[str, list[Any]], sought: str = IMSIS[0]) -> pl.DataFra
     height = len(next(iter(columns.values())))
     imsis = [IMSIS[1] if number % 3 == 1 else sought for number in range(height)]
     rows = pl.DataFrame({"imsi": imsis, "row": range(height), **columns})
-    return house.ordered(rows.with_columns(pl.col(name).cast(house.polars_type(name)) for name in rows.columns))
+    return house.ordered(rows.with_columns(pl.col(name).cast(polars_type(name)) for name in rows.columns))
 
 
 def found(files: list[BlockFile], columns: list[str], sought: str = IMSIS[0]) -> pl.DataFrame:
@@ -73,7 +74,7 @@ def test_texts_of_any_length_are_read_together(tmp_path: Path, monkeypatch: pyte
     """Texts whose sizes take one byte, two or three, in sections beside others without any, by places of 32 bits or,
     where there is too much of them, of 64.
     """
-    monkeypatch.setattr(block_decoding, "_MOST_SHORT", most)
+    monkeypatch.setattr(block_pools, "_MOST_SHORT", most)
     sizes = ([0, 1, 255], [256, 3, 65_535], [65_536, 7, 70_000], [1, 1, 1])
     frames = [records({"user_name": [f"{size}".ljust(size, "x")[:size] for size in three]}) for three in sizes]
     frames.append(records({"user_name": [None, None, None]}))
