@@ -26,7 +26,7 @@ from typing import Any
 import pyarrow as pa
 
 from trafficvault import signing, tabular
-from trafficvault.durable import PART, Disk, sync_directory, sync_together
+from trafficvault.durable import PART, Disk, sync_directory, sync_file, sync_together
 from trafficvault.errors import FaultError, UsageError
 
 MANIFEST = "manifest.json"
@@ -164,12 +164,18 @@ def _free(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _listed(directory: Path, rows: int) -> list[dict[str, Any]]:
-    """What the manifest says of the three files; large ones are read beside one another."""
+    """What the manifest says of the three files; large ones are read beside one another, while they are on their way to
+    the disk, which `sync_together` need not wait for then.
+    """
     paths = [directory / name for name in tabular.NAMES]
     if rows <= _FEW_ROWS:
         return [_described(path, rows) for path in paths]
-    with ThreadPoolExecutor(len(paths), "digest") as workers:
-        return list(workers.map(lambda path: _described(path, rows), paths))
+    with ThreadPoolExecutor(2 * len(paths), "digest") as workers:
+        durable = [workers.submit(sync_file, path) for path in paths]
+        listed = list(workers.map(lambda path: _described(path, rows), paths))
+        for one in durable:
+            one.result()
+    return listed
 
 
 def _described(path: Path, rows: int) -> dict[str, Any]:

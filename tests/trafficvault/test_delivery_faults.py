@@ -170,8 +170,11 @@ def test_leftovers_are_swept(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_a_file_that_can_not_be_made_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the files that are fsynced together one fails: there is no package, and no result is entered."""
+@pytest.mark.parametrize("early", [False, True])
+def test_a_file_that_can_not_be_made_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, early: bool) -> None:
+    """Of the files that are fsynced together, those of many rows while they are read, one fails: there is no package,
+    and no result is entered.
+    """
     real = durable.sync_file
 
     def fails(path: Path) -> None:
@@ -179,7 +182,9 @@ def test_a_file_that_can_not_be_made_durable(tmp_path: Path, monkeypatch: pytest
             raise OSError(5, "Input/output error")
         real(path)
 
-    monkeypatch.setattr(durable, "sync_file", fails)
+    monkeypatch.setattr(delivery, "_FEW_ROWS", 0 if early else 1_024)
+    monkeypatch.setattr(delivery if early else durable, "sync_file", fails)
+    sealed = Sealed(tmp_path / "package")
     with pytest.raises(OSError, match="Input/output error"):
-        write(tmp_path / "package", [table("1")])
-    assert list(tmp_path.iterdir()) == []
+        delivery.write_package(Disk(), tmp_path / "package", [table("1")], {}, sign, PUBLIC, sealed)
+    assert list(tmp_path.iterdir()) == [] and not sealed.told
