@@ -135,19 +135,32 @@ class Sections:
         """Row by row of `every`, whether the text of `column`, or one of its elements, is one of `values`."""
         found = np.zeros(int(self.rows.sum()), np.bool_)
         index = self._names[column]
-        flags = self._heads["flags"][:, index]
         entries = self._entries_with(column, values)
         if entries.any():
-            section, row = self.every()
-            tags = self._tags(column, section, row)
-            place = np.maximum(self._pool_base(index)[section] + tags.view(np.int64) - 1, 0)
-            found |= (tags != 0) & ~((tags == 1) & (flags[section] & NUMBERS != 0)) & entries[place]
+            found[self._named(index, entries)] = True
         for sections, those in self._numbers_of(index, values):
             for near in self._near(index, sections, those):
                 here, place = self.of(near)
                 same = np.isin(self._numbers(column, here, place), those) & (self._tags(column, here, place) == 1)
                 found[near[same]] = True
         return found
+
+    def _named(self, index: int, entries: Mask) -> Whole:
+        """Positions in `every` of the rows whose text is one of those pool `entries`, as far as they are of the column:
+        only sections that have one are looked into.
+        """
+        heads, base, entry = self._heads[:, index], self._pool_base(index), np.flatnonzero(entries)
+        section = np.searchsorted(self._pool_begin, entry, "right") - 1
+        tag = entry - base[section] + 1
+        mine = (tag > (heads["flags"] & NUMBERS)[section]) & (tag <= heads["entries"][section])
+        wanted = np.zeros(len(entries), np.bool_)
+        wanted[entry[mine]] = True
+        those = np.unique(section[mine])
+        rows = self.rows[those]
+        tags = self._whole_stream(self._tags_at[those, index], self._tag_width[those, index], rows)
+        same = np.flatnonzero(wanted[tags.view(np.int64) + np.repeat(base[those] - 1 + heads["least"][those], rows)])
+        ends = np.cumsum(rows)
+        return np.asarray(same + (self._first[those] + rows - ends)[np.searchsorted(ends, same, "right")])
 
     def _near(self, index: int, sections: Mask, those: Whole) -> Iterator[Whole]:
         """Positions in `every` of all rows of `sections` that may have one of the numbers `those`."""
@@ -202,7 +215,7 @@ class Sections:
     def _stream(self, at: Whole, widths: Whole, section: Whole, row: Whole) -> Bits:
         """Reads a stream: `at` and `widths` by section."""
         if self._rows_of_all is not None and row is self._rows_of_all[1]:
-            return self._whole_stream(at, widths)
+            return self._whole_stream(at, widths, self.rows)
         values = np.zeros(len(row), np.uint64)
         if not widths.any():
             return values
@@ -226,9 +239,9 @@ class Sections:
             place = place + rows
         return values
 
-    def _whole_stream(self, at: Whole, widths: Whole) -> Bits:
+    def _whole_stream(self, at: Whole, widths: Whole, counts: Whole) -> Bits:
         """Reads a stream in every row: slices, laid one behind the other, are quicker than positions."""
-        rows, begins, bits = self.rows.tolist(), at.tolist(), widths.tolist()
+        rows, begins, bits = counts.tolist(), at.tolist(), widths.tolist()
         values = np.zeros(sum(rows), np.uint64)
         content = self._content
         for plane in range(-(-max(bits, default=0) // 8)):

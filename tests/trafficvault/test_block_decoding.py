@@ -69,6 +69,25 @@ def test_streams_of_every_width_are_read_together(tmp_path: Path) -> None:
         assert pl.concat(file.every(columns)).equals(frame)
 
 
+@pytest.mark.parametrize("sought", [["s3"], ["s0", "s3", "s16", "s699"], [f"s{number}" for number in range(0, 700, 3)]])
+def test_texts_are_found_by_tags_of_every_width(tmp_path: Path, sought: list[str]) -> None:
+    """Few texts or many are found in sections whose columns hold from one text to hundreds, or none, and beside other
+    columns that hold the same ones.
+    """
+    frames = []
+    for several in (1, 2, 3, 5, 17, 200, 700):
+        texts = [None if place % 11 == 7 else f"s{place % several}" for place in range(700)]
+        frames.append(records({"session_id": texts, "user_name": texts[::-1]}))
+    files = [house.opened(tmp_path / f"{number}.blocks", frame) for number, frame in enumerate(frames)]
+    targets = [Target("session", one, FROM, TO) for one in sought]
+    looked_up = block_matching.wanted(targets, frames[0].columns)
+    assert looked_up is not None
+
+    rows = blocks.rows_of(files, looked_up, frames[0].columns)[0]
+
+    assert rows.equals(pl.concat(frames).filter(matching.prefilter(targets, frames[0].columns)))
+
+
 @pytest.mark.parametrize("most", [2**31, 0])
 def test_texts_of_any_length_are_read_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     """Texts whose sizes take one byte, two or three, in sections beside others without any, by places of 32 bits or,
