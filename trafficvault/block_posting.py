@@ -30,8 +30,9 @@ class OrderKeys:
         left_open = np.ones(frame.height, np.bool_)
         self._of: dict[str, npt.NDArray[np.bool_]] = {}
         """By packed column: of which rows it is the order key."""
-        served = [(party, name) for party, name in SERVED.items() if by_served and name in there]
-        for party, name in served if "served" in frame.columns else ():
+        by_served = by_served and "served" in frame.columns
+        served = {party: name for party, name in SERVED.items() if by_served and name in frame.columns}
+        for party, name in served.items():
             its = _equal(rows, "served", party)
             if name in rows.texts:
                 self._of[name] = its & (rows.codes(name) != 0)
@@ -50,7 +51,7 @@ class OrderKeys:
             begin += len(rows.texts[name]) - 1
         self._others = np.flatnonzero(self._codes == 0)
         """Those that are of another column."""
-        needed = [*there, *(("served",) if "served" in frame.columns else ())]
+        needed = dict.fromkeys([*there, *served.values(), *(("served",) if served else ())])
         # A row number keeps the height where there is no column.
         left = Rows(frame.select(pl.int_range(pl.len()).alias("_"), *needed)[self._others], rows.texts)
         columns = left.frame.with_columns(left.column(name) for name in needed)

@@ -87,6 +87,14 @@ def ordered(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.sort(order, nulls_last=True, maintain_order=True)
 
 
+def each_served() -> pl.DataFrame:
+    """Records of each party of one call after another, with each of its numbers and without."""
+    parties: list[str | None] = ["a", "b", "c", "none", None]
+    numbers = [("+1", "+2", "+3"), (None, "+2", "+1"), ("+3", None, "+2"), ("+2", "", None), (None, None, None)]
+    rows = [(party, *those, "imsi") for party in parties for those in numbers]
+    return ordered(pl.DataFrame(rows, ["served", "a_number", "b_number", "c_number", "imsi"], orient="row"))
+
+
 def busy(rows: int) -> pl.DataFrame:
     """`rows` records of a network, over several blocks: some subscribers with much traffic, most with little."""
     number = pl.int_range(rows, eager=True)
