@@ -17,7 +17,7 @@ from threading import Event
 
 import numpy as np
 
-from ingest.record import SCHEMA, category_of
+from ingest.record import HOW_MUCH, SCHEMA, category_of
 from trafficvault import ordering, partitions, sealed_parquet, seen
 from trafficvault.block_cells import CellPosting
 from trafficvault.block_form import ROWS, order_key
@@ -164,7 +164,9 @@ def fault(layout: Layout, custody: Custody, place: Place, row_sum: str) -> str |
             posting.add(there, order)
             cells.add(there)
             first_keys += [key.encode() for key in order.texts().gather_every(ROWS)]
-        made = Lists.of(first_keys, posting.prefixes, posting.by_order, posting.pairs(), cells.pairs())
+        # Whether a record without an end was posted for any hour, its duration told: without that, nothing does.
+        served = cells.pairs() if HOW_MUCH in keys else None
+        made = Lists.of(first_keys, posting.prefixes, posting.by_order, posting.pairs(), served)
         if made.differs_from(file.lists()):
             return "its posting lists or first keys are not those of its rows, so lookups would miss some"
         found = partitions.row_sum_of(custody, place, rows, total).partition(":")

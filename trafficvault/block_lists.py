@@ -31,13 +31,13 @@ class Lists:
         prefixes: Iterable[int],
         by_order: Iterable[str],
         pairs: postings.Hashes,
-        cells: postings.Hashes,
+        cells: postings.Hashes | None,
     ) -> Lists:
         """As a file has them whose blocks begin with these order keys and whose identifiers stand in `pairs`, but for
-        those of the families `by_order` that the order of rows finds; its cells stand in `cells`.
+        those of the families `by_order` that the order of rows finds; its cells stand in `cells`, if that can be told.
         """
         bits = postings.kept_bits(len(pairs))
-        served = postings.split(cells, postings.kept_bits(len(cells)))
+        served = None if cells is None else postings.split(cells, postings.kept_bits(len(cells)))
         # As NumPy gives them back: without the zeros that fill them up.
         keys = [key[:FIRST_KEY_BYTES].rstrip(b"\0") for key in first_keys]
         return cls(keys, frozenset(prefixes), frozenset(by_order), bits, *postings.split(pairs, bits), served)

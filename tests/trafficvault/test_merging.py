@@ -12,12 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingest.record import CATEGORIES, SCHEMA
+from ingest.record import CATEGORIES, HOW_MUCH, SCHEMA, WHEN, WHERE
 from tests.thorough import as_many
 from tests.trafficvault import block_house as house
 from tests.trafficvault.record_file import canonical, write_file
 from tests.trafficvault.sealed_store import DAY, NOON, Store, full_table, new_store, records
 from trafficvault import arranging, duplicates, merging, ordering, partitions, postings, sealed_parquet
+from trafficvault.blocks import BlockFile
 from trafficvault.durable import Disk
 from trafficvault.errors import FaultError, RefusedError
 from trafficvault.layout import day_key_id
@@ -281,3 +282,32 @@ def test_a_block_file_of_before_is_sound(store: Store, monkeypatch: pytest.Monke
     )
 
     assert (found is not None) == tells
+
+
+@pytest.mark.parametrize("budget", [0, 2**20])
+def test_records_of_each_party_are_put_in_order(store: Store, monkeypatch: pytest.MonkeyPatch, budget: int) -> None:
+    """Of caller, called and third party, in whatever order they came: in memory and range after range."""
+    monkeypatch.setattr(ordering, "BUDGET", budget)
+    rows = house.each_served().with_columns(pl.lit(None, pl.String).alias("imsi")).to_dicts()
+    done = merge(store, [write(store, records(rows[number::3])) for number in range(3)])
+    custody, place = store.keys.custody("verify"), Place(CLASS, DAY, done.file_id)
+
+    assert arranging.fault(store.layout.staging, custody, place, done.row_sum) is None
+    path, keys = store.layout.staging.blocks_file(CLASS, DAY, done.file_id), partitions.file_keys(custody, place)
+    (every,) = BlockFile.open(path, place, keys).every(["served", "a_number", "b_number", "c_number"])
+    assert every.equals(house.ordered(every))
+
+
+@pytest.mark.parametrize("category", [WHERE, WHEN, HOW_MUCH])
+def test_a_block_file_that_lost_a_category_is_sound(store: Store, category: str) -> None:
+    """Its lists are held against what is left of its rows: that of cells knows whether they told a duration."""
+    rows: list[dict[str, object]] = [{"duration_ms": 5}, {"end": NOON}]
+    rows = [{"start_cell": "c1", "a_number": f"+{number}"} | row for number, row in enumerate(rows)]
+    done = merge(store, [write(store, records(rows))])
+    store.destroy(day_key_id(CLASS, DAY, category))
+
+    found = arranging.fault(
+        store.layout.staging, store.keys.custody("verify"), Place(CLASS, DAY, done.file_id), done.row_sum
+    )
+
+    assert found is None
