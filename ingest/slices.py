@@ -73,6 +73,7 @@ def slices_of(
             break  # a long line, or somebody cuts the file short: it is looked at closer
         yield Slice(part, row, number, last=False)
         first, row, number, left = first + len(part), row + _line_ends(part), number + 1, max(left - 1, 0)
+        del part  # before the next one is read: whoever has taken it may have let it go
     file.seek(first)
     # The last of even slices has what the lines cut off the others before it.
     yield from _cut(within(file.read, limit, first), row, number, max(size, left * (whole - first)), longest)

@@ -126,13 +126,14 @@ class Crew(Generic[T]):
                         return
                     number = row.taken
                     try:
-                        thing = next(self._things)
+                        thing = [next(self._things)]
                     except StopIteration:
                         self.done = True
                         return
                     row.taken += 1
                 turn = Turn(row, number)
-                self._work(worker, thing, turn)
+                # Handed over for good: a thing is large, and whoever works on it lets it go when it is done with it.
+                self._work(worker, thing.pop(), turn)
                 with turn:  # of a thing that took none, so that the next ones need not wait for it
                     pass
         except _EndedError:

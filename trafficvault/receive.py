@@ -197,9 +197,11 @@ def _receive_slices(
             dying = dying_of(vault, feed, source, classes, arrived)
             names = partial(_named, blank, dying)
             batch = new_batch(vault, feed, source, arrived, names, progress, pace.workers)
+            parts = itertools.chain([first], parts)
+            del first
             with unless_abandoned(vault, batch), allocating.sparing():
                 told = partial(_told, progress, batch, file, delivered.size)
-                _work(vault, batch, course, itertools.chain([first], parts), source, pace.workers, told)
+                _work(vault, batch, course, parts, source, pace.workers, told)
                 end = course.end(blank().file)
                 if end.shape is None or end.shape == course.shape:
                     delivered.require_same(mark)
@@ -243,7 +245,7 @@ def _work(
     workers: int,
     told: Callable[[], None],
 ) -> None:
-    """Reads all `parts` and takes them into `batch`."""
+    """Reads all `parts` and takes them into `batch`. Nobody keeps a part that was read: the next one gets its memory."""
 
     def settled() -> Iterator[Slice]:
         for part in parts:
@@ -252,9 +254,11 @@ def _work(
             require_space(vault)
             told()
             yield part
+            del part
 
     def work(worker: int, part: Slice, turn: Turn) -> None:
         reading = course.read(part)
+        del part
         require_terms(vault, source, set(reading.records))
         batch.take(worker, reading, turn)
 
