@@ -110,6 +110,7 @@ def _cut(content: Read, row: int, number: int, size: int, longest: int) -> Itera
             return
         row += _line_ends(part)
         number += 1
+        del part
 
 
 def _filled(content: Read, start: bytes, size: int) -> tuple[bytes, bool]:
