@@ -17,7 +17,7 @@ import platform
 import zlib
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -64,16 +64,22 @@ def column_sums(rows: pl.DataFrame, columns: Iterable[str]) -> Hashes:
 
     Sums over different columns add up to the sum over all of them, so that no column is hashed twice.
     """
-    total = pl.lit(0, pl.UInt64)
-    for name in columns:
-        if name in rows.columns and rows[name].null_count() < rows.height:
-            # Seeded by name: the same value in another column is another row. The sum wraps modulo 2**64.
-            value = pl.col(name).hash(_seed(name))
-            if rows[name].null_count():
-                value = pl.when(pl.col(name).is_not_null()).then(value).otherwise(pl.lit(0, pl.UInt64))
-            total = total + value
-    sums = rows.lazy().select(pl.repeat(0, pl.len(), dtype=pl.UInt64).add(total)).collect().to_series()
-    return sums.to_numpy()
+    nulls = {one.name: one.null_count() for one in rows.get_columns()}
+    told = tuple((name, nulls[name] > 0) for name in columns if nulls.get(name, rows.height) < rows.height)
+    return rows.select(_sum(told)).to_series().to_numpy()
+
+
+@lru_cache(256)
+def _sum(columns: tuple[tuple[str, bool], ...]) -> pl.Expr:
+    """What adds up `columns`, by name and whether they hold nulls. Kept, for it is put together from up to 200 parts."""
+    total = pl.repeat(0, pl.len(), dtype=pl.UInt64)
+    for name, nullable in columns:
+        # Seeded by name: the same value in another column is another row. The sum wraps modulo 2**64.
+        value = pl.col(name).hash(_seed(name))
+        if nullable:
+            value = pl.when(pl.col(name).is_not_null()).then(value).otherwise(pl.lit(0, pl.UInt64))
+        total = total + value
+    return total
 
 
 def sums_of(rows: RowGroup, columns: Iterable[str]) -> Hashes:
