@@ -48,12 +48,7 @@ def slices_of(
     no byte of it is copied: copying costs more than reading, and the workers would wait for it. There the slices are
     cut evenly, so that each of `workers` that take turns gets as many: none waits for another's last one.
     """
-    if not file.seekable():
-        yield from slices(file.read, limit, size, longest)
-        return
-    packed = is_packed(file.read(PACKED_START))
-    file.seek(0)
-    if packed:
+    if not lies_open(file):
         yield from slices(file.read, limit, size, longest)
         return
     whole = file.seek(0, io.SEEK_END)
@@ -77,6 +72,15 @@ def slices_of(
     file.seek(first)
     # The last of even slices has what the lines cut off the others before it.
     yield from _cut(within(file.read, limit, first), row, number, max(size, left * (whole - first)), longest)
+
+
+def lies_open(file: BinaryIO) -> bool:
+    """Whether any part of `file`, which stands at its start, can be read by itself: it lies on a disk, and unpacked."""
+    if not file.seekable():
+        return False
+    packed = is_packed(file.read(PACKED_START))
+    file.seek(0)
+    return not packed
 
 
 def slices(read: Read, limit: int, size: int = SIZE, longest: int = LONGEST) -> Iterator[Slice]:

@@ -4,7 +4,7 @@
 
 (1) The file is known by source and content: the same one again changes nothing and gets the receipt of the first.
 (2) Bytes first: day keys into the ring, Parquet files and rejections under names nobody knows yet. A file is read in
-    slices by two workers, unless its feed must see the whole of it (`ingest.course`, `trafficvault.batch`).
+    slices by a few workers, unless its feed must see the whole of it (`ingest.course`, `trafficvault.batch`).
 (3) One catalogue transaction is the commit point; it holds the batch, its files and the audit entry, and it refuses a
     partition that has begun to expire. A crash before it leaves files that the next writer sweeps; after it, nothing is
     missing.
@@ -33,7 +33,7 @@ from ingest.errors import FeedError, FileRefused
 from ingest.feed import Feed
 from ingest.learned import Learned
 from ingest.read import Reading, read
-from ingest.slices import SIZE, Slice, slices, slices_of
+from ingest.slices import SIZE, Slice, lies_open, slices, slices_of
 from ingest.source import Source
 from trafficvault import allocating, raw_bytes, receipts, sealing, wording
 from trafficvault.account import Account
@@ -57,10 +57,17 @@ _HASHED_FIRST = 64 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """In how large slices a file is read, and by how many workers."""
+    """In how large slices a file is read, and by how many workers: three keep two cores busy, for each of them waits now
+    and then. Of a file that is unpacked on the way two do, for unpacking is a third's work, and memory is short there.
+    """
 
     slice_bytes: int = SIZE
-    workers: int = 2
+    workers: int = 3
+    unpacking: int = 2
+
+    def workers_of(self, file: BinaryIO) -> int:
+        """How many workers read `file`, which stands at its start."""
+        return self.workers if lies_open(file) else min(self.workers, self.unpacking)
 
 
 class _KnownError(Exception):
@@ -185,7 +192,8 @@ def _receive_slices(
     mark = delivered.mark()
     while True:
         with delivered.open() as file:
-            parts = slices_of(file, vault.settings.max_unpacked, pace.slice_bytes, workers=pace.workers)
+            workers = pace.workers_of(file)
+            parts = slices_of(file, vault.settings.max_unpacked, pace.slice_bytes, workers=workers)
             first = next(parts)
             if first.last:
                 reading = read_whole(vault, feed, source, first.data, arrived, blank().file)
@@ -196,12 +204,12 @@ def _receive_slices(
             classes = set() if feed.class_column is None else set(vault.policy.classes())
             dying = dying_of(vault, feed, source, classes, arrived)
             names = partial(_named, blank, dying)
-            batch = new_batch(vault, feed, source, arrived, names, progress, pace.workers)
+            batch = new_batch(vault, feed, source, arrived, names, progress, workers)
             parts = itertools.chain([first], parts)
             del first
             with unless_abandoned(vault, batch), allocating.sparing():
                 told = partial(_told, progress, batch, file, delivered.size)
-                _work(vault, batch, course, parts, source, pace.workers, told)
+                _work(vault, batch, course, parts, source, workers, told)
                 end = course.end(blank().file)
                 if end.shape is None or end.shape == course.shape:
                     delivered.require_same(mark)
