@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +21,12 @@ from cryptography.exceptions import InvalidTag
 
 from ingest.record import BY_NAME, CATEGORIES, SCHEMA, WHEN, WHO, category_of
 from trafficvault import block_directory, block_form, block_matching, postings
-from trafficvault.block_decoding import Sections
 from trafficvault.block_directory import Directory, Index
-from trafficvault.block_form import CELL_COLUMNS, CELLS, DIRECTORY, MAGIC, POSTINGS, SALT_BYTES, SECTION, Seals
+from trafficvault.block_form import CELL_COLUMNS, CELLS, DIRECTORY, MAGIC, POSTINGS, SALT_BYTES, Seals
 from trafficvault.block_lists import Lists
 from trafficvault.block_matching import Wanted
-from trafficvault.errors import FaultError, RefusedError, UsageError
+from trafficvault.block_unpacking import Loaded, Unpacking, fault
+from trafficvault.errors import RefusedError, UsageError
 from trafficvault.sealed_parquet import Place, polars_type
 
 _LEAST_TAIL, _TAIL_SHARE = 4096, 160
@@ -40,8 +38,6 @@ _BATCH = 512
 """Blocks that are looked into at once."""
 _EVERY = 256
 """Blocks of which all rows are read at once."""
-_MANY = 128
-"""From so many blocks with matches on it is worth a thread to unpack them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +86,7 @@ class BlockFile:
             content = seals.unseal(WHO, DIRECTORY, 0, tail[-_TRAILER - length : -_TRAILER])
             return cls(Outline(place, path, salt, block_directory.parse(content, begin)), seals)
         except (OSError, ValueError, InvalidTag) as problem:
-            raise _fault(place) from problem
+            raise fault(place) from problem
 
     @property
     def height(self) -> int:
@@ -127,7 +123,7 @@ class BlockFile:
             cells = None if index is None else self._list(CELLS, index)
             return Lists(directory.first_keys.tolist(), *told, *self._list(WHO, directory.posted), cells)
         except (OSError, ValueError, InvalidTag) as problem:
-            raise _fault(self.place) from problem
+            raise fault(self.place) from problem
 
     def _list(self, category: str, index: Index) -> tuple[postings.Hashes, postings.Hashes]:
         """All hashes of a posting list, and their blocks."""
@@ -161,7 +157,7 @@ class BlockFile:
                         found.update(directory.blocks_of_key(key))
             return found, self._chunks(WHO, directory.posted, wanted.hashes(directory.prefixes))
         except (OSError, ValueError, InvalidTag) as problem:
-            raise _fault(self.place) from problem
+            raise fault(self.place) from problem
 
     def _of_cells(self, wanted: Wanted) -> tuple[set[int], list[_Chunk]]:
         """As `_named`, of cells: without a list of them, by the sections of all blocks."""
@@ -191,15 +187,19 @@ class BlockFile:
             contents = _read(self._path, [(begin, end) for begin, end in spans])
             # As if nothing stood before the section: nothing of the block but it was read.
             loaded = [
-                (0, self, block, memoryview(content), begin, [begin] * (at + 1) + [end])
+                self._loaded(0, block, content, begin, [begin] * (at + 1) + [end])
                 for block, content, (begin, end) in zip(places, contents, spans, strict=True)
             ]
-            sections, _ = _Unpacking(loaded).sections(wanted.category)
+            sections, _ = Unpacking(loaded).sections(wanted.category)
             within, _ = sections.of(np.flatnonzero(block_matching.holding(sections, wanted)))
             found.update(start + number for number in np.unique(within).tolist())
         return found
 
-    def _load(self, number: int, blocks: Sequence[int], last: str) -> list[_Loaded]:
+    def _loaded(self, number: int, block: int, content: bytes, begin: int, bounds: Sequence[int]) -> Loaded:
+        rows = self._directory.rows_of(block)
+        return Loaded(number, self.place, self.seals, block, rows, memoryview(content), begin, bounds)
+
+    def _load(self, number: int, blocks: Sequence[int], last: str) -> list[Loaded]:
         """The sealed sections, up to category `last`, of `blocks`; neighbours are read together."""
         ends, width, asked = self._directory.ends, len(CATEGORIES), CATEGORIES.index(last) + 1
         runs: list[list[int]] = []
@@ -212,22 +212,13 @@ class BlockFile:
         try:
             contents = _read(self._path, [(at[0], at[-1]) for at in bounds]) if runs else []
         except OSError as problem:
-            raise _fault(self.place) from problem
+            raise fault(self.place) from problem
         return [
-            (number, self, block, memoryview(content), at[0], at[(block - start) * width :][: asked + 1])
+            self._loaded(number, block, content, at[0], at[(block - start) * width :][: asked + 1])
             for (start, stop), at, content in zip(runs, bounds, contents, strict=True)
             for block in range(start, stop)
         ]
 
-    def _of_nulls(self, category: str, block: int) -> bytes:
-        """What stands for a section that was not written."""
-        columns = len(block_form.names(category, self.place.record_class))
-        return block_form.of_nulls(self._directory.rows_of(block), columns)
-
-
-_Loaded = tuple[int, BlockFile, int, memoryview, int, list[int]]
-"""Number of the file among those asked, the file, the block, what was read with it, where that began in the file, and
-where the block's sealed sections begin."""
 
 _Chunk = tuple[bytes, int, list[int]]
 """A chunk of a posting list, unsealed; its first hash; and what is looked for in it."""
@@ -276,7 +267,7 @@ def rows_of(
         _require_open(file, asked)
     frames: list[pl.DataFrame] = []
     counts = np.zeros(len(files), np.int64)
-    loaded: list[_Loaded] = []
+    loaded: list[Loaded] = []
     last = max(asked, key=CATEGORIES.index)
     for number, (file, blocks) in enumerate(zip(files, found or find(files, wanted), strict=True)):
         loaded += file._load(number, blocks, last)
@@ -291,17 +282,17 @@ def rows_of(
 
 
 def _decoded(
-    loaded: Sequence[_Loaded], wanted: Wanted | None, columns: Sequence[str]
+    loaded: Sequence[Loaded], wanted: Wanted | None, columns: Sequence[str]
 ) -> tuple[pl.DataFrame, npt.NDArray[np.int64]]:
     """The rows of some blocks that match, and the number of the file of each."""
-    record_class = loaded[0][1].place.record_class
-    numbers = np.array([one[0] for one in loaded], np.int64)
+    record_class = loaded[0].place.record_class
+    numbers = np.array([one.number for one in loaded], np.int64)
     asked = {category_of(name, record_class) for name in columns}
     found: dict[str, pa.Array] = {}
-    with _Unpacking(loaded) as unpacking:
+    with Unpacking(loaded) as unpacking:
         places = None if wanted is None else _matches(loaded, wanted, unpacking, when=WHEN in asked)
         if places is None:
-            of = np.repeat(numbers, [file._directory.rows_of(block) for _, file, block, *_ in loaded])
+            of = np.repeat(numbers, [one.rows for one in loaded])
         else:
             of = numbers[places[0]]
             unpacking.ahead(asked)
@@ -315,80 +306,19 @@ def _decoded(
     return pl.DataFrame(pa.table(arrays, schema=wanted_columns)), of
 
 
-def _matches(loaded: Sequence[_Loaded], wanted: Wanted, unpacking: _Unpacking, *, when: bool) -> _Places:
+def _matches(loaded: Sequence[Loaded], wanted: Wanted, unpacking: Unpacking, *, when: bool) -> _Places:
     """The rows that match, by their own times too where most of them may lie outside the window and `when` is open;
     from then on only blocks with such rows are unpacked.
     """
     telling, _ = unpacking.sections(wanted.category)
     within, row = telling.of(np.flatnonzero(block_matching.holding(telling, wanted)))
     unpacking.keep(within)
-    if when and len(within) and wanted.divides([loaded[index][1].place.day for index in np.unique(within).tolist()]):
+    if when and len(within) and wanted.divides([loaded[index].place.day for index in np.unique(within).tolist()]):
         sections, at = unpacking.sections(WHEN)
         inside = block_matching.inside(sections, at[within], row, wanted)
         within, row = within[inside], row[inside]
         unpacking.keep(within)
     return within, row
-
-
-class _Unpacking:
-    """The sections of some blocks, category by category, opened when they are asked for, and only where a row is of
-    use; those of many blocks are unpacked on a thread while columns of the category before are read.
-    """
-
-    def __init__(self, loaded: Sequence[_Loaded]) -> None:
-        self._loaded, self._kept = loaded, np.arange(len(loaded))
-        self._known: dict[str, tuple[Sections, block_form.Whole]] = {}
-        self._waiting: dict[str, Future[tuple[bytes, list[int]]]] = {}
-        self._worker: ThreadPoolExecutor | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._worker is not None:
-            self._worker.shutdown(cancel_futures=True)
-
-    def ahead(self, categories: Collection[str]) -> None:
-        """Begins to unpack what will be asked for in this order."""
-        if len(self._kept) < _MANY:
-            return
-        self._worker = ThreadPoolExecutor(1, "unpacking")
-        for name in CATEGORIES:
-            if name in categories and name not in self._known:
-                # Opened here: that holds the interpreter's lock, and to unpack does not.
-                self._waiting[name] = self._worker.submit(block_form.unpacked, self._opened(name))
-
-    def keep(self, blocks: block_form.Whole) -> None:
-        """Of sections that are not open yet only those of `blocks` are of use."""
-        self._kept = np.unique(blocks)
-
-    def sections(self, category: str) -> tuple[Sections, block_form.Whole]:
-        """The sections of a category, and, by the number of its block, where among them each stands."""
-        if category not in self._known:
-            at = np.zeros(len(self._loaded), np.int64)
-            at[self._kept] = np.arange(len(self._kept))
-            waiting = self._waiting.pop(category, None)
-            unpacked = waiting.result() if waiting else block_form.unpacked(self._opened(category))
-            names = block_form.names(category, self._loaded[0][1].place.record_class)
-            self._known[category] = Sections(unpacked, names), at
-        return self._known[category]
-
-    def _opened(self, category: str) -> list[bytes]:
-        """The sections of a category, open but packed."""
-        loaded = self._loaded
-        return _open([loaded[index] for index in self._kept.tolist()], category)
-
-
-def _open(loaded: Sequence[_Loaded], category: str) -> list[bytes]:
-    at, contents = CATEGORIES.index(category), []
-    for _, file, block, content, begin, bounds in loaded:
-        try:
-            sealed = content[bounds[at] - begin : bounds[at + 1] - begin]
-            opened = file.seals.unseal(category, SECTION, block, sealed) if sealed else file._of_nulls(category, block)
-            contents.append(opened)
-        except InvalidTag as problem:
-            raise _fault(file.place) from problem
-    return contents
 
 
 def _require(file: BlockFile, columns: Iterable[str]) -> None:
@@ -424,7 +354,3 @@ def _read(path: Path, spans: Sequence[tuple[int, int]]) -> list[bytes]:
     if [len(content) for content in found] != [end - begin for begin, end in spans]:
         raise OSError(f"{path.name} is shorter than it was")
     return found
-
-
-def _fault(place: Place) -> FaultError:
-    return FaultError(f"opening the blocks of {place}: they are missing, damaged, or of another file")

@@ -19,7 +19,7 @@ from queries.scope import Target
 from tests.thorough import as_many
 from tests.trafficvault import block_house as house
 from tests.trafficvault.block_house import busy, frames, opened
-from trafficvault import block_matching, blocks
+from trafficvault import block_matching, block_unpacking, blocks
 from trafficvault.blocks import BlockFile
 from trafficvault.errors import FaultError, RefusedError
 from trafficvault.sealed_parquet import polars_type
@@ -91,7 +91,7 @@ def test_what_is_unpacked_on_a_thread_is_the_same(tmp_path: Path, monkeypatch: p
         return BlockFile.open(path, house.PLACE, house.KEYS).rows(wanted, rows.columns)
 
     alone = read()
-    monkeypatch.setattr(blocks, "_MANY", 1)
+    monkeypatch.setattr(block_unpacking, "_MANY", 1)
     assert alone.height > 1
     assert read().equals(alone)
     content = bytearray(path.read_bytes())
