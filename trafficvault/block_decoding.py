@@ -251,7 +251,9 @@ class Sections:
                 if width >= 8 * plane + 8:
                     parts.append(content[start : start + count])
                 elif width > 8 * plane:
-                    parts.append(_spread(content[start : start - (-count * (width & 7) // 8)], width & 7, count))
+                    parts.append(
+                        block_form.spread(content[start : start - (-count * (width & 7) // 8)], width & 7, count)
+                    )
                 else:
                     parts.append(bytes(count))
             values |= np.frombuffer(b"".join(parts), np.uint8).astype(np.uint64) << np.uint64(8 * plane)
@@ -372,7 +374,7 @@ class Sections:
         found = []
         for prefix in prefixes.unique().to_pylist():
             rests = [value[len(prefix) :] for value in values if value.startswith(prefix)]
-            those = [int(rest) for rest in rests if _is_plain_number(rest)]
+            those = [int(rest) for rest in rests if numerals.is_number(rest)]
             if those:
                 sections = np.zeros(len(self.rows), np.bool_)
                 sections[flagged[np.asarray(pc.equal(prefixes, prefix))]] = True
@@ -386,19 +388,6 @@ def _places(wanted: bytes, content: bytes) -> Iterator[int]:
     while at >= 0:
         yield at
         at = content.find(wanted, at + 1)
-
-
-def _spread(packed: bytes, bits: int, count: int) -> bytes:
-    """Numbers of 1, 2 or 4 bits as one byte each."""
-    octets = np.frombuffer(packed, np.uint8)
-    if bits == 1:
-        return np.unpackbits(octets, count=count, bitorder="little").tobytes()
-    parts = (octets[:, None] >> np.arange(0, 8, bits, dtype=np.uint8)) & np.uint8((1 << bits) - 1)
-    return parts.reshape(-1)[:count].tobytes()
-
-
-def _is_plain_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 20 and text == str(int(text)) and int(text) < 2**63
 
 
 def _there(values: npt.NDArray[Any], there: Mask) -> pa.Array:

@@ -138,6 +138,15 @@ def rounded(bits: int) -> int:
     return whole * 8 + (0, 1, 2, 4, 4, 8, 8, 8)[rest]
 
 
+def spread(packed: bytes, bits: int, count: int) -> bytes:
+    """Numbers of 1, 2 or 4 bits as one byte each."""
+    octets = np.frombuffer(packed, np.uint8)
+    if bits == 1:
+        return np.unpackbits(octets, count=count, bitorder="little").tobytes()
+    parts = (octets[:, None] >> np.arange(0, 8, bits, dtype=np.uint8)) & np.uint8((1 << bits) - 1)
+    return parts.reshape(-1)[:count].tobytes()
+
+
 _CODEC = pa.Codec("zstd", compression_level=3)
 
 

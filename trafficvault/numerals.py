@@ -51,3 +51,8 @@ def numbers(texts: pl.Series, prefix: str) -> tuple[npt.NDArray[np.bool_], npt.N
     if prefix:
         fits &= found["starts"].to_numpy()
     return fits, number * fits
+
+
+def is_number(text: str) -> bool:
+    """Whether one text is a number just as it is written, and fits 64 bits."""
+    return text.isascii() and text.isdigit() and len(text) < 20 and text == str(int(text)) and int(text) < 2**63
