@@ -1,9 +1,10 @@
 """What is looked up in block files, and which rows of their sections may hold it.
 
 `wanted` turns targets into what is looked up. Identifiers are found by the order of rows and by posting lists, in the
-sections of `who`; a cell has no list: the `where` sections of every block are looked into, which are short. A row that
-holds a target with its port, and that by its own times may lie in a window, is a match; the sections of other
-categories are opened for matches alone. What is left out here, no question would have been given.
+sections of `who`; cells by a list of their own, in those of `where`, and where that list does not open the `where`
+sections of every block are looked into, which are short. A row that holds a target with its port, and that by its own
+times may lie in a window, is a match; the sections of other categories are opened for matches alone. What is left out
+here, no question would have been given.
 """
 
 from __future__ import annotations

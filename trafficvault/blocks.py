@@ -2,8 +2,8 @@
 
 `block_matching` turns targets into what is looked up; a `BlockFile` is the open directory of one file, small enough to
 be kept; `rows_of` finds the blocks by order and posting lists, opens their `who` sections (where a cell is looked for,
-the `where` sections of all blocks), and sections of other categories only where a row matched. Whatever is wrong with a
-file is a `FaultError`: the caller reads the Parquet file instead.
+their `where` sections; of all blocks where the list of cells does not open), and sections of other categories only
+where a row matched. Whatever is wrong with a file is a `FaultError`: the caller reads the Parquet file instead.
 """
 
 from __future__ import annotations

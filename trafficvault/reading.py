@@ -77,8 +77,8 @@ class Reader:
     def find(self, files: Iterable[StoredFile], lookup: Lookup) -> Found:
         """In which blocks of `files` there may be what is looked for, so that as many days are read as give few rows.
 
-        Opens directories and posting lists, under the keys that `rows` needs, and for a cell the `where` of each block;
-        reads nothing else of any record.
+        Opens directories and posting lists, under the keys that `rows` needs, and for a cell, where its list does not
+        open, the `where` of each block; reads nothing else of any record.
         """
         found: Found = {}
         for group in _alike(files):
