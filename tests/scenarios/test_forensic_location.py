@@ -20,6 +20,7 @@ from tests.scenarios.test_markers import encodings
 from tests.support import every_byte, new_vault, opened
 from tests.trafficvault.short_location import LEAVES, MONTHS_END, deliver, rules
 from trafficvault import compact, expire, sealed_parquet, sealing
+from trafficvault.block_form import CELLS_TELL
 from trafficvault.blocks import BlockFile
 from trafficvault.compaction import Selection
 from trafficvault.errors import VaultError
@@ -33,11 +34,12 @@ FIRST, LAST = ("204-99-0991-0010", "204-99-0992-0011"), "204-99-0993-0012"
 
 def cells(layout: Layout, keys: Collection[bytes]) -> set[str]:
     """Every cell that the day gives up to who tries all of `keys`: by its block files, where it has some, the same as
-    by its record files.
+    by its record files, and as many lists of cells as files that give any.
     """
     records = _told(_of_records(layout, keys))
     if list(places(layout, CLASS, DAY, ".blocks")):
         assert _told(_of_blocks(layout, keys)) == records
+        assert len(_lists(layout, keys)) == bool(records)
     return records
 
 
@@ -60,6 +62,18 @@ def _of_blocks(layout: Layout, keys: Collection[bytes]) -> Iterator[pl.DataFrame
         for who, where in itertools.product(derived, derived):
             with suppress(VaultError):
                 yield from BlockFile.open(path, place, {WHO: who, WHERE: where}).every(["start_cell"])
+
+
+def _lists(layout: Layout, keys: Collection[bytes]) -> set[Path]:
+    """The block files whose list of cells opens to who joins any of `keys`."""
+    found = set()
+    for path, place in places(layout, CLASS, DAY, ".blocks"):
+        derived = [sealing.derive(key, "file", place.file_id) for key in keys]
+        for three in itertools.product(derived, repeat=3):
+            with suppress(VaultError):
+                if BlockFile.open(path, place, dict(zip(CELLS_TELL, three, strict=True))).lists().cells is not None:
+                    found.add(path)
+    return found
 
 
 @pytest.mark.slow
