@@ -2,8 +2,8 @@
 
 Pairs like those of the posting lists, of a cell together with an hour. They are sealed under `who`, `where` and `when`
 at once: they tell what these three tell, and go with the first of them. What a record lasted is `how_much`, so its
-hours are those that the moments of `when` give. A record of which they give no end, or many hours, is posted for `ANY`
-hour, which is looked up with every other.
+hours are those that the moments of `when` give. A record whose end a duration alone tells, one that may still be open,
+and one of many hours are posted for `ANY` hour, which is looked up with every other.
 """
 
 from __future__ import annotations
