@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.record import SCHEMA
-from trafficvault import block_form, block_pools, prefixes
+from trafficvault import block_form, block_pools, numerals, prefixes
 from trafficvault.block_form import COLUMN, HEAD, NUMBERS, RELATIVE, SCALES, Bits, Whole
 from trafficvault.sealed_parquet import polars_type
 
@@ -251,9 +251,8 @@ class Sections:
                 if width >= 8 * plane + 8:
                     parts.append(content[start : start + count])
                 elif width > 8 * plane:
-                    parts.append(
-                        block_form.spread(content[start : start - (-count * (width & 7) // 8)], width & 7, count)
-                    )
+                    few = content[start : start - (-count * (width & 7) // 8)]
+                    parts.append(block_form.spread(few, width & 7, count))
                 else:
                     parts.append(bytes(count))
             values |= np.frombuffer(b"".join(parts), np.uint8).astype(np.uint64) << np.uint64(8 * plane)
