@@ -57,8 +57,8 @@ _HASHED_FIRST = 64 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """In how large slices a file is read, and by how many workers: three keep two cores busy, for each of them waits now
-    and then. Of a file that is unpacked on the way two do, for unpacking is a third's work, and memory is short there.
+    """In how large slices a file is read, and by how many workers: three keep two cores busy, for each waits now and
+    then. Of a file that is unpacked on the way two do, for unpacking is a third's work, and memory is short there.
     """
 
     slice_bytes: int = SIZE
@@ -253,7 +253,7 @@ def _work(
     workers: int,
     told: Callable[[], None],
 ) -> None:
-    """Reads all `parts` and takes them into `batch`. Nobody keeps a part that was read: the next one gets its memory."""
+    """Reads all `parts` and takes them into `batch`. Nobody keeps what was read: the next part gets its memory."""
 
     def settled() -> Iterator[Slice]:
         for part in parts:

@@ -71,7 +71,7 @@ def column_sums(rows: pl.DataFrame, columns: Iterable[str]) -> Hashes:
 
 @lru_cache(256)
 def _sum(columns: tuple[tuple[str, bool], ...]) -> pl.Expr:
-    """What adds up `columns`, by name and whether they hold nulls. Kept, for it is put together from up to 200 parts."""
+    """What adds up `columns`, by name and whether they hold nulls. Kept: it is put together of up to 200 parts."""
     total = pl.repeat(0, pl.len(), dtype=pl.UInt64)
     for name, nullable in columns:
         # Seeded by name: the same value in another column is another row. The sum wraps modulo 2**64.

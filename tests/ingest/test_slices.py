@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import tracemalloc
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ from ingest.course import Course, in_slices
 from ingest.errors import FileRefused
 from ingest.feed import SHIPPED, Feed, load_feed, parse_feed
 from ingest.read import Reading, read
-from ingest.slices import Slice, slices, slices_of
+from ingest.slices import Slice, lies_open, slices, slices_of
 from ingest.source import Source
 from tests.thorough import as_many
 
@@ -324,3 +325,40 @@ def test_records_of_a_slice_have_no_occurrence() -> None:
     assert found.identified["voip"].to_list() == [False, False]
     assert {"start", "user_name"} <= set(found.given)
     assert isinstance(found.records["voip"], pl.DataFrame)
+
+
+@pytest.mark.parametrize(("packed", "most"), [(False, 1.5), (True, 2.5)])
+def test_a_slice_that_was_let_go_is_gone(tmp_path: Path, *, packed: bool, most: float) -> None:
+    """Whoever keeps none has never two of them: the last one is not there any more when the next one is read. One that
+    is unpacked is put together of what was unpacked, which is there beside it for that moment.
+    """
+    size, rows = 1 << 22, b"0123456789abcde\n" * (6 << 18)
+    path = tmp_path / "file"
+    path.write_bytes(gzip.compress(rows, 1) if packed else rows)
+    peaks, taken = list[float](), 0
+    with path.open("rb", buffering=0) as file:
+        tracemalloc.start()
+        try:
+            parts = slices_of(file, 1 << 30, size, workers=3)
+            while (part := next(parts, None)) is not None:
+                taken += len(part.data)
+                del part
+                peaks.append(tracemalloc.get_traced_memory()[1] / size)
+                tracemalloc.reset_peak()
+        finally:
+            tracemalloc.stop()
+    assert (taken, len(peaks)) == (len(rows), 6)
+    assert max(peaks) < most
+
+
+def test_what_lies_open_can_be_read_anywhere(tmp_path: Path) -> None:
+    """A plain file on a disk, and not a packed one, nor what comes through a pipe; it still stands at its start."""
+    for content, expected in ((b"a;b\n", True), (b"", True), (gzip.compress(b"a;b\n"), False)):
+        path = tmp_path / "file"
+        path.write_bytes(content)
+        with path.open("rb", buffering=0) as file:
+            assert (lies_open(file), file.tell()) == (expected, 0)
+    reader, writer = os.pipe()
+    os.close(writer)
+    with os.fdopen(reader, "rb", buffering=0) as pipe:
+        assert not lies_open(pipe)

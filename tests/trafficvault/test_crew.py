@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -137,3 +138,21 @@ def test_a_worker_that_can_not_begin_ends_those_that_did(monkeypatch: pytest.Mon
     with pytest.raises(RuntimeError, match="can't start"):
         Crew(iter(range(10_000)), lambda worker, thing, turn: done.append(thing), 3).run()
     assert done == list(range(len(done)))
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_thing_is_nobodys_but_its_workers(workers: int) -> None:
+    """What a worker lets go of is gone: the memory of a large thing is free while it goes on, and for the next one."""
+
+    class Thing:
+        pass
+
+    left: list[bool] = []
+
+    def work(worker: int, thing: Thing, turn: Turn) -> None:
+        there = weakref.ref(thing)
+        del thing
+        left.append(there() is not None)
+
+    Crew((Thing() for _ in range(20)), work, workers).run()
+    assert left == [False] * 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import subprocess
 import sys
 import zlib
@@ -69,6 +70,13 @@ def test_a_large_file_is_stored_as_a_small_one(tmp_path: Path) -> None:
         assert verify(vault).faults == ()
         assert intake.rejected_rows(vault, intake.batches(vault)[0].batch_id)[0]["row"] == 71
     assert len(list(vaults[1].layout.records.rglob("*.parquet"))) <= 4
+
+
+def test_of_a_packed_file_fewer_workers_take_slices() -> None:
+    """Unpacking is work as well, and takes memory; one worker stays one."""
+    plain, packed = b"a;b\n", gzip.compress(b"a;b\n")
+    told = [[Pace(workers=most).workers_of(io.BytesIO(data)) for data in (plain, packed)] for most in (1, 2, 3)]
+    assert told == [[1, 1], [2, 2], [3, 2]]
 
 
 def test_gzip_and_path_are_the_same_file_read_otherwise(vault: Vault, tmp_path: Path) -> None:
