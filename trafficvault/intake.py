@@ -17,7 +17,7 @@ from ingest.feed import Feed
 from ingest.read import Reading, read
 from ingest.slices import slices_of
 from ingest.source import Source
-from trafficvault import group, receipts, receive, rejections
+from trafficvault import group, held_batches, receipts, receive, rejections
 from trafficvault.delivered import Delivered
 from trafficvault.errors import BatchError, RefusedError, UsageError
 from trafficvault.progress import Watch
@@ -169,7 +169,7 @@ def accept(vault: Vault, person: str, batch_id: str) -> Receipt:
     held = batch(vault, batch_id)
     feed, source = feed_and_source(vault, held.feed, held.source)
     try:
-        return receive.accept(vault, person, batch_id, feed, source)
+        return held_batches.accept(vault, person, batch_id, feed, source)
     except FeedError as problem:
         raise UsageError(f"reading a file of source {source.name}: {problem}") from problem
     except FileRefused as refused:

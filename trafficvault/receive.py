@@ -8,8 +8,8 @@
 (3) One catalogue transaction is the commit point; it holds the batch, its files and the audit entry, and it refuses a
     partition that has begun to expire. A crash before it leaves files that the next writer sweeps; after it, nothing is
     missing.
-(4) A batch whose control totals disagree is held whole, encrypted, until a person accepts it. (5) Where the clock can't
-be believed and rows would be lost by it, nothing is committed and the file stays with its sender.
+(4) A batch whose control totals disagree is held whole, encrypted (`trafficvault.held_batches`). (5) Where the clock
+    can't be believed and rows would be lost by it, nothing is committed and the file stays with its sender.
 
 Called by `trafficvault.intake` under the writer's lock.
 """
@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import datetime
 from functools import partial
 from typing import BinaryIO
 
@@ -35,15 +35,13 @@ from ingest.learned import Learned
 from ingest.read import Reading, read
 from ingest.slices import SIZE, Slice, lies_open, slices, slices_of
 from ingest.source import Source
-from trafficvault import allocating, raw_bytes, receipts, sealing, wording
+from trafficvault import allocating, raw_bytes, receipts, wording
 from trafficvault.account import Account
 from trafficvault.batch import Batch
-from trafficvault.catalogue import Transaction
 from trafficvault.committing import Decision, Incoming, commit, commit_held, commit_refused, dying_of, trusted_time
 from trafficvault.crew import Crew, Turn
 from trafficvault.delivered import Delivered
-from trafficvault.errors import FaultError, RefusedError, SpaceError, UsageError, VaultError
-from trafficvault.layout import held_key_id
+from trafficvault.errors import RefusedError, SpaceError, UsageError, VaultError
 from trafficvault.progress import Progress, Watch
 from trafficvault.raw_bytes import Original
 from trafficvault.receipts import Dying, Receipt
@@ -110,7 +108,7 @@ def receive(
                 blank()
             progress(Progress("reading", whole=delivered.size, unit="bytes"))
             try:
-                coming = _Coming(delivered, vault.clock.now(), raw_bytes.original(vault, feed, source, delivered))
+                coming = Coming(delivered, vault.clock.now(), raw_bytes.original(vault, feed, source, delivered))
                 return _received(vault, feed, source, coming, blank, progress, pace or Pace())
             except FeedError as problem:
                 raise UsageError(f"reading a file of source {source.name}: {problem}") from problem
@@ -128,9 +126,8 @@ def receive_again(
     """
     require_space(vault)
     blank = Receipt(before.batch_id, feed.name, source.name, before.file, before.sha256, "refused")
-    return _received(
-        vault, feed, source, _Coming(delivered, arrived, None, why), lambda: blank, lambda step: None, Pace()
-    )
+    coming = Coming(delivered, arrived, None, why)
+    return _received(vault, feed, source, coming, lambda: blank, lambda step: None, Pace())
 
 
 class NoTermError(RefusedError):
@@ -138,7 +135,7 @@ class NoTermError(RefusedError):
 
 
 @dataclass(frozen=True, slots=True)
-class _Coming:
+class Coming:
     """A file on its way in: when it came, what is to be kept of it, and who decided, where it was there before."""
 
     delivered: Delivered
@@ -151,7 +148,7 @@ def _received(
     vault: Vault,
     feed: Feed,
     source: Source,
-    coming: _Coming,
+    coming: Coming,
     blank: Callable[[], Receipt],
     progress: Watch,
     pace: Pace,
@@ -164,7 +161,7 @@ def _receive_whole(
     vault: Vault,
     feed: Feed,
     source: Source,
-    coming: _Coming,
+    coming: Coming,
     blank: Callable[[], Receipt],
     progress: Watch,
     pace: Pace,
@@ -175,14 +172,14 @@ def _receive_whole(
     reading = read_whole(vault, feed, source, data, coming.arrived, blank().file)
     if reading.mismatches:
         return commit_held(vault, blank(), feed, source, data, reading, coming.arrived)
-    return _store_reading(vault, blank(), feed, source, reading, coming, progress)
+    return store_reading(vault, blank(), feed, source, reading, coming, progress)
 
 
 def _receive_slices(
     vault: Vault,
     feed: Feed,
     source: Source,
-    coming: _Coming,
+    coming: Coming,
     blank: Callable[[], Receipt],
     progress: Watch,
     pace: Pace,
@@ -198,7 +195,7 @@ def _receive_slices(
             if first.last:
                 reading = read_whole(vault, feed, source, first.data, arrived, blank().file)
                 delivered.require_same(mark)
-                return _store_reading(vault, blank(), feed, source, reading, coming, progress)
+                return store_reading(vault, blank(), feed, source, reading, coming, progress)
             course = Course(feed, source, arrived, shape, remembered(vault))
             # Where rows may name their class it is not known yet which they name: it may be any.
             classes = set() if feed.class_column is None else set(vault.policy.classes())
@@ -280,71 +277,6 @@ def refuse(vault: Vault, feed: Feed, source: Source, sha256: str, file_name: str
     """The receipt of a file that is refused before it is read. The caller holds the writer's lock."""
     blank = blank_of(vault, feed, source, sha256, file_name)
     return known(vault, blank) or commit_refused(vault, blank, feed, source, why)
-
-
-def hold(vault: Vault, feed: Feed, source: Source, delivered: Delivered, file_name: str, waits_for: str) -> Receipt:
-    """Keeps a file whole, sealed, as a held batch that `waits_for` something; `accept` stores it. The caller holds the
-    writer's lock.
-
-    Raises `RefusedError` when the file is known, larger than `max_file`, or can't be read by its feed; `UsageError`
-    when the source does not fit its feed.
-    """
-    require_space(vault)
-    if delivered.size > vault.settings.max_file:
-        raise RefusedError(
-            f"holding a file: it has {delivered.size} bytes and `max_file` is {vault.settings.max_file}; split the file"
-        )
-    blank = blank_of(vault, feed, source, delivered.sha256(), file_name)
-    if known(vault, blank) is not None:
-        raise RefusedError(f"holding a file: it is in the vault already, as batch {blank.batch_id}")
-    arrived = vault.clock.now()
-    with delivered.open() as file:
-        data = file.read()
-    try:
-        reading = read(data, feed, source, arrived, file_name, vault.settings.max_file)
-        require_terms(vault, source, set(reading.records))
-    except FeedError as problem:
-        raise UsageError(f"reading a file of source {source.name}: {problem}") from problem
-    except FileRefused as refused:
-        raise RefusedError(f"holding a file: {refused}") from refused
-    return commit_held(vault, blank, feed, source, data, reading, arrived, waits_for)
-
-
-def accept(vault: Vault, person: str, batch_id: str, feed: Feed, source: Source) -> Receipt:
-    """Stores the held batch `batch_id` although its totals disagree, as `person` decided. The caller holds the lock.
-
-    Every later answer that searches its days names the mismatch. Raises `RefusedError` when the batch is not held,
-    `FaultError` when its bytes are not there or were changed.
-    """
-    require_space(vault)
-    with vault.catalogue.reading() as tx:
-        row = tx.get("batches", id=batch_id)
-    if row is None or row["status"] != "held":
-        state = "unknown" if row is None else row["status"]
-        raise RefusedError(f"accepting batch {batch_id}: it is {state}, and only a held batch can be accepted")
-    held = receipts.load(vault, row)
-    dying = Dying(row["die_class"], date.fromisoformat(row["die_day"]))
-    custody = vault.keys.custody("receive")
-    path = vault.layout.held_file(dying.record_class, dying.day, batch_id)
-    try:
-        data = sealing.unseal_file(custody.key(held_key_id(dying.record_class, dying.day)), path, f"held {batch_id}")
-    except OSError as problem:
-        raise FaultError(f"accepting batch {batch_id}: its bytes can't be read ({problem.strerror})") from problem
-    arrived = datetime.fromisoformat(row["received_at"])
-    reading = read(data, feed, source, arrived, held.file, vault.settings.max_file)
-    blank = replace(held, read=0, held=0, reason=held.reason if held.mismatched else None)
-    waiting = {"kind": "held", "record_class": row["die_class"], "day": row["die_day"], "batch": batch_id}
-
-    def note(tx: Transaction) -> None:
-        tx.delete("leftovers", **waiting)
-
-    decided = Decision("accept", person, note)
-    delivered = Delivered(data=data)
-    coming = _Coming(delivered, arrived, raw_bytes.original(vault, feed, source, delivered), decided)
-    receipt = _store_reading(vault, blank, feed, source, reading, coming, lambda step: None, dying)
-    # A crash before this line leaves the held bytes without a catalogue row: the next writer sweeps them.
-    vault.disk.remove(path)
-    return receipt
 
 
 def require_space(vault: Vault) -> None:
@@ -446,13 +378,13 @@ def _is_nowhere(vault: Vault, batch: Batch) -> bool:
         return False
 
 
-def _store_reading(
+def store_reading(
     vault: Vault,
     blank: Receipt,
     feed: Feed,
     source: Source,
     reading: Reading,
-    coming: _Coming,
+    coming: Coming,
     progress: Watch,
     dying: Dying | None = None,
 ) -> Receipt:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from trafficvault import intake, proposals, receive, refusals, withdrawal
+from trafficvault import held_batches, intake, proposals, refusals, withdrawal
 from trafficvault.delivered import Delivered
 from trafficvault.errors import RefusedError
 from trafficvault.people import Person, require_role
@@ -45,7 +45,8 @@ def propose(
             raise RefusedError(f"replacing batch {batch_id}: no reason was given; say why with --reason")
         withdrawal.require_withdrawable(vault, batch_id)
         feed, source = intake.feed_and_source(vault, feed_name, source_name)
-        receipt = receive.hold(vault, feed, source, Delivered(path), path.name, f"it is to replace batch {batch_id}")
+        waits_for = f"it is to replace batch {batch_id}"
+        receipt = held_batches.hold(vault, feed, source, Delivered(path), path.name, waits_for)
     body = {"batch": batch_id, "by": receipt.batch_id, "reason": reason.strip()}
     return receipt, proposals.propose(vault, person, KIND, body)
 
