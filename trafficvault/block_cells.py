@@ -60,10 +60,7 @@ class CellPosting:
 
     def pairs(self) -> postings.Hashes:
         """All pairs, sorted; they are not held any longer."""
-        joined = np.concatenate([np.zeros(0, np.uint64), *self._pairs])
-        self._pairs.clear()
-        joined.sort()
-        return joined
+        return postings.joined(self._pairs)
 
 
 def hashes_of(cells: Iterable[str], window: tuple[int, int] | None) -> list[int]:

@@ -125,10 +125,7 @@ class Posting:
 
     def pairs(self) -> postings.Hashes:
         """All pairs, sorted; they are not held any longer."""
-        joined = np.concatenate([np.zeros(0, np.uint64), *self._pairs])
-        self._pairs.clear()
-        joined.sort()
-        return joined
+        return postings.joined(self._pairs)
 
     def _posted(self, rows: Rows, order: OrderKeys, blocks: postings.Hashes) -> Iterator[postings.Hashes]:
         """The pairs of each column that is looked up by. What a row is ordered by is found by the order."""

@@ -112,6 +112,17 @@ def distinct(values: Hashes) -> Hashes:
     return ordered[np.append(True, ordered[1:] != ordered[:-1])] if len(ordered) else ordered
 
 
+def joined(parts: list[Hashes]) -> Hashes:
+    """All pairs of `parts`, which it empties one after the other, sorted: so they are never there twice."""
+    whole, begin = np.empty(sum(map(len, parts)), np.uint64), 0
+    while parts:
+        part = parts.pop()
+        whole[begin : begin + len(part)] = part
+        begin += len(part)
+    whole.sort()
+    return whole
+
+
 def kept_bits(count: int) -> int:
     """How many bits of a hash a list of `count` pairs keeps."""
     return min(HASH_BITS, count.bit_length() + _SPARE_BITS)

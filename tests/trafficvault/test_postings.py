@@ -99,3 +99,12 @@ def test_masks_keep_the_leading_bits(address: bytes, bits: int) -> None:
     found = int((high & first)[0]) << 64 | int((low & second)[0])
 
     assert found == int.from_bytes(address, "big") >> (128 - bits) << (128 - bits)
+
+
+@given(st.lists(st.lists(st.integers(0, 2**64 - 1), max_size=5), max_size=5))
+def test_joined_parts_are_all_their_pairs(parts: list[list[int]]) -> None:
+    """Sorted, and the parts are gone."""
+    held = [np.array(part, np.uint64) for part in parts]
+
+    assert postings.joined(held).tolist() == sorted(value for part in parts for value in part)
+    assert held == []
